@@ -1,0 +1,195 @@
+//! What is known of one instance: the attributes the catalog keeps, and where the instance came from.
+
+use std::collections::BTreeMap;
+
+use dicom_core::Tag;
+use dicom_dictionary_std::tags;
+
+use crate::{NodeId, RecordId, Timestamp, text};
+
+/// Top-level attributes that are kept from a dataset as it passes: what QIDO-RS answers from (PS3.18 10.6.3.3)
+/// and what describes the samples.
+pub const INDEXED_TAGS: &[Tag] = &[
+    tags::SPECIFIC_CHARACTER_SET,
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::STUDY_DATE,
+    tags::SERIES_DATE,
+    tags::ACQUISITION_DATE,
+    tags::CONTENT_DATE,
+    tags::STUDY_TIME,
+    tags::SERIES_TIME,
+    tags::CONTENT_TIME,
+    tags::ACCESSION_NUMBER,
+    tags::MODALITY,
+    tags::MANUFACTURER,
+    tags::INSTITUTION_NAME,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::STATION_NAME,
+    tags::STUDY_DESCRIPTION,
+    tags::SERIES_DESCRIPTION,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::PATIENT_AGE,
+    tags::BODY_PART_EXAMINED,
+    tags::PROTOCOL_NAME,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::STUDY_ID,
+    tags::SERIES_NUMBER,
+    tags::INSTANCE_NUMBER,
+    tags::SAMPLES_PER_PIXEL,
+    tags::PHOTOMETRIC_INTERPRETATION,
+    tags::PLANAR_CONFIGURATION,
+    tags::NUMBER_OF_FRAMES,
+    tags::ROWS,
+    tags::COLUMNS,
+    tags::BITS_ALLOCATED,
+    tags::BITS_STORED,
+    tags::PIXEL_REPRESENTATION,
+    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
+];
+
+/// Bytes kept of one attribute's value; longer values are not kept.
+pub const FACT_BYTES_MAX: usize = 1024;
+
+/// Raw values of [`INDEXED_TAGS`] as received; 16-bit numbers (VR US) are little endian whatever the dataset was.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts(BTreeMap<(u16, u16), Vec<u8>>);
+
+impl Facts {
+    /// Keeps a value; one longer than [`FACT_BYTES_MAX`] is left out.
+    pub fn insert(&mut self, tag: Tag, value: &[u8]) {
+        if value.len() <= FACT_BYTES_MAX {
+            self.0.insert((tag.group(), tag.element()), value.to_vec());
+        }
+    }
+
+    /// The value as received.
+    #[must_use]
+    pub fn raw(&self, tag: Tag) -> Option<&[u8]> {
+        self.0.get(&(tag.group(), tag.element())).map(Vec::as_slice)
+    }
+
+    /// Every kept value, by tag.
+    pub fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
+        self.0.iter().map(|(&(group, element), value)| (Tag(group, element), value.as_slice()))
+    }
+
+    /// The value as text, decoded by the dataset's own character set, without padding; `None` when absent or empty.
+    #[must_use]
+    pub fn text(&self, tag: Tag) -> Option<String> {
+        let charset = self.raw(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default();
+        let text = text::decode(self.raw(tag)?, charset);
+        let text = text.trim_matches([' ', '\0']);
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+
+    /// The first value of a 16-bit number (VR US).
+    #[must_use]
+    pub fn number(&self, tag: Tag) -> Option<u16> {
+        let bytes = self.raw(tag)?.first_chunk()?;
+        Some(u16::from_le_bytes(*bytes))
+    }
+
+    /// The first value of an integer string (VR IS).
+    #[must_use]
+    pub fn integer(&self, tag: Tag) -> Option<i64> {
+        self.text(tag)?.split('\\').next()?.trim().parse().ok()
+    }
+}
+
+/// By which door an instance came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// C-STORE as SCP.
+    CStore,
+    /// STOW-RS.
+    Stow,
+}
+
+/// Where an instance came from and how it was announced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// When its first byte arrived.
+    pub received_at: Timestamp,
+    /// By which door.
+    pub door: Door,
+    /// Who sent it: the calling AE title, or the name of a web client; may be empty.
+    pub calling_ae: String,
+    /// Who was called; may be empty.
+    pub called_ae: String,
+    /// Address of the sender.
+    pub peer: String,
+    /// Which node received it.
+    pub node: NodeId,
+    /// The transfer syntax its bytes are in, as negotiated or as its file meta information says.
+    pub transfer_syntax_uid: String,
+    /// Affected SOP Class UID of the command, or the file meta information's; may be empty.
+    pub sop_class_uid: String,
+    /// Affected SOP Instance UID of the command, or the file meta information's; may be empty.
+    pub sop_instance_uid: String,
+    /// Preamble and group 0002 as received; empty when none came (C-STORE sends none).
+    pub file_meta: Vec<u8>,
+}
+
+/// The identifiers an instance is filed under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Study Instance UID; one made from the record id when the dataset has none.
+    pub study_instance_uid: String,
+    /// Series Instance UID; one made from the record id when the dataset has none.
+    pub series_instance_uid: String,
+    /// SOP Instance UID of the dataset, else of the command; one made from the record id when neither has any.
+    pub sop_instance_uid: String,
+    /// SOP Class UID of the dataset, else of the command; may be empty.
+    pub sop_class_uid: String,
+}
+
+impl Identity {
+    /// Files an instance: its own identifiers first, then the command's, then ones made from its record id
+    /// (a UUID-derived UID, PS3.5 B.2), so that no instance is ever without.
+    #[must_use]
+    pub fn of(record_id: RecordId, facts: &Facts, provenance: &Provenance) -> Self {
+        let synthetic = || format!("2.25.{}", u128::from_be_bytes(record_id.0));
+        let announced = |uid: &str| (!uid.is_empty()).then(|| uid.to_owned());
+        Self {
+            study_instance_uid: facts.text(tags::STUDY_INSTANCE_UID).unwrap_or_else(synthetic),
+            series_instance_uid: facts.text(tags::SERIES_INSTANCE_UID).unwrap_or_else(synthetic),
+            sop_instance_uid: facts
+                .text(tags::SOP_INSTANCE_UID)
+                .or_else(|| announced(&provenance.sop_instance_uid))
+                .unwrap_or_else(synthetic),
+            sop_class_uid: facts
+                .text(tags::SOP_CLASS_UID)
+                .or_else(|| announced(&provenance.sop_class_uid))
+                .unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_as_text_and_numbers() {
+        let mut facts = Facts::default();
+        facts.insert(tags::SPECIFIC_CHARACTER_SET, b"ISO_IR 192");
+        facts.insert(tags::PATIENT_NAME, "王^小东 ".as_bytes());
+        facts.insert(tags::ROWS, &[0, 2]);
+        facts.insert(tags::NUMBER_OF_FRAMES, b"12 ");
+        facts.insert(tags::STUDY_ID, b"  ");
+        facts.insert(tags::STUDY_DESCRIPTION, &[b'x'; FACT_BYTES_MAX + 1]);
+        assert_eq!(facts.text(tags::PATIENT_NAME).as_deref(), Some("王^小东"));
+        assert_eq!(facts.number(tags::ROWS), Some(512));
+        assert_eq!(facts.integer(tags::NUMBER_OF_FRAMES), Some(12));
+        assert_eq!(facts.text(tags::STUDY_ID), None);
+        assert_eq!(facts.raw(tags::STUDY_DESCRIPTION), None);
+    }
+}
