@@ -1,1 +1,80 @@
-//! filmgate-bucket
+//! The blob store: named objects that are written once and read by range.
+//!
+//! One trait, [`Bucket`], and what ships behind it: a [`LocalBucket`] in a folder, a [`MemoryBucket`] for simulations
+//! and a [`FaultyBucket`] around any of them. This crate knows no DICOM, no keys and no catalog.
+//!
+//! Invariants:
+//! - An object's name is never reused: [`Bucket::put`] over an existing name is an error and leaves the object as it is.
+//! - A put that returned is durable; one that failed may or may not have left the object (the caller asks by
+//!   [`Bucket::head`] and reads back, trusting only its own digest).
+//! - Memory is bounded by one piece of [`PIECE_BYTES`], never by the object.
+
+mod error;
+mod faulty;
+mod local;
+mod memory;
+mod source;
+#[cfg(test)]
+mod suite;
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+pub use error::Error;
+pub use faulty::{Fault, FaultyBucket, Operation};
+pub use local::LocalBucket;
+pub use memory::MemoryBucket;
+pub use source::{PIECE_BYTES, Source};
+
+/// What a bucket says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The whole name, slashes included.
+    pub name: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+}
+
+/// A store of named objects.
+#[async_trait]
+pub trait Bucket: Send + Sync + 'static {
+    /// Writes a new object and makes it durable.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when the name is taken; [`Error::Source`] when the content could not be read.
+    async fn put(&self, name: &str, content: &Source) -> Result<(), Error>;
+
+    /// Reads `range` of an object; the answer is as long as the range.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Short`] when the object ends before the range does.
+    async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, Error>;
+
+    /// Looks an object up; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    async fn head(&self, name: &str) -> Result<Option<ObjectInfo>, Error>;
+
+    /// All objects whose names begin with `prefix`, ordered by name.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Error>;
+
+    /// Removes an object; removing one that is not there is no error.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    async fn delete(&self, name: &str) -> Result<(), Error>;
+}
+
+/// True for a name that may stand in a bucket: plain segments between slashes, nothing that could leave a folder.
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    name.split('/')
+        .all(|segment| !segment.is_empty() && !segment.starts_with('.') && segment.bytes().all(plain))
+}

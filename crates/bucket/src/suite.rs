@@ -1,0 +1,55 @@
+//! One suite for every bucket.
+
+use std::sync::Arc;
+
+use crate::{Bucket, Error, LocalBucket, MemoryBucket, PIECE_BYTES, Source};
+
+async fn behaves(bucket: Arc<dyn Bucket>) {
+    let name = "v1/pack/00ff";
+    assert!(bucket.head(name).await.expect("head").is_none());
+    assert!(matches!(bucket.get(name, 0..1).await, Err(Error::NotFound(_))));
+    bucket.delete(name).await.expect("deleting nothing is no error");
+
+    let big: Vec<u8> = (0..PIECE_BYTES + 3).map(|n| (n % 251) as u8).collect();
+    bucket.put(name, &Source::from_bytes(big.clone())).await.expect("put");
+    assert_eq!(bucket.head(name).await.expect("head").map(|object| object.bytes), Some(big.len() as u64));
+    let end = big.len() as u64;
+    assert_eq!(bucket.get(name, end - 5..end).await.expect("tail").as_ref(), &big[big.len() - 5..]);
+    assert!(bucket.get(name, 3..3).await.expect("empty range").is_empty());
+    assert!(matches!(bucket.get(name, 0..end + 1).await, Err(Error::Short { bytes, .. }) if bytes == end));
+
+    let again = bucket.put(name, &Source::from_bytes("other")).await;
+    assert!(matches!(again, Err(Error::Exists(_))), "names are never reused");
+    assert_eq!(bucket.get(name, 0..4).await.expect("first stays").as_ref(), &big[..4]);
+
+    bucket.put("v1/key/aa/1", &Source::from_bytes("k")).await.expect("put");
+    bucket.put("v1/pack/00aa", &Source::from_bytes("")).await.expect("an empty object");
+    let names = |prefix: &'static str| {
+        let bucket = Arc::clone(&bucket);
+        async move {
+            let found = bucket.list(prefix).await.expect("list");
+            found.into_iter().map(|object| object.name).collect::<Vec<_>>()
+        }
+    };
+    assert_eq!(names("v1/pack/").await, ["v1/pack/00aa", "v1/pack/00ff"]);
+    assert_eq!(names("").await.len(), 3);
+    bucket.delete(name).await.expect("delete");
+    assert_eq!(names("v1/pack/").await, ["v1/pack/00aa"]);
+    for bad in ["", "/etc/passwd", "v1/../x", "v1//x", "a b", "v1/.hidden"] {
+        assert!(matches!(bucket.put(bad, &Source::from_bytes("x")).await, Err(Error::Name(_))), "{bad:?}");
+    }
+    let broken = Source::new(4, |_| Err(std::io::ErrorKind::Other.into()));
+    assert!(bucket.put("v1/pack/bad", &broken).await.is_err());
+    assert!(bucket.head("v1/pack/bad").await.expect("head").is_none(), "a failed put leaves no object");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_local_folder_behaves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    behaves(Arc::new(LocalBucket::open(folder.path().join("bucket")).expect("open"))).await;
+}
+
+#[tokio::test]
+async fn memory_behaves() {
+    behaves(Arc::new(MemoryBucket::default())).await;
+}
