@@ -9,13 +9,14 @@
 //! | `id` | random 128-bit identifiers of records, packs, keys, nodes, sites |
 //! | `clock`, `random`, `runtime` | injected time and randomness; the one `spawn` and the one `compute` |
 //! | `ae_title`, `transfer_syntax`, `part10` | DICOM's own words, and the head of a file |
-//! | `text` | the one text decoder |
+//! | `text`, `json` | the one text decoder; the DICOM JSON model |
 //! | `facts`, `state` | what is known of an instance, and where it stands |
 
 mod ae_title;
 mod clock;
 mod facts;
 mod id;
+pub mod json;
 pub mod part10;
 mod random;
 mod runtime;

@@ -1,0 +1,313 @@
+//! The DICOM JSON model (PS3.18 annex F), written as the elements of a dataset go by.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use dicom_core::{Tag, VR};
+use dicom_dictionary_std::tags;
+
+use crate::text;
+
+/// Writes one dataset as a JSON object. Sequences nest by calls, not by recursion; every begun one must be ended.
+///
+/// Text comes out as UTF-8 whatever it was, and Specific Character Set says so.
+#[derive(Debug)]
+pub struct JsonWriter {
+    out: Vec<u8>,
+    /// Specific Character Set of the dataset and of each open item.
+    charsets: Vec<Vec<u8>>,
+    /// True when the next member of the open object or array needs a comma before it.
+    comma: bool,
+}
+
+impl Default for JsonWriter {
+    fn default() -> Self {
+        Self { out: vec![b'{'], charsets: vec![Vec::new()], comma: false }
+    }
+}
+
+impl JsonWriter {
+    /// One element with its value as it stands in the dataset; padding and splitting are done here.
+    pub fn element(&mut self, tag: Tag, vr: VR, value: &[u8], big_endian: bool) {
+        // Group lengths and file meta information have no place in the model (PS3.18 F.2.2).
+        if tag.element() == 0 || tag.group() <= 0x0002 {
+            return;
+        }
+        if tag == tags::SPECIFIC_CHARACTER_SET {
+            if let Some(charset) = self.charsets.last_mut() {
+                *charset = value.to_vec();
+            }
+            return self.member(tag, vr, |out| out.extend_from_slice(br#","Value":["ISO_IR 192"]"#));
+        }
+        let charset = self.charsets.last().cloned().unwrap_or_default();
+        self.member(tag, vr, |out| write_value(out, vr, value, &charset, big_endian));
+    }
+
+    /// One element whose value is fetched from elsewhere.
+    pub fn bulk(&mut self, tag: Tag, vr: VR, uri: &str) {
+        self.member(tag, vr, |out| {
+            out.extend_from_slice(br#","BulkDataURI":"#);
+            write_string(out, uri);
+        });
+    }
+
+    /// Begins a sequence.
+    pub fn begin_sequence(&mut self, tag: Tag) {
+        self.name(tag, VR::SQ);
+        self.out.extend_from_slice(br#","Value":["#);
+        self.comma = false;
+    }
+
+    /// Ends the open sequence.
+    pub fn end_sequence(&mut self) {
+        self.out.extend_from_slice(b"]}");
+        self.comma = true;
+    }
+
+    /// Begins an item of the open sequence.
+    pub fn begin_item(&mut self) {
+        self.separate();
+        self.out.push(b'{');
+        // An item without a character set of its own has its parent's (PS3.5 7.5.3).
+        self.charsets.push(self.charsets.last().cloned().unwrap_or_default());
+        self.comma = false;
+    }
+
+    /// Ends the open item.
+    pub fn end_item(&mut self) {
+        self.out.push(b'}');
+        self.charsets.pop();
+        self.comma = true;
+    }
+
+    /// The whole object.
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        self.out.push(b'}');
+        self.out
+    }
+
+    fn separate(&mut self) {
+        if self.comma {
+            self.out.push(b',');
+        }
+        self.comma = true;
+    }
+
+    fn name(&mut self, tag: Tag, vr: VR) {
+        self.separate();
+        let head = format!(r#""{:04X}{:04X}":{{"vr":"{}""#, tag.group(), tag.element(), vr.to_string());
+        self.out.extend_from_slice(head.as_bytes());
+    }
+
+    fn member(&mut self, tag: Tag, vr: VR, value: impl FnOnce(&mut Vec<u8>)) {
+        self.name(tag, vr);
+        value(&mut self.out);
+        self.out.push(b'}');
+    }
+}
+
+fn write_string(out: &mut Vec<u8>, text: &str) {
+    // Writing into memory does not fail, and every &str is valid JSON text.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// `,"Value":[…]` or `,"InlineBinary":"…"`; nothing for an empty value.
+fn write_value(out: &mut Vec<u8>, vr: VR, value: &[u8], charset: &[u8], big_endian: bool) {
+    if value.is_empty() {
+        return;
+    }
+    match vr {
+        VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN => {
+            out.extend_from_slice(br#","InlineBinary":""#);
+            let value = if big_endian { swapped(value, word_bytes(vr)) } else { value.to_vec() };
+            out.extend_from_slice(STANDARD.encode(value).as_bytes());
+            out.push(b'"');
+        }
+        VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD | VR::AT => {
+            let values = value.chunks_exact(word_bytes(vr)).map(|word| number(vr, word, big_endian));
+            write_list(out, values, |out, number| out.extend_from_slice(number.as_bytes()));
+        }
+        _ => write_text(out, vr, &text::decode(value, charset)),
+    }
+}
+
+fn write_text(out: &mut Vec<u8>, vr: VR, text: &str) {
+    let trimmed = match vr {
+        // Leading spaces are significant in these, and a backslash does not separate values (PS3.5 6.2).
+        VR::ST | VR::LT | VR::UT | VR::UR => text.trim_end_matches([' ', '\0']),
+        _ => text.trim_matches([' ', '\0']),
+    };
+    if trimmed.is_empty() {
+        return;
+    }
+    match vr {
+        VR::ST | VR::LT | VR::UT | VR::UR => write_list(out, std::iter::once(trimmed), write_string_or_null),
+        VR::PN => write_list(out, trimmed.split('\\'), write_name),
+        VR::IS | VR::DS => write_list(out, trimmed.split('\\'), write_decimal),
+        _ => write_list(out, trimmed.split('\\'), |out, part| {
+            write_string_or_null(out, part.trim_matches([' ', '\0']))
+        }),
+    }
+}
+
+fn write_list<T>(out: &mut Vec<u8>, values: impl Iterator<Item = T>, write: impl Fn(&mut Vec<u8>, T)) {
+    out.extend_from_slice(br#","Value":["#);
+    for (index, value) in values.enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, value);
+    }
+    out.push(b']');
+}
+
+/// An empty value among several is null (PS3.18 F.2.5).
+#[expect(clippy::ptr_arg, reason = "one shape for every writer of a value")]
+fn write_string_or_null(out: &mut Vec<u8>, text: &str) {
+    if text.is_empty() { out.extend_from_slice(b"null") } else { write_string(out, text) }
+}
+
+/// A person name by its component groups (PS3.18 F.2.2, PS3.5 6.2.1.1).
+fn write_name(out: &mut Vec<u8>, name: &str) {
+    let groups = name.split('=').map(|group| group.trim_matches([' ', '\0']).trim_end_matches('^'));
+    let named = ["Alphabetic", "Ideographic", "Phonetic"].into_iter().zip(groups);
+    let mut comma = false;
+    out.push(b'{');
+    for (group, text) in named.filter(|(_, text)| !text.is_empty()) {
+        if comma {
+            out.push(b',');
+        }
+        comma = true;
+        write_string(out, group);
+        out.push(b':');
+        write_string(out, text);
+    }
+    out.push(b'}');
+}
+
+/// IS and DS are numbers where they are numbers; what is not stays readable as a string (PS3.18 F.2.3.1).
+fn write_decimal(out: &mut Vec<u8>, part: &str) {
+    let part = part.trim_matches([' ', '\0']);
+    let number = part.parse::<f64>().ok().filter(|number| number.is_finite());
+    match (part.parse::<i64>(), number) {
+        (Ok(integer), _) => out.extend_from_slice(integer.to_string().as_bytes()),
+        (_, Some(number)) => out.extend_from_slice(number.to_string().as_bytes()),
+        _ => write_string_or_null(out, part),
+    }
+}
+
+fn word_bytes(vr: VR) -> usize {
+    match vr {
+        VR::US | VR::SS | VR::OW => 2,
+        VR::UL | VR::SL | VR::FL | VR::AT | VR::OF | VR::OL => 4,
+        VR::FD | VR::UV | VR::SV | VR::OD | VR::OV => 8,
+        _ => 1,
+    }
+}
+
+fn swapped(value: &[u8], word_bytes: usize) -> Vec<u8> {
+    let mut value = value.to_vec();
+    value.chunks_exact_mut(word_bytes).for_each(<[u8]>::reverse);
+    value
+}
+
+/// One binary number as JSON text. Floats that JSON has no number for are strings (PS3.18 F.2.3.1).
+fn number(vr: VR, word: &[u8], big_endian: bool) -> String {
+    let mut bytes = [0; 8];
+    let word_bytes = word.len().min(8);
+    bytes[..word_bytes].copy_from_slice(&word[..word_bytes]);
+    if big_endian {
+        bytes[..word_bytes].reverse();
+    }
+    let [a, b, c, d, ..] = bytes;
+    let float = |number: f64| match number {
+        number if number.is_nan() => r#""NaN""#.to_owned(),
+        number if number == f64::INFINITY => r#""inf""#.to_owned(),
+        number if number == f64::NEG_INFINITY => r#""-inf""#.to_owned(),
+        number => number.to_string(),
+    };
+    match vr {
+        VR::US => u16::from_le_bytes([a, b]).to_string(),
+        VR::SS => i16::from_le_bytes([a, b]).to_string(),
+        VR::UL => u32::from_le_bytes([a, b, c, d]).to_string(),
+        VR::SL => i32::from_le_bytes([a, b, c, d]).to_string(),
+        VR::UV => u64::from_le_bytes(bytes).to_string(),
+        VR::SV => i64::from_le_bytes(bytes).to_string(),
+        VR::FL => {
+            // By its shortest decimal form, not widened: 0.1 stays 0.1.
+            let single = f32::from_le_bytes([a, b, c, d]);
+            if single.is_finite() { single.to_string() } else { float(f64::from(single)) }
+        }
+        VR::FD => float(f64::from_le_bytes(bytes)),
+        // An attribute tag is a group and an element, each in the dataset's byte order.
+        _ if big_endian => format!(r#""{:02X}{:02X}{:02X}{:02X}""#, d, c, b, a),
+        _ => format!(r#""{:02X}{:02X}{:02X}{:02X}""#, b, a, d, c),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut JsonWriter)) -> serde_json::Value {
+        let mut writer = JsonWriter::default();
+        write(&mut writer);
+        serde_json::from_slice(&writer.finish()).expect("valid JSON")
+    }
+
+    #[test]
+    fn values_follow_their_vr() {
+        let json = written(|json| {
+            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"GB18030 ", false);
+            json.element(tags::IMAGE_TYPE, VR::CS, b"ORIGINAL\\\\AXIAL ", false);
+            json.element(tags::PATIENT_NAME, VR::PN, b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", false);
+            json.element(tags::PIXEL_SPACING, VR::DS, b"0.50\\bad ", false);
+            json.element(tags::INSTANCE_NUMBER, VR::IS, b"007", false);
+            json.element(tags::ROWS, VR::US, &[2, 0], true);
+            json.element(tags::STUDY_ID, VR::SH, b"  ", false);
+            json.element(tags::FRAME_INCREMENT_POINTER, VR::AT, &[0x18, 0, 0x63, 0x10], false);
+            json.element(tags::ICC_PROFILE, VR::OB, &[1, 2, 3], false);
+            json.bulk(tags::PIXEL_DATA, VR::OW, "bulkdata/7FE00010");
+        });
+        assert_eq!(json["00080005"]["Value"][0], "ISO_IR 192");
+        assert_eq!(json["00080008"]["Value"], serde_json::json!(["ORIGINAL", null, "AXIAL"]));
+        assert_eq!(json["00100010"]["Value"][0]["Ideographic"], "王^小东");
+        assert_eq!(json["00280030"]["Value"], serde_json::json!([0.5, "bad"]));
+        assert_eq!(json["00200013"]["Value"][0], 7);
+        assert_eq!(json["00280010"]["Value"][0], 512);
+        assert_eq!(json["00200010"], serde_json::json!({"vr": "SH"}));
+        assert_eq!(json["00280009"]["Value"][0], "00181063");
+        assert_eq!(json["00282000"]["InlineBinary"], "AQID");
+        assert_eq!(json["7FE00010"]["BulkDataURI"], "bulkdata/7FE00010");
+    }
+
+    #[test]
+    fn sequences_nest_and_items_have_their_own_character_set() {
+        let json = written(|json| {
+            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"ISO_IR 100", false);
+            json.begin_sequence(tags::REQUEST_ATTRIBUTES_SEQUENCE);
+            json.begin_item();
+            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"ISO_IR 192", false);
+            json.element(tags::STUDY_DESCRIPTION, VR::LO, "头颅".as_bytes(), false);
+            json.end_item();
+            json.begin_item();
+            json.element(tags::STUDY_DESCRIPTION, VR::LO, b"Sch\xe4del", false);
+            json.end_item();
+            json.end_sequence();
+            json.element(tags::STUDY_DESCRIPTION, VR::LO, b"\xe4", false);
+        });
+        let items = &json["00400275"]["Value"];
+        assert_eq!(items[0]["00081030"]["Value"][0], "头颅");
+        assert_eq!(items[1]["00081030"]["Value"][0], "Schädel");
+        assert_eq!(json["00081030"]["Value"][0], "ä");
+    }
+
+    #[test]
+    fn floats_without_a_number_are_strings() {
+        let json = written(|json| {
+            json.element(tags::REAL_WORLD_VALUE_SLOPE, VR::FD, &f64::NAN.to_le_bytes(), false);
+            json.element(tags::EXAMINED_BODY_THICKNESS, VR::FL, &0.1f32.to_le_bytes(), false);
+        });
+        assert_eq!(json["00409225"]["Value"][0], "NaN");
+        assert_eq!(json["00109431"]["Value"][0], 0.1);
+    }
+}
