@@ -1,1 +1,57 @@
-fn main() {}
+//! Chores of the repository: `cargo xtask demo`, `test`, `simulate`, `mutations`, `soak`.
+//!
+//! Thin on purpose: every chore is a list of commands, printed before they run. What a chore needs and the machine
+//! lacks is installed by `install`, which says what and why.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore speaks to whoever runs it")]
+
+mod demo;
+mod install;
+mod mutations;
+mod run;
+mod simulate;
+mod soak;
+mod steps;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of the repository")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build the gateway, send it the fixtures and keep it serving
+    Demo(demo::Demo),
+    /// Everything a change must pass: format, lints, unit tests, simulation, the real binary against real peers
+    Test(test::Test),
+    /// Run the simulator over a range of seeds
+    Simulate(simulate::Simulate),
+    /// Take away one guarantee at a time and see the simulator notice
+    Mutations(mutations::Mutations),
+    /// The long form of the tests: 2,000 seeds, 50 kills, all round trips
+    Soak(soak::Soak),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Demo(demo) => demo.run(),
+        Chore::Test(test) => test.run(),
+        Chore::Simulate(simulate) => simulate.run(),
+        Chore::Mutations(mutations) => mutations.run(),
+        Chore::Soak(soak) => soak.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

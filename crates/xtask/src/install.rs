@@ -1,0 +1,138 @@
+//! What the machine lacks: looked for first, named with its reason, then installed by apt or pip.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::{command, root, run, succeeds, target_dir};
+
+/// A program, the Debian package that brings it, and why it is needed.
+struct Tool {
+    program: &'static str,
+    probe: &'static [&'static str],
+    package: &'static str,
+    why: &'static str,
+}
+
+const BUILD_TOOLS: &[Tool] = &[
+    Tool {
+        program: "cc",
+        probe: &["--version"],
+        package: "gcc libc6-dev",
+        why: "compiles zstd and SQLCipher",
+    },
+    Tool { program: "make", probe: &["--version"], package: "make", why: "builds OpenSSL for SQLCipher" },
+    Tool { program: "perl", probe: &["-e", "1"], package: "perl", why: "configures OpenSSL for SQLCipher" },
+    Tool { program: "cmake", probe: &["--version"], package: "cmake", why: "builds aws-lc, the TLS library" },
+];
+
+const PEERS: &[Tool] = &[
+    Tool {
+        program: "storescu",
+        probe: &["--version"],
+        package: "dcmtk",
+        why: "DCMTK sends to the gateway as modalities do",
+    },
+    Tool {
+        program: "python3",
+        probe: &["-c", "import venv, ensurepip"],
+        package: "python3 python3-venv",
+        why: "runs pydicom, pynetdicom and dicomweb-client as peers",
+    },
+];
+
+/// What compiling the gateway needs beside Rust.
+pub(crate) fn build_tools() -> Result<()> {
+    tools(BUILD_TOOLS)
+}
+
+/// What the black-box tests talk to: DCMTK, and a Python environment of their own.
+pub(crate) fn test_peers() -> Result<()> {
+    tools(PEERS)?;
+    python_environment()
+}
+
+/// Where the test peers' Python lives.
+pub(crate) fn python() -> PathBuf {
+    environment_dir().join("bin/python")
+}
+
+fn environment_dir() -> PathBuf {
+    target_dir().join("test-env")
+}
+
+fn tools(wanted: &[Tool]) -> Result<()> {
+    let lacking: Vec<&Tool> =
+        wanted.iter().filter(|tool| !succeeds(command(tool.program).args(tool.probe))).collect();
+    if lacking.is_empty() {
+        let names: Vec<&str> = wanted.iter().map(|tool| tool.program).collect();
+        println!("present: {}", names.join(", "));
+        return Ok(());
+    }
+    for tool in &lacking {
+        println!("missing: {} ({}), installing {}", tool.program, tool.why, tool.package);
+    }
+    let packages: Vec<&str> = lacking.iter().flat_map(|tool| tool.package.split(' ')).collect();
+    apt_install(&packages)
+}
+
+fn apt_install(packages: &[&str]) -> Result<()> {
+    if !succeeds(command("apt-get").arg("--version")) {
+        bail!("no apt-get here: install {} by hand, then run this again", packages.join(", "));
+    }
+    run(apt()?.args(["update", "-qq"]))?;
+    run(apt()?.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
+        .with_context(|| format!("install {}", packages.join(", ")))
+}
+
+/// `apt-get` as root: directly, or through a sudo that asks for no password.
+fn apt() -> Result<Command> {
+    let is_root = succeeds(command("sh").args(["-c", "test \"$(id -u)\" = 0"]));
+    let mut apt = if is_root {
+        command("apt-get")
+    } else if succeeds(command("sudo").args(["-n", "true"])) {
+        let mut sudo = command("sudo");
+        sudo.args(["-n", "apt-get"]);
+        sudo
+    } else {
+        bail!("installing needs root: run as root, or allow sudo without a password");
+    };
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    Ok(apt)
+}
+
+/// A virtual environment with the pinned packages, made once per list of pins.
+fn python_environment() -> Result<()> {
+    let pins = root().join("tests/peers/requirements.txt");
+    let wanted = fs::read_to_string(&pins).context("read the pins of the test peers")?;
+    let stamp = environment_dir().join("installed.txt");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("present: Python environment {}", environment_dir().display());
+        return Ok(());
+    }
+    println!("missing: Python environment of the test peers, making {}", environment_dir().display());
+    run(command("python3").args(["-m", "venv", "--clear"]).arg(environment_dir()))?;
+    run(command(python()).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&pins))?;
+    fs::write(stamp, wanted).context("note what was installed")
+}
+
+/// The folder of real-world DICOM files the tests read: `FILMGATE_TEST_DATA`, else `../shared/data`.
+/// `None` when it is not there, which in CI is an error.
+pub(crate) fn test_data() -> Result<Option<PathBuf>> {
+    let folder =
+        env::var_os("FILMGATE_TEST_DATA").map_or_else(|| root().join("../shared/data"), PathBuf::from);
+    if folder.join("MANIFEST.tsv").is_file() {
+        return Ok(Some(folder));
+    }
+    if env::var("CI").is_ok_and(|ci| ci == "true") {
+        bail!("no test data in {}: set FILMGATE_TEST_DATA", shown(&folder));
+    }
+    println!("no test data in {}: the tests over it are left out", shown(&folder));
+    Ok(None)
+}
+
+fn shown(folder: &Path) -> String {
+    folder.display().to_string()
+}

@@ -1,0 +1,37 @@
+//! `cargo xtask soak`: the full figures, for before a release; takes hours rather than minutes.
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::run::{cargo, run};
+use crate::steps::Steps;
+use crate::{install, simulate};
+
+#[derive(Args)]
+pub(crate) struct Soak {
+    /// Seeds of the simulation
+    #[arg(long, default_value_t = 2000)]
+    seeds: u64,
+    /// Times the gateway is killed under load
+    #[arg(long, default_value_t = 50)]
+    kills: u32,
+}
+
+impl Soak {
+    pub(crate) fn run(&self) -> Result<()> {
+        let mut steps = Steps::default();
+        steps.step("test peers", &[], install::test_peers);
+        steps.step("test data", &[], || install::test_data().map(drop));
+        steps.step("simulation", &[], || simulate::seeds(1, self.seeds));
+        steps.step("kills", &[], || self.story("restart::"));
+        steps.step("round trips", &["test peers", "test data"], || self.story("round_trip::"));
+        steps.step("malformed input", &["test peers", "test data"], || self.story("malformed::"));
+        steps.finish()
+    }
+
+    fn story(&self, filter: &str) -> Result<()> {
+        let mut tests =
+            cargo(&["test", "--release", "--workspace", "--test", "filmgate", "--", "--nocapture", filter]);
+        run(tests.env("FILMGATE_TEST_KILLS", self.kills.to_string()))
+    }
+}
