@@ -1,1 +1,51 @@
-//! filmgate-catalog
+//! What the gateway knows, in SQL: where every instance stands, which pack holds it, what QIDO-RS answers.
+//!
+//! Two halves. `index_*` tables are derived: log, packs and journal rebuild them, and [`Catalog::wipe_index`] drops
+//! nothing else. `book_*` tables are authoritative.
+//!
+//! Invariants:
+//! - A method is a whole operation in one transaction; it may run twice and then changes nothing.
+//! - An instance is in one [`filmgate_model::InstanceState`]; it moves only along `transition`, and the `WHERE`
+//!   clauses say so again.
+//! - Of the copies of one SOP Instance UID in a study exactly one is served, by a unique index of the schema.
+//! - Quarantined and deleted instances never appear in a search.
+//! - A commit that returned is synced (`synchronous=FULL`); the file and its WAL are encrypted (SQLCipher).
+//!
+//! Absent on purpose: keys (wrapped keys live in the bucket and the local key cache), image bytes, a clock.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `catalog`, `engine` | opening, connections, how an operation is driven |
+//! | `transition` | the table of legal moves |
+//! | `index/` | instances, studies, series, patients, packs, placements, study keys |
+//! | `book/` | alarms |
+//! | `search/` | QIDO-RS keys, patterns, rows |
+
+// The bundled SQLCipher is linked for sqlx, which finds it through this crate; nothing of it is called here.
+use libsqlite3_sys as _;
+
+mod book;
+mod catalog;
+mod engine;
+mod error;
+mod index;
+mod row;
+mod search;
+mod transition;
+
+pub use book::alarms::{Alarm, AlarmKind};
+pub use catalog::{Catalog, CatalogOptions};
+pub use error::Error;
+pub use index::{
+    copies::{Copy, CopyKind},
+    instances::{Location, ReceivedInstance, Standing},
+    locations::PackLocation,
+    packing::{DroppedCopy, NewPack, PackReason, PackedInstance, RecordToPack, StudyToPack},
+    packs::{EvictablePack, KnownPack, Pack, PlacementState},
+    totals::{StudyProgress, Totals},
+};
+pub use search::{
+    query::{Page, Query},
+    rows::{InstanceRow, SeriesRow, StudyRow},
+};
+pub use transition::may_become;

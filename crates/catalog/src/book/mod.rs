@@ -1,0 +1,3 @@
+//! The authoritative half: what nothing else could rebuild.
+
+pub(crate) mod alarms;

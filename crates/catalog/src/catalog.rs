@@ -1,0 +1,125 @@
+//! The catalog as a value: options, opening, closing, wiping.
+
+use std::path::Path;
+
+use filmgate_model::{NodeId, SiteId};
+use sqlx::{AssertSqlSafe, Connection};
+
+use crate::{Error, engine::Engine};
+
+/// Whose catalog it is and how it is driven.
+#[derive(Debug, Clone)]
+pub struct CatalogOptions {
+    /// The site every row belongs to.
+    pub site_id: SiteId,
+    /// This node: what it received, it packs and uploads.
+    pub node_id: NodeId,
+    /// Connections for reading beside the one that writes.
+    pub readers: usize,
+    /// Every operation is driven to its end before its future first returns `Pending` (simulations).
+    pub blocking: bool,
+}
+
+impl CatalogOptions {
+    /// Four readers, not blocking.
+    #[must_use]
+    pub fn new(site_id: SiteId, node_id: NodeId) -> Self {
+        Self { site_id, node_id, readers: 4, blocking: false }
+    }
+}
+
+/// What the gateway knows. Methods are whole operations, grouped by noun in `index/`, `book/` and `search/`.
+pub struct Catalog {
+    pub(crate) engine: Engine,
+    pub(crate) site_id: SiteId,
+    pub(crate) node_id: NodeId,
+}
+
+/// Derived tables, in an order in which they can be emptied.
+const INDEX_TABLES: [&str; 8] = [
+    "index_placements",
+    "index_packs",
+    "index_dropped_copies",
+    "index_instances",
+    "index_series",
+    "index_studies",
+    "index_patients",
+    "index_study_keys",
+];
+
+impl Catalog {
+    /// Opens the encrypted file, makes it when missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`] when the file does not open with `key`.
+    pub async fn open(path: &Path, key: &[u8; 32], options: &CatalogOptions) -> Result<Self, Error> {
+        let engine = Engine::open_file(path, key, options.readers, options.blocking).await?;
+        Ok(Self { engine, site_id: options.site_id, node_id: options.node_id })
+    }
+
+    /// A catalog in memory, unencrypted, with one connection: for tests and simulations.
+    ///
+    /// # Errors
+    /// When SQLite cannot be started.
+    pub async fn in_memory(options: &CatalogOptions) -> Result<Self, Error> {
+        let engine = Engine::in_memory(options.blocking).await?;
+        Ok(Self { engine, site_id: options.site_id, node_id: options.node_id })
+    }
+
+    /// Closes every connection in order.
+    ///
+    /// # Errors
+    /// When the last write-back fails; nothing committed is lost by it.
+    pub async fn close(self) -> Result<(), Error> {
+        self.engine.close().await.map_err(|error| error.while_doing("close catalog"))
+    }
+
+    /// Empties the derived half, and only that, before log, packs and journal refill it.
+    ///
+    /// # Errors
+    /// When a statement fails; then nothing was emptied.
+    pub async fn wipe_index(&self) -> Result<(), Error> {
+        self.engine
+            .run("wipe the index", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                for table in INDEX_TABLES {
+                    sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}")))
+                        .execute(&mut *transaction)
+                        .await?;
+                }
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    /// The site's bytes, as the first parameter of most statements.
+    pub(crate) fn site(&self) -> &[u8] {
+        self.site_id.as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filmgate_model::Random;
+    use sqlx::Row;
+
+    use super::*;
+
+    #[test]
+    fn wiping_names_every_derived_table() {
+        let random = Random::seeded(1);
+        let mut options = CatalogOptions::new(SiteId::random(&random), NodeId::random(&random));
+        options.blocking = true;
+        let listed = futures::executor::block_on(async {
+            // Not through `run`: one executor cannot stand inside another.
+            options.blocking = false;
+            let catalog = Catalog::in_memory(&options).await.expect("in memory");
+            let sql =
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'index!_%' ESCAPE '!'";
+            let rows = sqlx::query(sql).fetch_all(&mut *catalog.engine.writer().await).await.expect("tables");
+            rows.iter().map(|row| row.get::<String, _>(0)).collect::<std::collections::BTreeSet<_>>()
+        });
+        assert_eq!(listed, INDEX_TABLES.into_iter().map(String::from).collect());
+    }
+}

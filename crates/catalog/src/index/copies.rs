@@ -1,0 +1,153 @@
+//! Copies: several arrivals of one SOP Instance UID, and which of them is served.
+
+use std::str::FromStr;
+
+use filmgate_model::{InstanceState, RecordId};
+use sqlx::{SqliteConnection, sqlite::SqliteRow};
+
+use crate::{
+    Catalog, Error,
+    row::{fixed, get, id, optional_fixed, word},
+};
+
+/// What an arrival is among those of its SOP Instance UID.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CopyKind {
+    /// The first of its content; what is served.
+    First,
+    /// The same pixels in other wrapping.
+    Variant,
+    /// Other content under the same UID.
+    Conflict,
+}
+
+impl CopyKind {
+    /// The word for it in the catalog.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Variant => "variant",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+impl FromStr for CopyKind {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        [Self::First, Self::Variant, Self::Conflict].into_iter().find(|kind| kind.as_str() == word).ok_or(())
+    }
+}
+
+/// One arrival of a SOP Instance UID.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Copy {
+    /// Its record.
+    pub record_id: RecordId,
+    /// Study it is filed under.
+    pub study_instance_uid: String,
+    /// Series it is filed under.
+    pub series_instance_uid: String,
+    /// The UID asked for.
+    pub sop_instance_uid: String,
+    /// Its transfer syntax.
+    pub transfer_syntax_uid: String,
+    /// SHA-256 of the dataset as received.
+    pub dataset_sha256: [u8; 32],
+    /// Digest of the samples or fragments.
+    pub pixel_digest: Option<[u8; 32]>,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Kept apart.
+    pub quarantine: bool,
+    /// In a pack already.
+    pub packed: bool,
+    /// What it is among the copies.
+    pub copy_kind: CopyKind,
+    /// Who sent it.
+    pub calling_ae: String,
+}
+
+impl Catalog {
+    /// Every copy of these SOP Instance UIDs that is not deleted, in order of arrival, in whatever study.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn copies_of<S: AsRef<str> + Sync>(&self, sop_instance_uids: &[S]) -> Result<Vec<Copy>, Error> {
+        self.engine
+            .run("list the copies of instances", async {
+                let mut reader = self.engine.reader().await;
+                let mut copies = Vec::new();
+                for uid in sop_instance_uids {
+                    let query = sqlx::query(COPIES).bind(self.site()).bind(uid.as_ref());
+                    for row in query.fetch_all(&mut *reader).await? {
+                        copies.push(copy(&row)?);
+                    }
+                }
+                Ok(copies)
+            })
+            .await
+    }
+}
+
+const COPIES: &str = "
+SELECT record_id, study_instance_uid, series_instance_uid, sop_instance_uid, transfer_syntax_uid, dataset_sha256,
+    pixel_digest, state, quarantine, pack_id IS NOT NULL AS packed, copy_kind, calling_ae
+FROM index_instances WHERE site_id = $1 AND sop_instance_uid = $2 AND state <> 'deleted' ORDER BY arrival_number";
+
+fn copy(row: &SqliteRow) -> Result<Copy, Error> {
+    Ok(Copy {
+        record_id: RecordId(id(row, "record_id")?),
+        study_instance_uid: get(row, "study_instance_uid")?,
+        series_instance_uid: get(row, "series_instance_uid")?,
+        sop_instance_uid: get(row, "sop_instance_uid")?,
+        transfer_syntax_uid: get(row, "transfer_syntax_uid")?,
+        dataset_sha256: fixed(row, "dataset_sha256")?,
+        pixel_digest: optional_fixed(row, "pixel_digest")?,
+        state: word(row, "state")?,
+        quarantine: get(row, "quarantine")?,
+        packed: get(row, "packed")?,
+        copy_kind: word(row, "copy_kind")?,
+        calling_ae: get(row, "calling_ae")?,
+    })
+}
+
+/// Decides anew which copy of a UID answers within its study: the first, else the oldest variant, else the oldest
+/// conflict; none that is quarantined or deleted.
+pub(crate) async fn refresh_served(
+    writer: &mut SqliteConnection,
+    site: &[u8],
+    study_instance_uid: &str,
+    sop_instance_uid: &str,
+) -> Result<(), Error> {
+    let best: Option<i64> = sqlx::query_scalar(
+        "SELECT arrival_number FROM index_instances
+         WHERE site_id = $1 AND study_instance_uid = $2 AND sop_instance_uid = $3 AND quarantine = FALSE
+            AND state <> 'deleted'
+         ORDER BY CASE copy_kind WHEN 'first' THEN 0 WHEN 'variant' THEN 1 ELSE 2 END, arrival_number LIMIT 1",
+    )
+    .bind(site)
+    .bind(study_instance_uid)
+    .bind(sop_instance_uid)
+    .fetch_optional(&mut *writer)
+    .await?;
+    // The old answer goes first: the unique index is checked row by row.
+    sqlx::query(
+        "UPDATE index_instances SET served = FALSE
+         WHERE site_id = $1 AND study_instance_uid = $2 AND sop_instance_uid = $3 AND served = TRUE
+            AND arrival_number <> $4",
+    )
+    .bind(site)
+    .bind(study_instance_uid)
+    .bind(sop_instance_uid)
+    .bind(best.unwrap_or(-1))
+    .execute(&mut *writer)
+    .await?;
+    sqlx::query("UPDATE index_instances SET served = TRUE WHERE arrival_number = $1 AND served = FALSE")
+        .bind(best)
+        .execute(&mut *writer)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,241 @@
+//! Instances: entering what was received, and where each record stands.
+
+use filmgate_model::{Door, Facts, Identity, InstanceState, Provenance, RecordId, Timestamp, tags};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+
+use super::{patients, series, studies};
+use crate::{
+    Catalog, Error,
+    index::copies::refresh_served,
+    row::{signed, word},
+    transition::sources_sql,
+};
+
+pub use super::locations::Location;
+
+/// One instance whose record is synced in the journal.
+#[derive(Debug, Clone)]
+pub struct ReceivedInstance {
+    /// Its record.
+    pub record_id: RecordId,
+    /// What it is filed under.
+    pub identity: Identity,
+    /// Its indexed attributes.
+    pub facts: Facts,
+    /// Where it came from.
+    pub provenance: Provenance,
+    /// Length of the dataset as received.
+    pub dataset_bytes: u64,
+    /// Length of the sealed record.
+    pub record_bytes: u64,
+    /// SHA-256 of the dataset as received.
+    pub dataset_sha256: [u8; 32],
+    /// Digest of the samples or fragments, when there are any.
+    pub pixel_digest: Option<[u8; 32]>,
+    /// Why it is kept apart; `None` for an instance that can be read.
+    pub quarantine: Option<String>,
+}
+
+/// What the catalog says of a record found in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Never heard of: enter it again.
+    Unknown,
+    /// Waits to be packed: the journal must keep it.
+    Unpacked,
+    /// In a pack, dropped as a copy, or deleted: the journal may let it go.
+    Settled,
+}
+
+impl Catalog {
+    /// Enters what was received, all or nothing. What is known already stays as it is.
+    ///
+    /// # Errors
+    /// When a statement fails; then none of them was entered.
+    pub async fn record_received(&self, received: &[ReceivedInstance], at: Timestamp) -> Result<(), Error> {
+        self.engine
+            .run("record received instances", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                for instance in received {
+                    if self.insert(&mut transaction, instance, at).await? && instance.quarantine.is_none() {
+                        self.file(&mut transaction, instance).await?;
+                    }
+                }
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    /// Those of `records` that are neither in the catalog nor dropped as copies: what a journal brings back after
+    /// a crash before the catalog's commit.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn missing_records(&self, records: &[RecordId]) -> Result<Vec<RecordId>, Error> {
+        let standings = self.standing_of(records).await?;
+        Ok(standings
+            .into_iter()
+            .filter(|(_, standing)| *standing == Standing::Unknown)
+            .map(|(id, _)| id)
+            .collect())
+    }
+
+    /// What the catalog says of each of `records`, in their order.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn standing_of(&self, records: &[RecordId]) -> Result<Vec<(RecordId, Standing)>, Error> {
+        self.engine
+            .run("compare journal and catalog", async {
+                let mut reader = self.engine.reader().await;
+                let mut standings = Vec::with_capacity(records.len());
+                for record_id in records {
+                    standings.push((*record_id, standing(&mut reader, *record_id).await?));
+                }
+                Ok(standings)
+            })
+            .await
+    }
+
+    /// Keeps a received instance apart: its record turned out not to be readable as an instance.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn quarantine(&self, record_id: RecordId, reason: &str, at: Timestamp) -> Result<(), Error> {
+        self.move_record(record_id, InstanceState::Quarantined, reason, at).await
+    }
+
+    /// A record in the journal no longer opens.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn mark_record_damaged(
+        &self,
+        record_id: RecordId,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        self.move_record(record_id, InstanceState::Damaged, reason, at).await
+    }
+
+    async fn move_record(
+        &self,
+        record_id: RecordId,
+        to: InstanceState,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let sql = format!(
+            "UPDATE index_instances SET state = $1, state_at = $2, reason = $3, next_try_at = NULL,
+                quarantine = (quarantine OR $1 = 'quarantined')
+             WHERE record_id = $4 AND state IN ({})
+             RETURNING study_instance_uid, sop_instance_uid",
+            sources_sql(to)
+        );
+        self.engine
+            .run("move an instance to another state", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                let moved: Option<(String, String)> = sqlx::query_as(AssertSqlSafe(sql))
+                    .bind(to.as_str())
+                    .bind(at.0)
+                    .bind(reason)
+                    .bind(record_id.as_bytes().as_slice())
+                    .fetch_optional(&mut *transaction)
+                    .await?;
+                if let Some((study, sop)) = moved {
+                    refresh_served(&mut transaction, self.site(), &study, &sop).await?;
+                }
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    /// True when the row is new.
+    async fn insert(
+        &self,
+        writer: &mut SqliteConnection,
+        instance: &ReceivedInstance,
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        let ReceivedInstance { identity, facts, provenance, .. } = instance;
+        let state = match instance.quarantine {
+            Some(_) => InstanceState::Quarantined,
+            None => InstanceState::Received,
+        };
+        let inserted = sqlx::query(INSERT)
+            .bind(instance.record_id.as_bytes().as_slice())
+            .bind(self.site())
+            .bind(provenance.node.as_bytes().as_slice())
+            .bind(&identity.study_instance_uid)
+            .bind(&identity.series_instance_uid)
+            .bind(&identity.sop_instance_uid)
+            .bind(&identity.sop_class_uid)
+            .bind(&provenance.transfer_syntax_uid)
+            .bind(facts.integer(tags::INSTANCE_NUMBER))
+            .bind(facts.number(tags::ROWS).map(i64::from))
+            .bind(facts.number(tags::COLUMNS).map(i64::from))
+            .bind(facts.number(tags::BITS_ALLOCATED).map(i64::from))
+            .bind(facts.integer(tags::NUMBER_OF_FRAMES).filter(|frames| *frames >= 0))
+            .bind(signed(instance.dataset_bytes, "a dataset")?)
+            .bind(signed(instance.record_bytes, "a record")?)
+            .bind(instance.dataset_sha256.as_slice())
+            .bind(instance.pixel_digest.as_ref().map(<[u8; 32]>::as_slice))
+            .bind(provenance.received_at.0)
+            .bind(&provenance.calling_ae)
+            .bind(&provenance.called_ae)
+            .bind(&provenance.peer)
+            .bind(door(provenance.door))
+            .bind(state.as_str())
+            .bind(at.0)
+            .bind(instance.quarantine.as_deref())
+            .bind(instance.quarantine.is_some())
+            .execute(writer)
+            .await?;
+        Ok(inserted.rows_affected() > 0)
+    }
+
+    async fn file(&self, writer: &mut SqliteConnection, instance: &ReceivedInstance) -> Result<(), Error> {
+        let ReceivedInstance { identity, facts, provenance, .. } = instance;
+        let (study, series) = (&identity.study_instance_uid, &identity.series_instance_uid);
+        patients::upsert(writer, self.site(), facts).await?;
+        studies::upsert(writer, self.site(), study, facts, provenance.received_at).await?;
+        series::upsert(writer, self.site(), study, series, facts).await
+    }
+}
+
+/// A record dropped as a copy before does not come back; the first arrival of a UID is the one served.
+const INSERT: &str = "
+INSERT INTO index_instances (
+    record_id, site_id, node_id, study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,
+    transfer_syntax_uid, instance_number, pixel_rows, pixel_columns, bits_allocated, number_of_frames, dataset_bytes,
+    record_bytes, dataset_sha256, pixel_digest, received_at, calling_ae, called_ae, peer, door, state, state_at,
+    reason, quarantine, served)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+    $25, $26, NOT $26 AND NOT EXISTS (
+        SELECT 1 FROM index_instances
+        WHERE site_id = $2 AND study_instance_uid = $4 AND sop_instance_uid = $6 AND served = TRUE)
+WHERE NOT EXISTS (SELECT 1 FROM index_dropped_copies WHERE record_id = $1)
+ON CONFLICT (record_id) DO NOTHING";
+
+async fn standing(reader: &mut SqliteConnection, record_id: RecordId) -> Result<Standing, Error> {
+    let found = sqlx::query(
+        "SELECT state, pack_id IS NOT NULL AS packed FROM index_instances WHERE record_id = $1
+         UNION ALL SELECT 'deleted', TRUE FROM index_dropped_copies WHERE record_id = $1",
+    )
+    .bind(record_id.as_bytes().as_slice())
+    .fetch_optional(reader)
+    .await?;
+    let Some(row) = found else { return Ok(Standing::Unknown) };
+    let state: InstanceState = word(&row, "state")?;
+    let packed: bool = crate::row::get(&row, "packed")?;
+    Ok(if packed || state == InstanceState::Deleted { Standing::Settled } else { Standing::Unpacked })
+}
+
+fn door(door: Door) -> &'static str {
+    match door {
+        Door::CStore => "c-store",
+        Door::Stow => "stow",
+    }
+}

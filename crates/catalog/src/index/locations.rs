@@ -1,0 +1,243 @@
+//! Where the bytes of an instance are: what retrieval and export ask.
+
+use std::collections::BTreeMap;
+
+use filmgate_model::{InstanceState, NodeId, PackId, RecordId, StudyKeyId, Timestamp};
+use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
+
+use super::{
+    copies::CopyKind,
+    placements::{PlacementState, placements_of},
+};
+use crate::{
+    Catalog, Error,
+    row::{fixed, get, id, optional_id, optional_unsigned, time, unsigned, word},
+};
+
+/// Where an instance is and what its bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Location {
+    /// Its record.
+    pub record_id: RecordId,
+    /// The node that received it.
+    pub node_id: NodeId,
+    /// Study Instance UID it is filed under.
+    pub study_instance_uid: String,
+    /// Series Instance UID it is filed under.
+    pub series_instance_uid: String,
+    /// SOP Instance UID it is filed under.
+    pub sop_instance_uid: String,
+    /// SOP Class UID; may be empty.
+    pub sop_class_uid: String,
+    /// The transfer syntax its bytes are in.
+    pub transfer_syntax_uid: String,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// Why, for quarantined, retrying and damaged ones.
+    pub reason: Option<String>,
+    /// Kept apart.
+    pub quarantine: bool,
+    /// First, variant or conflict.
+    pub copy_kind: CopyKind,
+    /// When its first byte arrived.
+    pub received_at: Timestamp,
+    /// Length of the dataset as received.
+    pub dataset_bytes: u64,
+    /// Length of the sealed record.
+    pub record_bytes: u64,
+    /// SHA-256 of the dataset as received.
+    pub dataset_sha256: [u8; 32],
+    /// Its pack; `None` while only the journal holds it.
+    pub pack: Option<PackLocation>,
+}
+
+/// Where in which pack a record is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackLocation {
+    /// The pack.
+    pub pack_id: PackId,
+    /// Where the record begins in it.
+    pub offset: u64,
+    /// The pack's length.
+    pub pack_bytes: u64,
+    /// The key its footer is sealed under.
+    pub study_key_id: StudyKeyId,
+    /// A copy is on this node's disk.
+    pub local: bool,
+    /// The buckets it was put in.
+    pub placements: Vec<PlacementState>,
+}
+
+const COLUMNS: &str = "
+    i.record_id, i.node_id, i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid,
+    i.transfer_syntax_uid, i.state, i.reason, i.quarantine, i.copy_kind, i.received_at, i.dataset_bytes,
+    i.record_bytes, i.dataset_sha256, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id, p.local
+    FROM index_instances i LEFT JOIN index_packs p ON p.pack_id = i.pack_id";
+
+/// Series together, then as numbered.
+const IN_ORDER: &str = "ORDER BY i.series_instance_uid, COALESCE(i.instance_number, 0), i.sop_instance_uid,
+    i.arrival_number";
+
+impl Catalog {
+    /// Where a record is; `None` when it is not known.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn locate(&self, record_id: RecordId) -> Result<Option<Location>, Error> {
+        let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id = $2");
+        self.engine
+            .run("locate a record", async {
+                let mut reader = self.engine.reader().await;
+                let query =
+                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(record_id.as_bytes().as_slice());
+                let rows = query.fetch_all(&mut *reader).await?;
+                Ok(locations(&mut reader, rows).await?.pop())
+            })
+            .await
+    }
+
+    /// The one instance that answers for a SOP Instance UID: the first from the modality, never a variant or a
+    /// conflict while a first is there, never a quarantined or deleted one. `None` for a level leaves it open.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn served_instance(
+        &self,
+        study_instance_uid: Option<&str>,
+        series_instance_uid: Option<&str>,
+        sop_instance_uid: &str,
+    ) -> Result<Option<Location>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.sop_instance_uid = $2 AND i.served = TRUE
+                AND ($3 IS NULL OR i.study_instance_uid = $3) AND ($4 IS NULL OR i.series_instance_uid = $4)
+             ORDER BY CASE i.copy_kind WHEN 'first' THEN 0 WHEN 'variant' THEN 1 ELSE 2 END, i.arrival_number LIMIT 1"
+        );
+        self.engine
+            .run("locate an instance", async {
+                let mut reader = self.engine.reader().await;
+                let query = sqlx::query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(sop_instance_uid)
+                    .bind(study_instance_uid)
+                    .bind(series_instance_uid);
+                let rows = query.fetch_all(&mut *reader).await?;
+                Ok(locations(&mut reader, rows).await?.pop())
+            })
+            .await
+    }
+
+    /// The instances of a study, each SOP Instance UID once.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn instances_of_study(&self, study_instance_uid: &str) -> Result<Vec<Location>, Error> {
+        self.list("i.served = TRUE", study_instance_uid, None).await
+    }
+
+    /// The instances of a series, each SOP Instance UID once.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn instances_of_series(
+        &self,
+        study_instance_uid: &str,
+        series_instance_uid: &str,
+    ) -> Result<Vec<Location>, Error> {
+        self.list("i.served = TRUE", study_instance_uid, Some(series_instance_uid)).await
+    }
+
+    /// Every record of a study that is not deleted: variants, conflicts and quarantined ones too.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn records_of_study(&self, study_instance_uid: &str) -> Result<Vec<Location>, Error> {
+        self.list("i.state <> 'deleted'", study_instance_uid, None).await
+    }
+
+    /// The records of a pack, in the order they stand in it.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn records_of_pack(&self, pack_id: PackId) -> Result<Vec<Location>, Error> {
+        let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.pack_id = $2 ORDER BY i.pack_offset");
+        self.engine
+            .run("list the records of a pack", async {
+                let mut reader = self.engine.reader().await;
+                let query =
+                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
+                let rows = query.fetch_all(&mut *reader).await?;
+                locations(&mut reader, rows).await
+            })
+            .await
+    }
+
+    async fn list(
+        &self,
+        which: &'static str,
+        study: &str,
+        series: Option<&str>,
+    ) -> Result<Vec<Location>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.study_instance_uid = $2
+                AND ($3 IS NULL OR i.series_instance_uid = $3) AND {which} {IN_ORDER}"
+        );
+        self.engine
+            .run("list the instances of a study", async {
+                let mut reader = self.engine.reader().await;
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(study).bind(series);
+                let rows = query.fetch_all(&mut *reader).await?;
+                locations(&mut reader, rows).await
+            })
+            .await
+    }
+}
+
+/// Rows with the placements of their packs, each pack asked once.
+async fn locations(reader: &mut SqliteConnection, rows: Vec<SqliteRow>) -> Result<Vec<Location>, Error> {
+    let mut placements = BTreeMap::new();
+    let mut locations = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut location = location(row)?;
+        if let Some(pack) = &mut location.pack {
+            if !placements.contains_key(&pack.pack_id) {
+                placements.insert(pack.pack_id, placements_of(reader, pack.pack_id).await?);
+            }
+            pack.placements = placements.get(&pack.pack_id).cloned().unwrap_or_default();
+        }
+        locations.push(location);
+    }
+    Ok(locations)
+}
+
+fn location(row: &SqliteRow) -> Result<Location, Error> {
+    Ok(Location {
+        record_id: RecordId(id(row, "record_id")?),
+        node_id: NodeId(id(row, "node_id")?),
+        study_instance_uid: get(row, "study_instance_uid")?,
+        series_instance_uid: get(row, "series_instance_uid")?,
+        sop_instance_uid: get(row, "sop_instance_uid")?,
+        sop_class_uid: get(row, "sop_class_uid")?,
+        transfer_syntax_uid: get(row, "transfer_syntax_uid")?,
+        state: word(row, "state")?,
+        reason: get(row, "reason")?,
+        quarantine: get(row, "quarantine")?,
+        copy_kind: word(row, "copy_kind")?,
+        received_at: time(row, "received_at")?,
+        dataset_bytes: unsigned(row, "dataset_bytes")?,
+        record_bytes: unsigned(row, "record_bytes")?,
+        dataset_sha256: fixed(row, "dataset_sha256")?,
+        pack: pack_location(row)?,
+    })
+}
+
+fn pack_location(row: &SqliteRow) -> Result<Option<PackLocation>, Error> {
+    let Some(pack_id) = optional_id(row, "pack_id")? else { return Ok(None) };
+    Ok(Some(PackLocation {
+        pack_id: PackId(pack_id),
+        offset: optional_unsigned(row, "pack_offset")?.ok_or(Error::Corrupt { column: "pack_offset" })?,
+        pack_bytes: unsigned(row, "pack_bytes")?,
+        study_key_id: StudyKeyId(id(row, "study_key_id")?),
+        local: get(row, "local")?,
+        placements: Vec::new(),
+    }))
+}

@@ -1,0 +1,31 @@
+//! The derived half: one file a noun. Log, packs and journal rebuild all of it.
+
+pub(crate) mod copies;
+pub(crate) mod instances;
+pub(crate) mod locations;
+pub(crate) mod packing;
+pub(crate) mod packs;
+pub(crate) mod patients;
+pub(crate) mod placements;
+pub(crate) mod series;
+pub(crate) mod studies;
+pub(crate) mod study_keys;
+pub(crate) mod totals;
+
+use filmgate_model::{Facts, Tag};
+
+/// An attribute's text as a column keeps it. NUL has no place in SQL text.
+pub(crate) fn text(facts: &Facts, tag: Tag) -> Option<String> {
+    let text = facts.text(tag)?.replace('\0', "");
+    (!text.is_empty()).then_some(text)
+}
+
+/// A date (VR DA) without the dots of ACR-NEMA, so that text order is time order.
+pub(crate) fn date(facts: &Facts, tag: Tag) -> Option<String> {
+    text(facts, tag).map(|date| date.replace('.', ""))
+}
+
+/// A time (VR TM) without the colons of ACR-NEMA, so that text order is time order.
+pub(crate) fn time(facts: &Facts, tag: Tag) -> Option<String> {
+    text(facts, tag).map(|time| time.replace(':', ""))
+}

@@ -1,0 +1,485 @@
+//! Packs: their road from the local disk into the bucket, and their copy on the local disk.
+
+use filmgate_model::{InstanceState, NodeId, PackId, StudyKeyId, Timestamp};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteRow};
+
+use super::placements::{forget, note_uploaded, note_verified, placements_of};
+use crate::{
+    Catalog, Error,
+    book::alarms::{AlarmKind, raise},
+    row::{fixed, get, id, optional_time, time, unsigned, word},
+    transition::{may_become, sources_sql},
+};
+
+pub use super::placements::PlacementState;
+
+/// A pack and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pack {
+    /// The pack.
+    pub pack_id: PackId,
+    /// The node that made it.
+    pub node_id: NodeId,
+    /// The study its records are of.
+    pub study_instance_uid: String,
+    /// The key its footer is sealed under.
+    pub study_key_id: StudyKeyId,
+    /// Holds quarantined records.
+    pub quarantine: bool,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: [u8; 32],
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Where it stands; its instances stand there too, except quarantined ones.
+    pub state: InstanceState,
+    /// Why, when retrying or damaged.
+    pub reason: Option<String>,
+    /// When it is tried again, when retrying.
+    pub next_try_at: Option<Timestamp>,
+    /// Failed tries so far.
+    pub attempts: u64,
+    /// A copy is on this node's disk.
+    pub local: bool,
+    /// The buckets it was put in.
+    pub placements: Vec<PlacementState>,
+}
+
+/// A pack the catalog knows, as a start compares it with the folder of packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownPack {
+    /// The pack.
+    pub pack_id: PackId,
+    /// Where it stands.
+    pub state: InstanceState,
+    /// A copy is said to be on this node's disk.
+    pub local: bool,
+}
+
+/// A local pack that may be unlinked: it is verified in every required placement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EvictablePack {
+    /// The pack.
+    pub pack_id: PackId,
+    /// Its length.
+    pub bytes: u64,
+}
+
+const COLUMNS: &str =
+    "pack_id, node_id, study_instance_uid, study_key_id, quarantine, bytes, sha256, created_at, state,
+    reason, next_try_at, attempts, local FROM index_packs";
+
+impl Catalog {
+    /// The oldest pack of this node to upload: packed, or retrying and due. Those in `exclude` are in flight.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn claim_upload(&self, now: Timestamp, exclude: &[PackId]) -> Result<Option<Pack>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2
+                AND (state = 'packed' OR (state = 'retrying' AND next_try_at <= $3))
+             ORDER BY created_at, pack_id"
+        );
+        self.first_pack("claim an upload", sql, now, exclude).await
+    }
+
+    /// Uploaded packs of this node that are not proven equal yet, oldest first. Those in `exclude` are in flight.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn packs_to_verify(&self, exclude: &[PackId]) -> Result<Vec<Pack>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = 'uploaded' ORDER BY created_at, pack_id"
+        );
+        self.engine
+            .run("list packs to verify", async {
+                let mut reader = self.engine.reader().await;
+                let query = sqlx::query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(self.node_id.as_bytes().as_slice());
+                let rows = query.fetch_all(&mut *reader).await?;
+                let mut packs = Vec::new();
+                for row in &rows {
+                    let pack = pack(&mut reader, row).await?;
+                    if !exclude.contains(&pack.pack_id) {
+                        packs.push(pack);
+                    }
+                }
+                Ok(packs)
+            })
+            .await
+    }
+
+    /// Earliest time a retrying pack of this node is due; `None` when none is.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn next_retry_at(&self) -> Result<Option<Timestamp>, Error> {
+        self.engine
+            .run("look for the next retry", async {
+                let mut reader = self.engine.reader().await;
+                let due: Option<i64> = sqlx::query_scalar(
+                    "SELECT MIN(next_try_at) FROM index_packs
+                     WHERE site_id = $1 AND node_id = $2 AND state = 'retrying'",
+                )
+                .bind(self.site())
+                .bind(self.node_id.as_bytes().as_slice())
+                .fetch_one(&mut *reader)
+                .await?;
+                Ok(due.map(Timestamp))
+            })
+            .await
+    }
+
+    /// A pack was put in a placement. With all of `required` put, pack and instances become uploaded: true then.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPack`]; or when a statement fails.
+    pub async fn record_uploaded<S: AsRef<str> + Sync>(
+        &self,
+        pack_id: PackId,
+        placement: &str,
+        required: &[S],
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.engine
+            .run("record an upload", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                state_of(&mut transaction, pack_id).await?;
+                note_uploaded(&mut transaction, self.site(), pack_id, placement, at).await?;
+                let placements = placements_of(&mut transaction, pack_id).await?;
+                let done =
+                    required.iter().all(|name| placements.iter().any(|have| have.placement == name.as_ref()));
+                if done {
+                    move_pack(&mut transaction, pack_id, InstanceState::Uploaded, None, None, at).await?;
+                }
+                transaction.commit().await?;
+                Ok(done)
+            })
+            .await
+    }
+
+    /// An upload or a verification failed and is tried again at `next_try_at`.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPack`]; or when a statement fails.
+    pub async fn upload_failed(
+        &self,
+        pack_id: PackId,
+        reason: &str,
+        next_try_at: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        self.engine
+            .run("record a failed upload", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                state_of(&mut transaction, pack_id).await?;
+                retry(&mut transaction, pack_id, reason, next_try_at, at).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    /// What a placement holds is not the pack: the placement is forgotten and the pack uploaded again.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPack`]; or when a statement fails.
+    pub async fn placement_failed(
+        &self,
+        pack_id: PackId,
+        placement: &str,
+        reason: &str,
+        next_try_at: Timestamp,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        self.engine
+            .run("record a failed placement", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                state_of(&mut transaction, pack_id).await?;
+                forget(&mut transaction, pack_id, placement).await?;
+                retry(&mut transaction, pack_id, reason, next_try_at, at).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    /// A pack was proven equal in a placement. With all of `required` proven, pack and instances become verified:
+    /// true then.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPack`]; or when a statement fails.
+    pub async fn record_verified<S: AsRef<str> + Sync>(
+        &self,
+        pack_id: PackId,
+        placement: &str,
+        required: &[S],
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.engine
+            .run("record a verification", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                state_of(&mut transaction, pack_id).await?;
+                note_verified(&mut transaction, pack_id, placement, at).await?;
+                let placements = placements_of(&mut transaction, pack_id).await?;
+                let proven = |name: &S| {
+                    placements
+                        .iter()
+                        .any(|have| have.placement == name.as_ref() && have.verified_at.is_some())
+                };
+                let done = !required.is_empty() && required.iter().all(proven);
+                if done {
+                    move_pack(&mut transaction, pack_id, InstanceState::Verified, None, None, at).await?;
+                }
+                transaction.commit().await?;
+                Ok(done)
+            })
+            .await
+    }
+
+    /// The bytes of a pack no longer open: pack and instances become damaged, an alarm is raised.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPack`]; or when a statement fails.
+    pub async fn mark_damaged(&self, pack_id: PackId, reason: &str, at: Timestamp) -> Result<(), Error> {
+        self.engine
+            .run("record a damaged pack", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                state_of(&mut transaction, pack_id).await?;
+                move_pack(&mut transaction, pack_id, InstanceState::Damaged, Some(reason), None, at).await?;
+                let subject = pack_id.to_string();
+                raise(&mut transaction, self.site(), AlarmKind::DamagedPack, &subject, reason, at).await?;
+                Ok(transaction.commit().await?)
+            })
+            .await
+    }
+
+    /// Verified packs with a local copy, the one read longest ago first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn evictable(&self, limit: u32) -> Result<Vec<EvictablePack>, Error> {
+        self.engine
+            .run("list packs to evict", async {
+                let mut reader = self.engine.reader().await;
+                let rows = sqlx::query(
+                    "SELECT pack_id, bytes FROM index_packs
+                     WHERE site_id = $1 AND node_id = $2 AND local = TRUE AND state = 'verified'
+                     ORDER BY last_read_at, pack_id LIMIT $3",
+                )
+                .bind(self.site())
+                .bind(self.node_id.as_bytes().as_slice())
+                .bind(i64::from(limit))
+                .fetch_all(&mut *reader)
+                .await?;
+                let packs = rows.iter().map(|row| {
+                    Ok(EvictablePack { pack_id: PackId(id(row, "pack_id")?), bytes: unsigned(row, "bytes")? })
+                });
+                packs.collect()
+            })
+            .await
+    }
+
+    /// A local copy is about to be unlinked. False when it must stay: the pack is not verified.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn record_evicted(&self, pack_id: PackId) -> Result<bool, Error> {
+        self.engine
+            .run("record an eviction", async {
+                let mut writer = self.engine.writer().await;
+                let sql = "UPDATE index_packs SET local = FALSE WHERE pack_id = $1 AND state = 'verified'";
+                let evicted =
+                    sqlx::query(sql).bind(pack_id.as_bytes().as_slice()).execute(&mut *writer).await?;
+                Ok(evicted.rows_affected() > 0)
+            })
+            .await
+    }
+
+    /// A copy of a pack is on the local disk again, read back from a bucket.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn record_cached(&self, pack_id: PackId, at: Timestamp) -> Result<bool, Error> {
+        let sql = "UPDATE index_packs SET local = TRUE, last_read_at = $2 WHERE pack_id = $1";
+        self.change_pack("record a cached pack", sql, pack_id, at).await
+    }
+
+    /// A local copy was read: it is evicted later than others.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn record_read(&self, pack_id: PackId, at: Timestamp) -> Result<bool, Error> {
+        let sql = "UPDATE index_packs SET last_read_at = $2 WHERE pack_id = $1";
+        self.change_pack("record a read", sql, pack_id, at).await
+    }
+
+    /// The pack; `None` when it is not known.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn pack(&self, pack_id: PackId) -> Result<Option<Pack>, Error> {
+        let sql = format!("SELECT {COLUMNS} WHERE site_id = $1 AND pack_id = $2");
+        self.engine
+            .run("read a pack", async {
+                let mut reader = self.engine.reader().await;
+                let query =
+                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
+                match query.fetch_optional(&mut *reader).await? {
+                    Some(row) => Ok(Some(pack(&mut reader, &row).await?)),
+                    None => Ok(None),
+                }
+            })
+            .await
+    }
+
+    /// Every pack of this node, oldest first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn known_packs(&self) -> Result<Vec<KnownPack>, Error> {
+        self.engine
+            .run("list packs", async {
+                let mut reader = self.engine.reader().await;
+                let rows = sqlx::query(
+                    "SELECT pack_id, state, local FROM index_packs WHERE site_id = $1 AND node_id = $2
+                     ORDER BY created_at, pack_id",
+                )
+                .bind(self.site())
+                .bind(self.node_id.as_bytes().as_slice())
+                .fetch_all(&mut *reader)
+                .await?;
+                let packs = rows.iter().map(|row| {
+                    let (pack_id, state) = (PackId(id(row, "pack_id")?), word(row, "state")?);
+                    Ok(KnownPack { pack_id, state, local: get(row, "local")? })
+                });
+                packs.collect()
+            })
+            .await
+    }
+
+    async fn first_pack(
+        &self,
+        doing: &'static str,
+        sql: String,
+        now: Timestamp,
+        exclude: &[PackId],
+    ) -> Result<Option<Pack>, Error> {
+        // Those in flight are a handful, so that many rows more are enough to find one that is not.
+        let limit = exclude.len().saturating_add(1);
+        self.engine
+            .run(doing, async {
+                let mut reader = self.engine.reader().await;
+                let rows = sqlx::query(AssertSqlSafe(format!("{sql} LIMIT {limit}")))
+                    .bind(self.site())
+                    .bind(self.node_id.as_bytes().as_slice())
+                    .bind(now.0)
+                    .fetch_all(&mut *reader)
+                    .await?;
+                for row in &rows {
+                    if !exclude.contains(&PackId(id(row, "pack_id")?)) {
+                        return Ok(Some(pack(&mut reader, row).await?));
+                    }
+                }
+                Ok(None)
+            })
+            .await
+    }
+
+    async fn change_pack(
+        &self,
+        doing: &'static str,
+        sql: &'static str,
+        pack_id: PackId,
+        at: Timestamp,
+    ) -> Result<bool, Error> {
+        self.engine
+            .run(doing, async {
+                let mut writer = self.engine.writer().await;
+                let query = sqlx::query(sql).bind(pack_id.as_bytes().as_slice()).bind(at.0);
+                Ok(query.execute(&mut *writer).await?.rows_affected() > 0)
+            })
+            .await
+    }
+}
+
+async fn state_of(writer: &mut SqliteConnection, pack_id: PackId) -> Result<InstanceState, Error> {
+    let row = sqlx::query("SELECT state FROM index_packs WHERE pack_id = $1")
+        .bind(pack_id.as_bytes().as_slice())
+        .fetch_optional(writer)
+        .await?;
+    word(&row.ok_or(Error::UnknownPack(pack_id))?, "state")
+}
+
+/// A pack that is retrying already gets its new time; otherwise it and its instances move.
+async fn retry(
+    writer: &mut SqliteConnection,
+    pack_id: PackId,
+    reason: &str,
+    next_try_at: Timestamp,
+    at: Timestamp,
+) -> Result<(), Error> {
+    let from = state_of(writer, pack_id).await?;
+    if from != InstanceState::Retrying && !may_become(from, InstanceState::Retrying) {
+        return Ok(());
+    }
+    sqlx::query("UPDATE index_packs SET attempts = attempts + 1 WHERE pack_id = $1")
+        .bind(pack_id.as_bytes().as_slice())
+        .execute(&mut *writer)
+        .await?;
+    move_pack(writer, pack_id, InstanceState::Retrying, Some(reason), Some(next_try_at), at).await
+}
+
+/// Moves a pack and its instances, each only along the table of transitions; quarantined instances therefore stay
+/// while their pack goes to the bucket. One that stands there already gets the new reason and time.
+async fn move_pack(
+    writer: &mut SqliteConnection,
+    pack_id: PackId,
+    to: InstanceState,
+    reason: Option<&str>,
+    next_try_at: Option<Timestamp>,
+    at: Timestamp,
+) -> Result<(), Error> {
+    for table in ["index_packs", "index_instances"] {
+        let sql = format!(
+            "UPDATE {table} SET reason = $2, next_try_at = $3, state = $4,
+                state_at = CASE WHEN state = $4 THEN state_at ELSE $5 END
+             WHERE pack_id = $1 AND (state = $4 OR state IN ({}))",
+            sources_sql(to)
+        );
+        sqlx::query(AssertSqlSafe(sql))
+            .bind(pack_id.as_bytes().as_slice())
+            .bind(reason)
+            .bind(next_try_at.map(|time| time.0))
+            .bind(to.as_str())
+            .bind(at.0)
+            .execute(&mut *writer)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn pack(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<Pack, Error> {
+    let pack_id = PackId(id(row, "pack_id")?);
+    Ok(Pack {
+        pack_id,
+        node_id: NodeId(id(row, "node_id")?),
+        study_instance_uid: get(row, "study_instance_uid")?,
+        study_key_id: StudyKeyId(id(row, "study_key_id")?),
+        quarantine: get(row, "quarantine")?,
+        bytes: unsigned(row, "bytes")?,
+        sha256: fixed(row, "sha256")?,
+        created_at: time(row, "created_at")?,
+        state: word(row, "state")?,
+        reason: get(row, "reason")?,
+        next_try_at: optional_time(row, "next_try_at")?,
+        attempts: unsigned(row, "attempts")?,
+        local: get(row, "local")?,
+        placements: placements_of(reader, pack_id).await?,
+    })
+}

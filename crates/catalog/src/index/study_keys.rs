@@ -1,0 +1,68 @@
+//! Which key a study's packs are sealed under. The keys themselves are never here.
+
+use filmgate_model::{StudyKeyId, Timestamp};
+
+use crate::{Catalog, Error, row::optional_id};
+
+impl Catalog {
+    /// This node's newest key of a study; `None` when it has none yet.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn study_key(
+        &self,
+        study_instance_uid: &str,
+        quarantine: bool,
+    ) -> Result<Option<StudyKeyId>, Error> {
+        self.engine
+            .run("look for a study's key", async {
+                let mut reader = self.engine.reader().await;
+                let row = sqlx::query(
+                    "SELECT study_key_id FROM index_study_keys
+                     WHERE site_id = $1 AND study_instance_uid = $2 AND node_id = $3 AND quarantine = $4
+                     ORDER BY remembered_at DESC, study_key_id LIMIT 1",
+                )
+                .bind(self.site())
+                .bind(study_instance_uid)
+                .bind(self.node_id.as_bytes().as_slice())
+                .bind(quarantine)
+                .fetch_optional(&mut *reader)
+                .await?;
+                let key = row.map(|row| optional_id(&row, "study_key_id")).transpose()?.flatten();
+                Ok(key.map(StudyKeyId))
+            })
+            .await
+    }
+
+    /// Remembers a key of a study; the key is in the local key cache already.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn remember_study_key(
+        &self,
+        study_instance_uid: &str,
+        quarantine: bool,
+        study_key_id: StudyKeyId,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        self.engine
+            .run("remember a study's key", async {
+                let mut writer = self.engine.writer().await;
+                sqlx::query(
+                    "INSERT INTO index_study_keys
+                        (study_key_id, site_id, node_id, study_instance_uid, quarantine, remembered_at)
+                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (study_key_id) DO NOTHING",
+                )
+                .bind(study_key_id.as_bytes().as_slice())
+                .bind(self.site())
+                .bind(self.node_id.as_bytes().as_slice())
+                .bind(study_instance_uid)
+                .bind(quarantine)
+                .bind(at.0)
+                .execute(&mut *writer)
+                .await?;
+                Ok(())
+            })
+            .await
+    }
+}
