@@ -1,0 +1,581 @@
+//! The driver under both roles: a transport, the state machine, the deadlines, the bytes read ahead.
+//!
+//! Whatever goes out goes out as an effect of the machine. ARTIM and negotiation are deadlines, set once: a peer that
+//! drips bytes does not extend them. The idle limit of an established association is per read.
+
+use std::{
+    io::{self, IoSliceMut},
+    time::{Duration, Instant},
+};
+
+use dicom_ul::pdu::{AssociationAC, AssociationRQ};
+
+use crate::{
+    associate_pdu,
+    error::Error,
+    pdu::{self, Fragment, PDU_HEADER_BYTES, PDV_HEADER_BYTES, PduType},
+    rejection::{Abort, Rejection},
+    state_machine::{Action, Effect, Event, Indication, Outgoing, Role, State, StateMachine, Step},
+    transport::Transport,
+};
+
+/// Bytes read ahead of what is asked for: PDU headers and commands, not datasets.
+const READ_AHEAD_BYTES: usize = 8 * 1024;
+/// Of these, what may follow a fragment read straight into the caller's buffer: the next headers, little more, since
+/// what lands here is copied once more.
+const SPILL_BYTES: usize = 1024;
+/// Body bytes of a control PDU read at a time: a declared length is never allocated.
+const BODY_STEP_BYTES: usize = 8 * 1024;
+
+/// Reasons of an A-ABORT by the service provider (PS3.8 table 9-26).
+const UNRECOGNIZED_PDU: u8 = 1;
+const UNEXPECTED_PDU: u8 = 2;
+pub(crate) const INVALID_PARAMETER: u8 = 6;
+
+/// The limits in time a link runs under.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) artim: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) write: Duration,
+}
+
+/// A PDU that came in, as far as the local user is told of it.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    /// A-ASSOCIATE-RQ, and its body as it came.
+    AssociateRequest(Box<AssociationRQ>, Vec<u8>),
+    /// A-ASSOCIATE-AC.
+    AssociateAccept(Box<AssociationAC>),
+    /// A-ASSOCIATE-RJ.
+    AssociateReject(Rejection),
+    /// P-DATA-TF: its PDVs follow.
+    Data,
+    /// A-RELEASE-RQ.
+    ReleaseRequest,
+    /// A-RELEASE-RP.
+    ReleaseReply,
+}
+
+/// A control PDU, read whole.
+enum Control {
+    AssociateRequest(Box<AssociationRQ>, Vec<u8>),
+    AssociateAccept(Box<AssociationAC>),
+    AssociateReject(Rejection),
+    ReleaseRequest,
+    ReleaseReply,
+    Abort(Abort),
+}
+
+impl Control {
+    /// `None` when the body is not what the type says.
+    fn decode(pdu_type: PduType, body: Vec<u8>) -> Option<Self> {
+        Some(match pdu_type {
+            PduType::AssociateRequest => {
+                Self::AssociateRequest(Box::new(associate_pdu::decode_request(&body).ok()?), body)
+            }
+            PduType::AssociateAccept => {
+                Self::AssociateAccept(Box::new(associate_pdu::decode_accept(&body).ok()?))
+            }
+            PduType::AssociateReject => Self::AssociateReject(pdu::decode_rejection(&body)?),
+            PduType::ReleaseRequest => Self::ReleaseRequest,
+            PduType::ReleaseReply => Self::ReleaseReply,
+            PduType::Abort => Self::Abort(pdu::decode_abort(&body)),
+            PduType::Data => return None,
+        })
+    }
+
+    fn event(&self) -> Event {
+        match self {
+            // Version 1 is bit 0; the other bits are not tested (PS3.8 9.3.2).
+            Self::AssociateRequest(request, _) => {
+                Event::AssociateRequestPdu { acceptable: request.protocol_version & 1 == 1 }
+            }
+            Self::AssociateAccept(_) => Event::AssociateAcceptPdu,
+            Self::AssociateReject(_) => Event::AssociateRejectPdu,
+            Self::ReleaseRequest => Event::ReleaseRequestPdu,
+            Self::ReleaseReply => Event::ReleaseReplyPdu,
+            Self::Abort(abort) => Event::AbortPdu { by_user: abort.is_by_user() },
+        }
+    }
+}
+
+pub(crate) struct Link<T: Transport> {
+    transport: T,
+    machine: StateMachine,
+    limits: Limits,
+    /// ARTIM, while it runs.
+    artim_deadline: Option<Instant>,
+    /// Set while an answer to an A-ASSOCIATE or A-RELEASE request is awaited, which ARTIM does not cover.
+    answer_deadline: Option<(Instant, &'static str, Duration)>,
+    read_timeout: Option<Duration>,
+    ahead: Box<[u8]>,
+    ahead_start: usize,
+    ahead_end: usize,
+    /// Bytes of the P-DATA-TF under way that are not read yet, the fragment's excluded.
+    pdu_remaining_bytes: u32,
+    fragment: Option<Fragment>,
+    /// False once PDU boundaries are lost: what still comes is discarded unread.
+    is_framed: bool,
+    abort_reason: u8,
+}
+
+impl<T: Transport> Link<T> {
+    pub(crate) fn new(transport: T, role: Role, limits: Limits) -> Result<Self, Error> {
+        let prepared = transport.prepare().and_then(|()| transport.set_write_timeout(Some(limits.write)));
+        prepared.map_err(|source| Error::Io { doing: "prepare the transport", source })?;
+        Ok(Self {
+            transport,
+            machine: StateMachine::new(role),
+            limits,
+            artim_deadline: None,
+            answer_deadline: None,
+            read_timeout: None,
+            ahead: vec![0; READ_AHEAD_BYTES].into_boxed_slice(),
+            ahead_start: 0,
+            ahead_end: 0,
+            pdu_remaining_bytes: 0,
+            fragment: None,
+            is_framed: true,
+            abort_reason: 0,
+        })
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.machine.state()
+    }
+
+    /// Bounds the wait for an answer by one deadline, or lifts the bound.
+    pub(crate) fn expect_within(&mut self, bound: Option<(&'static str, Duration)>) {
+        self.answer_deadline = bound.map(|(what, after)| (Instant::now() + after, what, after));
+    }
+
+    /// Feeds the machine and performs what comes out. `pdu` is what a `Send` of this event sends; releases and aborts
+    /// are made here.
+    pub(crate) fn event(&mut self, event: Event, pdu: &[u8]) -> Result<Step, Error> {
+        let step = self.machine.handle(event)?;
+        let mut outcome = Ok(());
+        for effect in step.effects {
+            // A failed write does not keep a connection from being closed or a timer from being stopped.
+            let performed = self.perform(*effect, pdu);
+            outcome = outcome.and(performed);
+        }
+        outcome.map(|()| step)
+    }
+
+    fn perform(&mut self, effect: Effect, pdu: &[u8]) -> Result<(), Error> {
+        match effect {
+            // The caller brings the transport open.
+            Effect::Connect | Effect::Indicate(_) => Ok(()),
+            Effect::StartArtim => {
+                self.artim_deadline = Some(Instant::now() + self.limits.artim);
+                Ok(())
+            }
+            Effect::StopArtim => {
+                self.artim_deadline = None;
+                Ok(())
+            }
+            Effect::Close => {
+                self.transport.shutdown();
+                Ok(())
+            }
+            Effect::Send(Outgoing::ReleaseRequest) => self.write_pdu(&pdu::RELEASE_REQUEST),
+            Effect::Send(Outgoing::ReleaseReply) => self.write_pdu(&pdu::RELEASE_REPLY),
+            Effect::Send(Outgoing::UserAbort) => {
+                self.write_pdu(&pdu::abort_pdu(Abort { source: 0, reason: 0 }))
+            }
+            Effect::Send(Outgoing::ProviderAbort) => {
+                self.write_pdu(&pdu::abort_pdu(Abort { source: 2, reason: self.abort_reason }))
+            }
+            Effect::Send(_) => self.write_pdu(pdu),
+        }
+    }
+
+    /// One write per call as long as the transport takes it whole; a deadline over all of it.
+    fn write_pdu(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        let deadline = Instant::now() + self.limits.write;
+        let timeout = Error::Timeout { waiting_for: "room to send", after: self.limits.write };
+        while !bytes.is_empty() {
+            match self.transport.write(bytes) {
+                Ok(0) => return Err(write_error(io::ErrorKind::WriteZero.into())),
+                Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Err(timeout),
+                Err(error) => return Err(write_error(error)),
+            }
+            if !bytes.is_empty() && Instant::now() >= deadline {
+                return Err(timeout);
+            }
+        }
+        self.transport.flush().map_err(write_error)
+    }
+
+    /// Sends one P-DATA-TF, or several written at once.
+    pub(crate) fn send_data(&mut self, pdus: &[u8]) -> Result<(), Error> {
+        let Err(error) = self.event(Event::DataRequest, pdus) else { return Ok(()) };
+        match error {
+            Error::Io { .. } => Err(self.explain(error)),
+            // Nothing more can be sent, not even an abort.
+            Error::Timeout { .. } => {
+                self.transport.shutdown();
+                let _ = self.closed();
+                Err(error)
+            }
+            _ => Err(error),
+        }
+    }
+
+    /// A write fails when the peer is gone; why it went may still be there to be read.
+    fn explain(&mut self, error: Error) -> Error {
+        self.expect_within(Some(("reason for the broken connection", Duration::from_secs(1))));
+        loop {
+            match self.discard_pdu().and_then(|()| self.next_pdu()) {
+                Ok(_) => {}
+                Err(abort @ Error::AbortedByPeer(_)) => return abort,
+                Err(_) => return error,
+            }
+        }
+    }
+
+    /// The next PDU the local user is told of. PDUs the machine ignores are read over.
+    ///
+    /// The body of the previous P-DATA-TF must have been read.
+    pub(crate) fn next_pdu(&mut self) -> Result<Incoming, Error> {
+        loop {
+            let mut header = [0; PDU_HEADER_BYTES];
+            self.read_exact(&mut header)?;
+            let (pdu_type, length) = pdu::decode_pdu_header(header);
+            let Some(pdu_type) = pdu_type else {
+                return Err(self.invalid(UNRECOGNIZED_PDU, "unrecognised PDU type"));
+            };
+            if pdu_type.body_bytes_max().is_some_and(|max| length > max) {
+                return Err(self.invalid(INVALID_PARAMETER, "PDU far longer than its kind can be"));
+            }
+            let incoming = match pdu_type {
+                PduType::Data => self.take_data(length)?,
+                _ => self.take_control(pdu_type, length)?,
+            };
+            if let Some(incoming) = incoming {
+                return Ok(incoming);
+            }
+        }
+    }
+
+    fn take_data(&mut self, length: u32) -> Result<Option<Incoming>, Error> {
+        self.pdu_remaining_bytes = length;
+        self.abort_reason = UNEXPECTED_PDU;
+        let step = self.event(Event::DataPdu, &[])?;
+        match (step.indication(), step.action) {
+            (Some(Indication::Data), _) => Ok(Some(Incoming::Data)),
+            (None, Action::AA6) => self.discard_pdu().map(|()| None),
+            _ => Err(Error::Protocol { what: "unexpected P-DATA-TF" }),
+        }
+    }
+
+    /// `None` when the machine deals with the PDU by itself.
+    fn take_control(&mut self, pdu_type: PduType, length: u32) -> Result<Option<Incoming>, Error> {
+        let body = self.read_body(length)?;
+        let Some(control) = Control::decode(pdu_type, body) else {
+            return Err(self.invalid(INVALID_PARAMETER, "control PDU that cannot be read"));
+        };
+        self.abort_reason = UNEXPECTED_PDU;
+        let step = self.event(control.event(), &pdu::reject_pdu(Rejection::PROTOCOL_VERSION))?;
+        match (control, step.action) {
+            (_, Action::AA6 | Action::AA7) => Ok(None),
+            (Control::Abort(abort), _) => Err(Error::AbortedByPeer(abort)),
+            (_, Action::AE6) if self.state() == State::Sta13 => {
+                let rejection = Rejection::PROTOCOL_VERSION;
+                Err(Error::Refused { rejection, calling_ae: None, called_ae: None })
+            }
+            (_, Action::AA1 | Action::AA8) => Err(Error::Protocol { what: "unexpected PDU" }),
+            (Control::AssociateRequest(request, body), _) => {
+                Ok(Some(Incoming::AssociateRequest(request, body)))
+            }
+            (Control::AssociateAccept(accept), _) => Ok(Some(Incoming::AssociateAccept(accept))),
+            (Control::AssociateReject(rejection), _) => Ok(Some(Incoming::AssociateReject(rejection))),
+            (Control::ReleaseRequest, _) => Ok(Some(Incoming::ReleaseRequest)),
+            (Control::ReleaseReply, _) => Ok(Some(Incoming::ReleaseReply)),
+        }
+    }
+
+    /// Event 19: what came is no PDU, or one that cannot be. PDU boundaries are lost.
+    pub(crate) fn invalid(&mut self, abort_reason: u8, what: &'static str) -> Error {
+        self.is_framed = false;
+        self.abort_reason = abort_reason;
+        // Whether the abort could still be sent makes no difference to what is told.
+        let _ = self.event(Event::InvalidPdu, &[]);
+        Error::Protocol { what }
+    }
+
+    /// Event 15, then `error`: the local user gives up.
+    pub(crate) fn abort_with(&mut self, error: Error) -> Error {
+        let _ = self.event(Event::AbortRequest, &[]);
+        error
+    }
+
+    /// Event 15.
+    pub(crate) fn abort(&mut self) {
+        if self.event(Event::AbortRequest, &[]).is_ok() {
+            crate::metrics::aborted_here();
+        }
+    }
+
+    /// Sta13: waits for the peer to close, so that what was sent last is not lost to a reset; ARTIM ends it.
+    pub(crate) fn linger(&mut self) {
+        while self.state() == State::Sta13 {
+            let was_framed = self.is_framed;
+            let read = if was_framed {
+                self.discard_pdu().and_then(|()| self.next_pdu()).map(drop)
+            } else {
+                self.discard_some()
+            };
+            if read.is_err() && self.state() == State::Sta13 {
+                // Neither closed nor timed out: first the framing is given up, then the wait.
+                self.is_framed = false;
+                if !was_framed {
+                    let _ = self.event(Event::ArtimExpired, &[]);
+                }
+            }
+        }
+    }
+
+    fn discard_some(&mut self) -> Result<(), Error> {
+        self.ahead_start = self.ahead_end;
+        self.fill().map(|_| ())
+    }
+
+    /// Reads over what is left of the P-DATA-TF under way.
+    pub(crate) fn discard_pdu(&mut self) -> Result<(), Error> {
+        let fragment = self.fragment.take().map_or(0, |fragment| fragment.remaining_bytes);
+        let mut left = u64::from(self.pdu_remaining_bytes) + u64::from(fragment);
+        self.pdu_remaining_bytes = 0;
+        while left > 0 {
+            if self.buffered() == 0 {
+                self.fill()?;
+            }
+            let step = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffered());
+            self.ahead_start += step;
+            left -= step as u64;
+        }
+        Ok(())
+    }
+
+    /// The fragment under way; begins the next one, across P-DATA-TF PDUs, when there is none.
+    /// `None` when a release was requested instead.
+    pub(crate) fn fragment(&mut self) -> Result<Option<Fragment>, Error> {
+        loop {
+            if let Some(fragment) = self.fragment {
+                return Ok(Some(fragment));
+            }
+            if self.pdu_remaining_bytes == 0 {
+                match self.next_pdu()? {
+                    Incoming::Data => continue,
+                    Incoming::ReleaseRequest => return Ok(None),
+                    _ => return Err(Error::Protocol { what: "unexpected PDU among data" }),
+                }
+            }
+            self.begin_fragment()?;
+        }
+    }
+
+    fn begin_fragment(&mut self) -> Result<(), Error> {
+        let whole = self.pdu_remaining_bytes;
+        if (whole as usize) < PDV_HEADER_BYTES {
+            return Err(self.invalid(INVALID_PARAMETER, "P-DATA-TF too short for a PDV"));
+        }
+        let mut header = [0; PDV_HEADER_BYTES];
+        self.read_exact(&mut header)?;
+        let Some(fragment) = pdu::decode_pdv_header(header, whole) else {
+            return Err(self.invalid(INVALID_PARAMETER, "PDV length disagrees with its PDU"));
+        };
+        self.pdu_remaining_bytes = whole - PDV_HEADER_BYTES as u32 - fragment.remaining_bytes;
+        self.fragment = Some(fragment);
+        Ok(())
+    }
+
+    /// Ends the fragment under way, its bytes being read.
+    pub(crate) fn end_fragment(&mut self) {
+        self.fragment = None;
+    }
+
+    /// Bytes of the fragment under way, into the front of `buffer`: what was read ahead, or else straight from the
+    /// transport. 0 only when the fragment is empty or `buffer` is.
+    pub(crate) fn read_fragment(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        let Some(fragment) = self.fragment else { return Ok(0) };
+        let wanted = buffer.len().min(fragment.remaining_bytes as usize);
+        let Some(place) = buffer.get_mut(..wanted).filter(|place| !place.is_empty()) else { return Ok(0) };
+        let read = if self.buffered() > 0 {
+            self.take_buffered(place)
+        } else {
+            self.read_through(place, wanted == fragment.remaining_bytes as usize)?
+        };
+        let remaining_bytes = fragment.remaining_bytes.saturating_sub(read as u32);
+        self.fragment = Some(Fragment { remaining_bytes, ..fragment });
+        Ok(read)
+    }
+
+    fn buffered(&self) -> usize {
+        self.ahead_end - self.ahead_start
+    }
+
+    fn take_buffered(&mut self, place: &mut [u8]) -> usize {
+        let length = place.len().min(self.buffered());
+        place[..length].copy_from_slice(&self.ahead[self.ahead_start..self.ahead_start + length]);
+        self.ahead_start += length;
+        length
+    }
+
+    /// Reads into `place`, nothing being buffered; with `spill`, bytes past it go to the read-ahead buffer.
+    fn read_through(&mut self, place: &mut [u8], spill: bool) -> Result<usize, Error> {
+        let length = place.len();
+        let read = self.read_some(Some(place), if spill { SPILL_BYTES } else { 0 })?;
+        self.ahead_start = 0;
+        self.ahead_end = read.saturating_sub(length);
+        Ok(read.min(length))
+    }
+
+    fn fill(&mut self) -> Result<usize, Error> {
+        let read = self.read_some(None, READ_AHEAD_BYTES)?;
+        self.ahead_start = 0;
+        self.ahead_end = read;
+        Ok(read)
+    }
+
+    fn read_exact(&mut self, mut place: &mut [u8]) -> Result<(), Error> {
+        while !place.is_empty() {
+            if self.buffered() == 0 {
+                self.fill()?;
+            }
+            let taken = self.take_buffered(place);
+            place = &mut place[taken..];
+        }
+        Ok(())
+    }
+
+    fn read_body(&mut self, length: u32) -> Result<Vec<u8>, Error> {
+        let length = length as usize;
+        let mut body = Vec::new();
+        while body.len() < length {
+            let start = body.len();
+            body.resize(length.min(start + BODY_STEP_BYTES), 0);
+            self.read_exact(&mut body[start..])?;
+        }
+        Ok(body)
+    }
+
+    /// One read of at least a byte within the deadline in force; its end is an event of the machine.
+    fn read_some(&mut self, place: Option<&mut [u8]>, ahead: usize) -> Result<usize, Error> {
+        let empty: &mut [u8] = &mut [];
+        let place = place.unwrap_or(empty);
+        loop {
+            let allowed = self.time_allowed();
+            if allowed.is_zero() {
+                return Err(self.out_of_time());
+            }
+            if self.read_timeout != Some(allowed) {
+                let set = self.transport.set_read_timeout(Some(allowed));
+                set.map_err(|source| Error::Io { doing: "set a time limit", source })?;
+                self.read_timeout = Some(allowed);
+            }
+            let ahead = &mut self.ahead[..ahead];
+            let read = if place.is_empty() {
+                self.transport.read(ahead)
+            } else if ahead.is_empty() {
+                self.transport.read(place)
+            } else {
+                self.transport.read_vectored(&mut [IoSliceMut::new(place), IoSliceMut::new(ahead)])
+            };
+            match read {
+                Ok(0) => return Err(self.closed()),
+                Ok(read) => return Ok(read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => {
+                    let deadline =
+                        self.artim_deadline.or(self.answer_deadline.map(|(deadline, ..)| deadline));
+                    if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
+                        return Err(self.out_of_time());
+                    }
+                }
+                Err(source) => {
+                    let _ = self.closed();
+                    return Err(Error::Io { doing: "read from the peer", source });
+                }
+            }
+        }
+    }
+
+    fn time_allowed(&self) -> Duration {
+        let deadline = self.artim_deadline.or(self.answer_deadline.map(|(deadline, ..)| deadline));
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        // A timer of the kernel ends a little early or late; below a millisecond it is not worth a call.
+        left.map_or(
+            self.limits.idle,
+            |left| if left < Duration::from_millis(1) { Duration::ZERO } else { left },
+        )
+    }
+
+    /// ARTIM expired (event 18), or the local user's own patience (event 15).
+    fn out_of_time(&mut self) -> Error {
+        if self.artim_deadline.is_some() {
+            let awaited = if self.state() == State::Sta2 { "A-ASSOCIATE-RQ" } else { "close by the peer" };
+            let _ = self.event(Event::ArtimExpired, &[]);
+            return Error::Timeout { waiting_for: awaited, after: self.limits.artim };
+        }
+        let (waiting_for, after) = match self.answer_deadline {
+            Some((_, what, after)) => (what, after),
+            None => ("data from the peer", self.limits.idle),
+        };
+        self.abort_with(Error::Timeout { waiting_for, after })
+    }
+
+    /// Event 17.
+    fn closed(&mut self) -> Error {
+        let _ = self.event(Event::TransportClosed, &[]);
+        Error::Closed
+    }
+
+    /// A-RELEASE by this side, to its end, collision included (PS3.8 9.2; table 9-10, Sta7 and Sta9 to Sta12).
+    pub(crate) fn release(&mut self) -> Result<(), Error> {
+        self.event(Event::ReleaseRequest, &[])?;
+        self.expect_within(Some(("A-RELEASE-RP", self.limits.idle)));
+        while self.state() != State::Sta1 {
+            self.discard_pdu()?;
+            match (self.next_pdu()?, self.state()) {
+                // Collision. The requestor answers at once, the acceptor when its own request has been answered.
+                (Incoming::ReleaseRequest, State::Sta9) | (Incoming::ReleaseReply, State::Sta12) => {
+                    self.event(Event::ReleaseResponse, &[])?;
+                }
+                // Messages still on their way to us are nobody's any more.
+                _ => {}
+            }
+            if self.state() == State::Sta13 {
+                self.linger();
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a release the peer asked for, and sees the connection closed.
+    pub(crate) fn answer_release(&mut self) -> Result<(), Error> {
+        self.event(Event::ReleaseResponse, &[])?;
+        self.linger();
+        Ok(())
+    }
+}
+
+impl<T: Transport> Drop for Link<T> {
+    /// An association dropped while it stands is aborted, so that the peer need not find out by itself.
+    fn drop(&mut self) {
+        if !matches!(self.state(), State::Sta1 | State::Sta2 | State::Sta13) {
+            self.abort();
+        }
+    }
+}
+
+fn write_error(source: io::Error) -> Error {
+    Error::Io { doing: "write to the peer", source }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
