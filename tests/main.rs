@@ -1,1 +1,15 @@
-//! Black-box tests.
+//! The real binary, real sockets, real peers: one module per story.
+//!
+//! Every test has its own folder and ports of its own, waits on conditions, and fails on a WARN or ERROR line it did
+//! not expect. Tests over real-world files read the folder `FILMGATE_TEST_DATA` names (default `../shared/data`);
+//! those that talk to DCMTK or Python need what `cargo xtask test` installs.
+
+#![expect(clippy::print_stdout, reason = "the figures of a run")]
+
+mod config;
+mod malformed;
+mod plaintext;
+mod receive;
+mod restart;
+mod round_trip;
+mod support;

@@ -1,0 +1,231 @@
+//! `filmgate` itself: a folder of its own, ports of its own, and its log under watch.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::process::{Finished, finish, resident_bytes};
+use super::wait_for;
+use super::web::Web;
+
+const START_DEADLINE: Duration = Duration::from_secs(30);
+const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
+const SETTLE_DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const AE_TITLE: &str = "FILMGATE";
+
+/// A folder with the data directory and the bucket of one gateway, and its settings.
+pub(crate) struct Home {
+    folder: TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Home {
+    /// A fresh one: both ports chosen by the system, any caller welcome, a local bucket, packs soon.
+    pub(crate) fn new() -> Self {
+        let home = Self { folder: TempDir::new().expect("make a folder"), settings: Vec::new() };
+        let data_dir = home.data_dir();
+        let bucket_dir = home.bucket_dir();
+        home.set("NODE__DATA_DIR", data_dir.display())
+            .set("DICOM__BIND", "127.0.0.1:0")
+            .set("DICOM__ACCEPT_UNKNOWN_CALLERS", true)
+            .set("WEB__BIND", "127.0.0.1:0")
+            .set("BUCKET__MAIN__KIND", "local")
+            .set("BUCKET__MAIN__PATH", bucket_dir.display())
+            .set("PACK__QUIET_MS", 300)
+    }
+
+    /// Sets `FILMGATE__<key>`.
+    pub(crate) fn set(mut self, key: &str, value: impl ToString) -> Self {
+        let key = format!("FILMGATE__{key}");
+        self.settings.retain(|(set, _)| *set != key);
+        self.settings.push((key, value.to_string()));
+        self
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.path().join("data")
+    }
+
+    pub(crate) fn bucket_dir(&self) -> PathBuf {
+        self.path().join("bucket")
+    }
+
+    /// Where the gateway keeps its key: beside the data directory.
+    pub(crate) fn key_path(&self) -> PathBuf {
+        self.path().join("data.key")
+    }
+
+    /// `filmgate` with these settings and no others.
+    pub(crate) fn filmgate(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_filmgate"));
+        for (name, _) in
+            std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("FILMGATE__"))
+        {
+            command.env_remove(name);
+        }
+        command.args(arguments).envs(self.settings.iter().cloned()).current_dir(self.path());
+        command
+    }
+
+    /// Runs a one-shot command to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        finish(&mut self.filmgate(arguments), COMMAND_DEADLINE)
+    }
+
+    /// Starts `serve` and waits until both ports are open.
+    pub(crate) fn serve(&self) -> Gateway {
+        let mut command = self.filmgate(&["serve", "--json"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Gateway::watch(child.expect("start filmgate serve"))
+    }
+}
+
+/// The first line `serve --json` says.
+#[derive(Deserialize)]
+struct Listening {
+    event: String,
+    dicom: String,
+    web: String,
+}
+
+/// A running gateway; killed when dropped.
+pub(crate) struct Gateway {
+    child: Child,
+    /// Where it listens for associations, as HOST:PORT.
+    pub(crate) dicom: String,
+    /// Its web side.
+    pub(crate) web: Web,
+    log: Arc<Mutex<Vec<String>>>,
+    expected: Vec<String>,
+    /// From the start of the program to both ports open.
+    pub(crate) opened_after: Duration,
+}
+
+/// One row of `/api/records`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Record {
+    pub(crate) record_id: String,
+    pub(crate) state: String,
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+    #[serde(default)]
+    pub(crate) sop_instance_uid: Option<String>,
+    #[serde(default)]
+    pub(crate) study_instance_uid: Option<String>,
+    pub(crate) dataset_bytes: u64,
+}
+
+impl Gateway {
+    fn watch(mut child: Child) -> Self {
+        let started = Instant::now();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        let stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().expect("the log").push(line);
+            }
+        });
+        let (first, said) = mpsc::channel();
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        thread::spawn(move || stdout.lines().map_while(Result::ok).for_each(|line| drop(first.send(line))));
+        let line = said.recv_timeout(START_DEADLINE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            panic!("serve opened no port: {}", log.lock().expect("the log").join("\n"))
+        });
+        let listening: Listening =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        assert_eq!(listening.event, "listening");
+        let web = Web::new(&listening.web);
+        let opened_after = started.elapsed();
+        Self { child, dicom: listening.dicom, web, log, expected: Vec::new(), opened_after }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        resident_bytes(self.pid())
+    }
+
+    /// From here on a WARN or ERROR line that contains this is no surprise.
+    pub(crate) fn expect_log(&mut self, fragment: &str) {
+        self.expected.push(fragment.to_owned());
+    }
+
+    /// Every record the gateway lists.
+    pub(crate) fn records(&self) -> Vec<Record> {
+        self.web.get("/api/records", "application/json").ok().json()
+    }
+
+    /// The records of one SOP Instance UID.
+    pub(crate) fn records_of(&self, sop_instance_uid: &str) -> Vec<Record> {
+        let mut records = self.records();
+        records.retain(|record| record.sop_instance_uid.as_deref() == Some(sop_instance_uid));
+        records
+    }
+
+    /// Waits until nothing is on its way any more: every record verified or quarantined.
+    pub(crate) fn settled(&self) -> Vec<Record> {
+        wait_for("every record is verified or quarantined", SETTLE_DEADLINE, || {
+            let records = self.records();
+            let settled = |record: &Record| matches!(record.state.as_str(), "verified" | "quarantined");
+            records.iter().all(settled).then_some(records)
+        })
+    }
+
+    /// `/api/status`.
+    pub(crate) fn status(&self) -> Value {
+        self.web.get("/api/status", "application/json").ok().json()
+    }
+
+    /// Ends it without warning, as a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().expect("kill the gateway");
+        self.child.wait().expect("wait for the killed gateway");
+        self.check_log();
+    }
+
+    /// Asks it to stop; panics unless it drains and ends with 0, or if its log held a surprise.
+    pub(crate) fn stop(mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("signal the gateway");
+        let status =
+            wait_for("the gateway stops", COMMAND_DEADLINE, || self.child.try_wait().expect("its status"));
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+        self.check_log();
+    }
+
+    /// Panics when the log holds a panic, or a WARN or ERROR line that was not expected.
+    pub(crate) fn check_log(&self) {
+        let log = self.log.lock().expect("the log");
+        for line in log.iter() {
+            let loud = line.contains(" WARN ") || line.contains(" ERROR ") || line.contains("panicked at");
+            let expected = self.expected.iter().any(|fragment| line.contains(fragment));
+            assert!(!loud || expected, "unexpected in the log: {line}\nthe whole log:\n{}", log.join("\n"));
+        }
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().expect("the log").join("\n")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,135 @@
+//! The gateway's web side: plain requests, and the multipart bodies of DICOMweb taken apart and put together.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use ureq::Agent;
+
+use super::dicom::File;
+
+const BOUNDARY: &str = "filmgate-test-boundary";
+
+/// Where requests go.
+#[derive(Clone)]
+pub(crate) struct Web {
+    base: String,
+    agent: Agent,
+}
+
+/// An answer, whatever its status.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Itself, if its status is a success.
+    pub(crate) fn ok(self) -> Self {
+        assert!((200..300).contains(&self.status), "status {}: {}", self.status, self.text());
+        self
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> T {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
+    }
+
+    /// The parts of a multipart body, without their headers.
+    pub(crate) fn parts(&self) -> Vec<Vec<u8>> {
+        let boundary = self.content_type.split(';').find_map(|item| item.trim().strip_prefix("boundary="));
+        let boundary =
+            boundary.unwrap_or_else(|| panic!("no boundary in {:?}", self.content_type)).trim_matches('"');
+        split_parts(&self.body, boundary)
+    }
+}
+
+impl Web {
+    pub(crate) fn new(address: &str) -> Self {
+        let config =
+            Agent::config_builder().http_status_as_error(false).timeout_global(Some(Duration::from_secs(60)));
+        Self { base: format!("http://{address}"), agent: config.build().into() }
+    }
+
+    /// The whole address of a path.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    pub(crate) fn get(&self, path: &str, accept: &str) -> Answer {
+        let answer = self.agent.get(self.url(path)).header("accept", accept).call();
+        Self::answer(answer, path)
+    }
+
+    /// STOW-RS of whole files (PS3.18 10.5).
+    pub(crate) fn store(&self, files: &[&File]) -> Answer {
+        let mut body = Vec::new();
+        for file in files {
+            body.extend_from_slice(
+                format!("--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n").as_bytes(),
+            );
+            body.extend_from_slice(&file.bytes);
+            body.extend_from_slice(b"\r\n");
+        }
+        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+        let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}");
+        let request = self.agent.post(self.url("/dicomweb/studies"));
+        let request = request.header("content-type", content_type).header("accept", "application/dicom+json");
+        Self::answer(request.send(&body[..]), "/dicomweb/studies")
+    }
+
+    /// WADO-RS of one instance in the syntax it is stored in; the Part 10 file, or why there is none.
+    pub(crate) fn instance(&self, study: &str, series: &str, instance: &str) -> Result<File, String> {
+        let path = format!("/dicomweb/studies/{study}/series/{series}/instances/{instance}");
+        let answer = self.get(&path, "multipart/related; type=\"application/dicom\"; transfer-syntax=*");
+        if answer.status != 200 {
+            return Err(format!("status {}: {}", answer.status, answer.text().trim()));
+        }
+        match answer.parts().as_slice() {
+            [part] => Ok(File::new(part.clone())),
+            parts => Err(format!("{} parts", parts.len())),
+        }
+    }
+
+    fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, path: &str) -> Answer {
+        let mut answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        let header = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let content_type = header.unwrap_or_default().to_owned();
+        let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
+        Answer { status: answer.status().as_u16(), content_type, body: body.expect("read the body") }
+    }
+}
+
+fn split_parts(body: &[u8], boundary: &str) -> Vec<Vec<u8>> {
+    let delimiter = format!("\r\n--{boundary}");
+    let opening = &delimiter[2..];
+    let start =
+        find(body, opening.as_bytes()).unwrap_or_else(|| panic!("the body does not open with its boundary"));
+    let mut rest = &body[start + opening.len()..];
+    let mut parts = Vec::new();
+    while !rest.starts_with(b"--") {
+        let end = find(rest, delimiter.as_bytes()).expect("the part has an end");
+        let headers = find(rest, b"\r\n\r\n").expect("the part has headers");
+        parts.push(rest[headers + 4..end].to_vec());
+        rest = &rest[end + delimiter.len()..];
+    }
+    parts
+}
+
+/// Where `needle` first stands in `hay`.
+pub(crate) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
+    let first = *needle.first()?;
+    let mut from = 0;
+    while let Some(step) = hay.get(from..)?.iter().position(|byte| *byte == first) {
+        let at = from + step;
+        if hay[at..].starts_with(needle) {
+            return Some(at);
+        }
+        from = at + 1;
+    }
+    None
+}
