@@ -24,6 +24,7 @@ mod aead;
 mod codec;
 mod error;
 mod key;
+mod pack;
 mod record;
 mod scan;
 mod visit;
@@ -33,6 +34,11 @@ pub use aead::{SUITE_AES_256_GCM, SUITE_SM4_GCM};
 pub use codec::Codec;
 pub use error::Error;
 pub use key::{KEY_BYTES, RecordKey, WRAPPED_KEY_BYTES, WrappingKey, derive, unwrap_key, wrap_key};
+pub use pack::{
+    FOOTER_BLOCK_BYTES_MAX, FOOTER_ENTRY_BYTES_MAX, FooterBlocks, METADATA_JSON_BYTES_MAX, PACK_HEADER_BYTES,
+    PACK_TRAILER_BYTES, PackFooter, PackHeader, PackKind, PackTrailer, PackWriter, PackedRecord,
+    footer_range, open_footer, pack_header, pack_trailer,
+};
 pub use record::{
     CHUNK_BYTES_MAX, ChunkEntry, Class, FORMAT_VERSION, RecordSealer, RecordTable, SampleShape, SealOptions,
     TRAILER_BYTES, open_chunk, open_record, open_table, table_range,

@@ -253,7 +253,8 @@ impl Fields {
         let dataset = self.dataset.ok_or(missing.clone())?;
         let chunks = self.chunks.ok_or(missing.clone())?;
         check_chunks(&chunks, dataset.bytes)?;
-        let chunk_bytes = chunks.last().map_or(0, |last| last.record_offset + u64::from(last.sealed_bytes));
+        let chunk_bytes =
+            chunks.last().map_or(0, |last| last.record_offset.saturating_add(last.sealed_bytes.into()));
         Ok(RecordTable {
             record_id: self.record_id.ok_or(missing.clone())?,
             provenance: self.provenance.ok_or(missing)?,
