@@ -1,1 +1,29 @@
-//! filmgate-simulation
+//! The product's own functions over a disk that loses power between any two operations, driven by a seed.
+//!
+//! A run is one thread and one seed: the same seed gives the same run. What the functions promise is held against a
+//! plain model; the first broken promise ends the run with a [`Violation`] that names seed and step.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `disk` | [`CrashingDisk`]: unsynced writes get lost or torn, names too, and calls fail |
+//! | `journal` | [`journal_simulation`]: the journal under interleaved writers, crashes and restarts |
+//!
+//! For tests and `cargo xtask simulate` alone.
+
+mod disk;
+mod journal;
+
+pub use disk::{CrashingDisk, Faults};
+pub use journal::{JournalTally, journal_simulation, journal_tally};
+
+/// A promise was broken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("seed {seed}, step {step}: {what}")]
+pub struct Violation {
+    /// Replays the run.
+    pub seed: u64,
+    /// The action after which it showed.
+    pub step: u64,
+    /// What was promised and not kept.
+    pub what: String,
+}
