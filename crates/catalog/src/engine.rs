@@ -119,7 +119,9 @@ fn file_options(path: &Path, key: &[u8; 32]) -> SqliteConnectOptions {
         .filename(path)
         .create_if_missing(true)
         // A raw key: it is random already, so SQLCipher's slow derivation is not needed.
-        .pragma("key", format!("\"x'{digits}'\""))
+        // What a wrong key leads to is our error to report, not SQLCipher's to print; only behind the key's value
+        // does that setting come before the first page is read.
+        .pragma("key", format!("\"x'{digits}'\"; PRAGMA cipher_log_level = NONE"))
         .pragma("temp_store", "MEMORY")
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)

@@ -20,6 +20,7 @@
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
 //! | `book/` | alarms |
 //! | `search/` | QIDO-RS keys, patterns, rows |
+//! | `suite` | the tests every engine must pass |
 
 // The bundled SQLCipher is linked for sqlx, which finds it through this crate; nothing of it is called here.
 use libsqlite3_sys as _;
@@ -31,6 +32,10 @@ mod error;
 mod index;
 mod row;
 mod search;
+#[cfg(any(test, feature = "suite"))]
+pub mod suite;
+#[cfg(test)]
+mod tests;
 mod transition;
 
 pub use book::alarms::{Alarm, AlarmKind};

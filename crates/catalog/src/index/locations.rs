@@ -1,6 +1,6 @@
 //! Where the bytes of an instance are: what retrieval and export ask.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, StudyKeyId, Timestamp};
 use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
@@ -154,6 +154,46 @@ impl Catalog {
         self.list("i.state <> 'deleted'", study_instance_uid, None).await
     }
 
+    /// A page of all records that are not deleted, by record id, behind `after`.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn records_after(&self, after: Option<RecordId>, limit: u32) -> Result<Vec<Location>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id > $2 AND i.state <> 'deleted'
+             ORDER BY i.record_id LIMIT $3"
+        );
+        let after = after.map(|record_id| record_id.as_bytes().to_vec()).unwrap_or_default();
+        self.engine
+            .run("list records", async {
+                let mut reader = self.engine.reader().await;
+                let query =
+                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(after).bind(i64::from(limit));
+                let rows = query.fetch_all(&mut *reader).await?;
+                locations(&mut reader, rows).await
+            })
+            .await
+    }
+
+    /// Records kept apart, the newest first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn quarantined(&self, limit: u32) -> Result<Vec<Location>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.state = 'quarantined'
+             ORDER BY i.arrival_number DESC LIMIT $2"
+        );
+        self.engine
+            .run("list quarantined records", async {
+                let mut reader = self.engine.reader().await;
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(i64::from(limit));
+                let rows = query.fetch_all(&mut *reader).await?;
+                locations(&mut reader, rows).await
+            })
+            .await
+    }
+
     /// The records of a pack, in the order they stand in it.
     ///
     /// # Errors
@@ -199,10 +239,10 @@ async fn locations(reader: &mut SqliteConnection, rows: Vec<SqliteRow>) -> Resul
     for row in &rows {
         let mut location = location(row)?;
         if let Some(pack) = &mut location.pack {
-            if !placements.contains_key(&pack.pack_id) {
-                placements.insert(pack.pack_id, placements_of(reader, pack.pack_id).await?);
-            }
-            pack.placements = placements.get(&pack.pack_id).cloned().unwrap_or_default();
+            pack.placements = match placements.entry(pack.pack_id) {
+                Entry::Occupied(known) => Vec::clone(known.get()),
+                Entry::Vacant(new) => new.insert(placements_of(reader, pack.pack_id).await?).clone(),
+            };
         }
         locations.push(location);
     }

@@ -111,6 +111,32 @@ impl Catalog {
             .await
     }
 
+    /// Packs of this node that wait for another try, the one due next first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn retrying(&self, limit: u32) -> Result<Vec<Pack>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = 'retrying'
+             ORDER BY next_try_at, pack_id LIMIT $3"
+        );
+        self.engine
+            .run("list packs that wait for another try", async {
+                let mut reader = self.engine.reader().await;
+                let query = sqlx::query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(self.node_id.as_bytes().as_slice())
+                    .bind(i64::from(limit));
+                let rows = query.fetch_all(&mut *reader).await?;
+                let mut packs = Vec::new();
+                for row in &rows {
+                    packs.push(pack(&mut reader, row).await?);
+                }
+                Ok(packs)
+            })
+            .await
+    }
+
     /// Earliest time a retrying pack of this node is due; `None` when none is.
     ///
     /// # Errors
@@ -428,10 +454,14 @@ async fn retry(
     if from != InstanceState::Retrying && !may_become(from, InstanceState::Retrying) {
         return Ok(());
     }
-    sqlx::query("UPDATE index_packs SET attempts = attempts + 1 WHERE pack_id = $1")
-        .bind(pack_id.as_bytes().as_slice())
-        .execute(&mut *writer)
-        .await?;
+    sqlx::query(
+        "UPDATE index_packs SET attempts = attempts + 1
+         WHERE pack_id = $1 AND NOT (state = 'retrying' AND next_try_at = $2)",
+    )
+    .bind(pack_id.as_bytes().as_slice())
+    .bind(next_try_at.0)
+    .execute(&mut *writer)
+    .await?;
     move_pack(writer, pack_id, InstanceState::Retrying, Some(reason), Some(next_try_at), at).await
 }
 

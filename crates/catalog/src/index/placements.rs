@@ -68,7 +68,7 @@ pub(crate) async fn note_verified(
     placement: &str,
     at: Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query("UPDATE index_placements SET verified_at = $3 WHERE pack_id = $1 AND placement = $2")
+    sqlx::query("UPDATE index_placements SET verified_at = COALESCE(verified_at, $3) WHERE pack_id = $1 AND placement = $2")
         .bind(pack_id.as_bytes().as_slice())
         .bind(placement)
         .bind(at.0)

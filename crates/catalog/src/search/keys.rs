@@ -4,7 +4,7 @@ use filmgate_model::{Tag, tags};
 
 /// What rows are of. Ordered from the study down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
+pub(crate) enum Level {
     /// One row a study.
     Study,
     /// One row a series.

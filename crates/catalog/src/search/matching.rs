@@ -11,7 +11,7 @@ use crate::Error;
 
 /// What is asked of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Match {
+pub(crate) enum Match {
     /// Anything, also no value.
     Any,
     /// This value.

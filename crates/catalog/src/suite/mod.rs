@@ -1,0 +1,41 @@
+//! The tests every engine must pass: an engine's crate opens an empty catalog for each and calls [`run`].
+
+mod packs;
+mod received;
+mod search;
+pub(crate) mod support;
+
+use std::future::Future;
+
+pub use support::{node, options, site};
+
+use crate::Catalog;
+
+/// Runs every test, each on a catalog that `open` makes empty.
+///
+/// # Panics
+/// When a test fails.
+pub async fn run<F, O>(open: F)
+where
+    F: Fn() -> O,
+    O: Future<Output = Catalog>,
+{
+    received::arrivals_are_entered_once(&open().await).await;
+    received::the_first_arrival_is_served(&open().await).await;
+    received::quarantined_arrivals_stay_out_of_sight(&open().await).await;
+    received::records_without_identifiers_share_no_patient(&open().await).await;
+    received::sites_and_wipes(&open().await).await;
+    packs::studies_are_ready_by_quiet_size_and_age(&open().await).await;
+    packs::records_come_in_order_and_within_bounds(&open().await).await;
+    packs::packing_twice_changes_nothing(&open().await).await;
+    packs::a_pack_that_came_too_late_enters_nothing(&open().await).await;
+    packs::copies_are_dropped_and_counted(&open().await).await;
+    packs::the_road_of_a_pack(&open().await).await;
+    packs::a_placement_that_failed_is_uploaded_again(&open().await).await;
+    packs::damage_is_an_alarm(&open().await).await;
+    packs::study_keys_are_remembered(&open().await).await;
+    search::names(&open().await).await;
+    search::dates_times_and_numbers(&open().await).await;
+    search::lists_levels_and_counts(&open().await).await;
+    search::pages_are_stable(&open().await).await;
+}

@@ -1,0 +1,171 @@
+use filmgate_model::{Tag, tags};
+
+use super::support::{NOW, instance, quarantined};
+use crate::{Catalog, Error, Query};
+
+/// Studies found by one key, by their UIDs in order of text.
+async fn found(catalog: &Catalog, tag: Tag, text: &str) -> Vec<String> {
+    let query = Query::new().matching(tag, text).expect("a value that can be matched");
+    let page = catalog.search_studies(&query).await.expect("search");
+    let mut uids: Vec<_> = page.rows.into_iter().map(|row| row.study_instance_uid).collect();
+    uids.sort_unstable();
+    uids
+}
+
+async fn enter(catalog: &Catalog, studies: &[(&str, &[(Tag, &str)])]) {
+    let received: Vec<_> = studies
+        .iter()
+        .zip(1..)
+        .map(|((study, facts), number)| instance(number, study, &format!("{study}.1.{number}"), facts))
+        .collect();
+    catalog.record_received(&received, NOW).await.expect("receive");
+}
+
+pub(super) async fn names(catalog: &Catalog) {
+    enter(
+        catalog,
+        &[
+            ("1.1", &[(tags::PATIENT_NAME, "Wang^XiaoDong=王^小东"), (tags::PATIENT_ID, "100%_A")]),
+            ("1.2", &[(tags::PATIENT_NAME, "王^小丽^^"), (tags::PATIENT_ID, "100xyA")]),
+            ("1.3", &[(tags::PATIENT_NAME, "WANGLER^Hans"), (tags::PATIENT_ID, "p%")]),
+            ("1.4", &[(tags::PATIENT_NAME, "Müller_!^Änne"), (tags::PATIENT_ID, "P%")]),
+        ],
+    )
+    .await;
+    let name = async |text: &str| found(catalog, tags::PATIENT_NAME, text).await;
+    assert_eq!(name("王*").await, ["1.1", "1.2"], "in whatever component group");
+    assert_eq!(name("王^小?").await, ["1.1", "1.2"]);
+    assert_eq!(name("王^小东").await, ["1.1"]);
+    assert_eq!(name("王^小丽").await, ["1.2"], "empty trailing components do not count");
+    assert_eq!(name("wang*").await, ["1.1", "1.3"], "case does not count");
+    assert_eq!(name("WANG^*").await, ["1.1"]);
+    assert_eq!(name("Wang^*=王^*").await, ["1.1"]);
+    assert_eq!(name("=王*").await, ["1.1"], "asked of the second group alone");
+    assert_eq!(name("müller_!^*").await, ["1.4"]);
+    assert_eq!(name("M%").await, Vec::<String>::new(), "a percent sign is a percent sign");
+    assert_eq!(name("*小*").await, ["1.1", "1.2"]);
+    assert_eq!(name("王").await, Vec::<String>::new(), "without a wildcard all of it counts");
+    assert_eq!(name("*").await.len(), 4);
+
+    let id = async |text: &str| found(catalog, tags::PATIENT_ID, text).await;
+    assert_eq!(id("100%_A").await, ["1.1"]);
+    assert_eq!(id("100%_*").await, ["1.1"]);
+    assert_eq!(id("100??A").await, ["1.1", "1.2"]);
+    assert_eq!(id("p*").await, ["1.3"], "case counts in everything but names");
+    assert_eq!(id("P%").await, ["1.4"]);
+    let row = catalog.search_studies(&Query::new().within_study("1.2")).await.expect("search").rows.pop();
+    assert_eq!(row.and_then(|row| row.patient_name).as_deref(), Some("王^小丽^^"), "answered as received");
+}
+
+pub(super) async fn dates_times_and_numbers(catalog: &Catalog) {
+    enter(
+        catalog,
+        &[
+            (
+                "1.1",
+                &[(tags::STUDY_DATE, "20240131"), (tags::STUDY_TIME, "1030"), (tags::SERIES_NUMBER, "7 ")],
+            ),
+            (
+                "1.2",
+                &[
+                    (tags::STUDY_DATE, "2024.02.01"),
+                    (tags::STUDY_TIME, "105959.5"),
+                    (tags::SERIES_NUMBER, "x"),
+                ],
+            ),
+            ("1.3", &[(tags::STUDY_DATE, "20250101"), (tags::STUDY_TIME, "110000")]),
+            ("1.4", &[]),
+        ],
+    )
+    .await;
+    let date = async |text: &str| found(catalog, tags::STUDY_DATE, text).await;
+    assert_eq!(date("20240101-20241231").await, ["1.1", "1.2"]);
+    assert_eq!(date("20240131-20240201").await, ["1.1", "1.2"], "both ends included");
+    assert_eq!(date("-20240131").await, ["1.1"]);
+    assert_eq!(date("20240201-").await, ["1.2", "1.3"]);
+    assert_eq!(date("20240201").await, ["1.2"]);
+    assert_eq!(date("").await.len(), 4);
+    let time = async |text: &str| found(catalog, tags::STUDY_TIME, text).await;
+    assert_eq!(time("1030-1059").await, ["1.1", "1.2"], "the whole last minute");
+    assert_eq!(time("10").await, ["1.1", "1.2"]);
+    assert_eq!(time("11:00").await, ["1.3"]);
+    assert_eq!(found(catalog, tags::SERIES_NUMBER, "07").await, ["1.1"]);
+    let refused = Query::new().matching(tags::STUDY_DATE, "yesterday");
+    assert!(matches!(refused, Err(Error::Unmatchable { tag: tags::STUDY_DATE })));
+}
+
+pub(super) async fn lists_levels_and_counts(catalog: &Catalog) {
+    let mut received = vec![
+        instance(1, "1.1", "1.1.1.1", &[(tags::INSTANCE_NUMBER, "10"), (tags::STUDY_DESCRIPTION, "Thorax")]),
+        instance(2, "1.1", "1.1.1.2", &[(tags::INSTANCE_NUMBER, "9")]),
+        instance(3, "1.1", "1.1.2.1", &[(tags::SERIES_INSTANCE_UID, "1.1.2"), (tags::MODALITY, "SR")]),
+        instance(4, "1.2", "1.2.1.1", &[(tags::MODALITY, "MR")]),
+        instance(5, "1.1", "1.1.1.1", &[]),
+    ];
+    received.push(quarantined(instance(6, "1.1", "1.1.1.6", &[(tags::MODALITY, "PT")])));
+    catalog.record_received(&received, NOW).await.expect("receive");
+
+    assert_eq!(found(catalog, tags::MODALITIES_IN_STUDY, "SR").await, ["1.1"]);
+    assert_eq!(found(catalog, tags::MODALITIES_IN_STUDY, "MR,SR").await, ["1.1", "1.2"]);
+    assert_eq!(found(catalog, tags::MODALITIES_IN_STUDY, "PT").await, Vec::<String>::new());
+    assert_eq!(found(catalog, tags::STUDY_INSTANCE_UID, "1.2,1.9").await, ["1.2"]);
+    assert_eq!(
+        found(catalog, tags::STUDY_INSTANCE_UID, "1.?").await,
+        Vec::<String>::new(),
+        "no patterns in UIDs"
+    );
+    assert_eq!(found(catalog, tags::SOP_INSTANCE_UID, "1.2.1.1").await, ["1.2"]);
+    assert_eq!(found(catalog, tags::STUDY_DESCRIPTION, "Tho*x").await, ["1.1"]);
+
+    let row = catalog.search_studies(&Query::new().within_study("1.1")).await.expect("search").rows.pop();
+    let row = row.expect("the study");
+    assert_eq!((row.series, row.instances, row.modalities), (2, 3, vec!["CT".to_owned(), "SR".to_owned()]));
+
+    let series = catalog.search_series(&Query::new().within_study("1.1")).await.expect("search");
+    let listed: Vec<_> =
+        series.rows.iter().map(|row| (row.series_instance_uid.as_str(), row.instances)).collect();
+    assert_eq!(listed, [("1.1.1", 2), ("1.1.2", 1)]);
+    assert!(series.rows.iter().all(|row| row.study.is_none()), "the query names the study");
+    let all =
+        Query::new().matching(tags::PATIENT_ID, "P1").and_then(|query| query.matching(tags::MODALITY, "MR"));
+    let series = catalog.search_series(&all.expect("query")).await.expect("search");
+    let studies: Vec<_> =
+        series.rows.iter().filter_map(|row| row.study.as_ref()).map(|study| study.instances).collect();
+    assert_eq!(studies, [1]);
+
+    let within = Query::new().within_study("1.1").within_series("1.1.1");
+    let instances = catalog.search_instances(&within).await.expect("search");
+    let numbers: Vec<_> = instances.rows.iter().map(|row| row.instance_number).collect();
+    assert_eq!(numbers, [Some(9), Some(10)], "as numbers, and each UID once");
+    let sr = Query::new().matching(tags::MODALITIES_IN_STUDY, "SR").expect("query");
+    let instances = catalog.search_instances(&sr).await.expect("search");
+    assert_eq!(instances.rows.len(), 3, "all of the study that has one");
+    assert!(instances.rows.iter().all(|row| row.study.is_some() && row.series.is_some()));
+
+    let odd = Query::new().matching(tags::PATIENT_WEIGHT, "70").expect("query");
+    assert_eq!(odd.ignored(), [tags::PATIENT_WEIGHT]);
+    assert_eq!(catalog.search_studies(&odd).await.expect("search").rows.len(), 2);
+}
+
+pub(super) async fn pages_are_stable(catalog: &Catalog) {
+    let dated: Vec<_> = (1..=7).map(|day| (format!("1.{day}"), format!("2024010{}", day % 3 + 1))).collect();
+    for ((study, date), number) in dated.iter().zip(1..) {
+        let received = instance(number, study, &format!("{study}.1.1"), &[(tags::STUDY_DATE, date)]);
+        catalog.record_received(&[received], NOW).await.expect("receive");
+    }
+    let uids = async |limit, offset| {
+        let page = catalog.search_studies(&Query::new().page(limit, offset)).await.expect("search");
+        (page.rows.into_iter().map(|row| row.study_instance_uid).collect::<Vec<_>>(), page.more)
+    };
+    let (all, more) = uids(100, 0).await;
+    assert_eq!(
+        (all.as_slice(), more),
+        (["1.5", "1.2", "1.7", "1.4", "1.1", "1.6", "1.3"].map(String::from).as_slice(), false)
+    );
+    let (first, more) = uids(3, 0).await;
+    assert_eq!((first.as_slice(), more), (&all[..3], true));
+    let (rest, more) = uids(4, 3).await;
+    assert_eq!((rest.as_slice(), more), (&all[3..], false));
+    assert_eq!(uids(4, 99).await, (Vec::new(), false));
+    assert_eq!(uids(0, 0).await, (Vec::new(), true));
+}
