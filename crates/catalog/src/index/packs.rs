@@ -89,46 +89,35 @@ impl Catalog {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn packs_to_verify(&self, exclude: &[PackId]) -> Result<Vec<Pack>, Error> {
-        let sql = format!(
-            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = 'uploaded' ORDER BY created_at, pack_id"
-        );
-        self.engine
-            .run("list packs to verify", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(AssertSqlSafe(sql))
-                    .bind(self.site())
-                    .bind(self.node_id.as_bytes().as_slice());
-                let rows = query.fetch_all(&mut *reader).await?;
-                let mut packs = Vec::new();
-                for row in &rows {
-                    let pack = pack(&mut reader, row).await?;
-                    if !exclude.contains(&pack.pack_id) {
-                        packs.push(pack);
-                    }
-                }
-                Ok(packs)
-            })
-            .await
+        let mut packs = self.packs_in(InstanceState::Uploaded, u32::MAX).await?;
+        packs.retain(|pack| !exclude.contains(&pack.pack_id));
+        Ok(packs)
     }
 
-    /// Packs of this node that wait for another try, the one due next first.
+    /// Packs of this node whose upload or verification is tried again, oldest first.
     ///
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn retrying(&self, limit: u32) -> Result<Vec<Pack>, Error> {
+        self.packs_in(InstanceState::Retrying, limit).await
+    }
+
+    async fn packs_in(&self, state: InstanceState, limit: u32) -> Result<Vec<Pack>, Error> {
         let sql = format!(
-            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = 'retrying'
-             ORDER BY next_try_at, pack_id LIMIT $3"
+            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = $3
+             ORDER BY created_at, pack_id LIMIT $4"
         );
         self.engine
-            .run("list packs that wait for another try", async {
+            .run("list packs in a state", async {
                 let mut reader = self.engine.reader().await;
-                let query = sqlx::query(AssertSqlSafe(sql))
+                let rows = sqlx::query(AssertSqlSafe(sql))
                     .bind(self.site())
                     .bind(self.node_id.as_bytes().as_slice())
-                    .bind(i64::from(limit));
-                let rows = query.fetch_all(&mut *reader).await?;
-                let mut packs = Vec::new();
+                    .bind(state.as_str())
+                    .bind(i64::from(limit))
+                    .fetch_all(&mut *reader)
+                    .await?;
+                let mut packs = Vec::with_capacity(rows.len());
                 for row in &rows {
                     packs.push(pack(&mut reader, row).await?);
                 }

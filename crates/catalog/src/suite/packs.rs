@@ -149,6 +149,8 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
             (InstanceState::Retrying, 1, Some(after(30)))
         );
     }
+    let retrying = catalog.retrying(9).await.expect("retrying");
+    assert_eq!(retrying.iter().map(|pack| pack.reason.as_deref()).collect::<Vec<_>>(), [Some("no route")]);
     assert_eq!(catalog.next_retry_at().await.expect("retry"), Some(after(30)));
     assert_eq!(next(after(29), vec![pack_id(2)]).await, None, "not due");
     assert_eq!(next(after(30), vec![]).await, Some(pack_id(1)));

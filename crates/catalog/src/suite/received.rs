@@ -80,6 +80,8 @@ pub(super) async fn quarantined_arrivals_stay_out_of_sight(catalog: &Catalog) {
     let location = catalog.locate(record(1)).await.expect("locate").expect("known");
     assert_eq!(location.state, InstanceState::Quarantined, "in the bucket and still kept apart");
     assert_eq!(catalog.totals().await.expect("totals").quarantine_bytes, 1000);
+    let apart = catalog.quarantined(9).await.expect("quarantined");
+    assert_eq!(apart.iter().map(|location| location.record_id).collect::<Vec<_>>(), [record(2), record(1)]);
     assert_eq!(catalog.search_instances(&Query::new()).await.expect("search").rows.len(), 1);
 }
 
@@ -100,6 +102,10 @@ pub(super) async fn records_without_identifiers_share_no_patient(catalog: &Catal
 pub(super) async fn sites_and_wipes(catalog: &Catalog) {
     packed_study(catalog, 1, "1.2", &[1, 2]).await;
     catalog.mark_damaged(pack_id(1), "footer does not open", NOW).await.expect("damage");
+    let walked = catalog.records_after(None, 1).await.expect("walk");
+    assert_eq!(walked.iter().map(|location| location.record_id).collect::<Vec<_>>(), [record(1)]);
+    let walked = catalog.records_after(Some(record(1)), 9).await.expect("walk");
+    assert_eq!(walked.iter().map(|location| location.record_id).collect::<Vec<_>>(), [record(2)]);
     let standings = catalog.standing_of(&[record(1), record(9)]).await.expect("standing");
     assert_eq!(standings, [(record(1), Standing::Settled), (record(9), Standing::Unknown)]);
 
