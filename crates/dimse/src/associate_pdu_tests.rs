@@ -73,7 +73,7 @@ fn a_refused_context_needs_no_transfer_syntax() {
 #[test]
 fn an_accept_returns_the_titles_as_they_came() {
     let mut received = body(encode_request(request()).expect("an A-ASSOCIATE-RQ"));
-    received[4..20].copy_from_slice(b"  ODD \x01\xFF TITLE ");
+    received[4..20].copy_from_slice(b"  ODD \x01\xFF TITLE  ");
     let accept = AssociationAC {
         protocol_version: 1,
         calling_ae_title: String::new(),

@@ -579,3 +579,7 @@ fn write_error(source: io::Error) -> Error {
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;
