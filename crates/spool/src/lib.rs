@@ -14,18 +14,23 @@
 //! | --- | --- |
 //! | `disk` | [`Disk`], the seam for simulations; [`RealDisk`]; [`write_durably`] |
 //! | `journal` | segments, frames, group commit, recovery; FORMAT.md is the layout to the byte |
+//! | `mirror` | [`MirroredDisk`], a second directory that gets every write |
 //! | `pack_folder` | packs, whole or absent |
 //! | `admission` | who may come in, by what is free |
 
 mod admission;
 mod disk;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod journal;
 mod metrics;
+mod mirror;
 mod pack_folder;
 
 pub use admission::{Admission, Refusal, Reserve, Situation};
 pub use disk::{Disk, DiskFile, Open, RealDisk, read_exact_at, read_file, write_durably};
 pub use error::Error;
 pub use journal::{Epoch, Journal, JournalOptions, JournalRecord, RecordWriter, Room, Ticket};
+pub use mirror::{MirrorMode, MirroredDisk, Side};
 pub use pack_folder::{PackFile, PackFolder, PackReader};

@@ -25,3 +25,7 @@ pub(crate) fn room(room: &Room) {
     gauge!("filmgate_journal_uncommitted_bytes").set(room.uncommitted_bytes as f64);
     gauge!("filmgate_journal_records").set(room.records as f64);
 }
+
+pub(crate) fn mirror_dropped() {
+    counter!("filmgate_mirror_failures_total").increment(1);
+}

@@ -1,16 +1,15 @@
 //! The journal over the machine's disk and over one whose syncs fail or wait on command.
 
-use std::{
-    collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    thread,
-};
+use std::{collections::BTreeMap, sync::atomic::Ordering, thread};
 
 use filmgate_model::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::disk::{DiskFile, Open, RealDisk};
+use crate::{
+    disk::{Open, RealDisk},
+    faulty::FaultyDisk,
+};
 
 const KEY: &[u8] = b"a wrapped key";
 
@@ -263,7 +262,7 @@ fn a_failed_sync_fails_its_waiters_and_a_second_closes_the_journal() {
     let mut writing = journal.begin(id(2)).expect("begin");
     writing.write(&content(2, 30_000)).expect("write");
     let waiting = commit(&journal, id(3), b"waits").expect("commit");
-    bench.disk.failing_syncs.store(1, Ordering::SeqCst);
+    bench.disk.failing_syncs(1);
     journal.sync_round();
     assert!(matches!(journal.wait(&waiting), Err(Error::Failed)));
     assert!(matches!(writing.commit(KEY), Err(Error::Failed)), "its first frames are not trusted");
@@ -276,7 +275,7 @@ fn a_failed_sync_fails_its_waiters_and_a_second_closes_the_journal() {
     assert_eq!(journal.room().segments, segments - 1, "drained and retired");
 
     let waiting = commit(&journal, id(5), b"waits").expect("commit");
-    bench.disk.failing_syncs.store(1, Ordering::SeqCst);
+    bench.disk.failing_syncs(1);
     journal.sync_round();
     assert!(matches!(journal.wait(&waiting), Err(Error::Failed)));
     assert!(matches!(journal.begin(id(6)), Err(Error::Closed)));
@@ -446,130 +445,5 @@ proptest! {
         for (record_id, bytes) in &expected {
             prop_assert_eq!(&whole(&journal, *record_id), bytes);
         }
-    }
-}
-
-/// The machine's disk, with faults on command.
-struct FaultyDisk {
-    switches: Arc<Switches>,
-}
-
-struct Switches {
-    writes: AtomicU64,
-    failing_writes: AtomicU64,
-    full_writes: AtomicU64,
-    failing_syncs: AtomicU64,
-    syncs_begun: AtomicU64,
-    hold_syncs: AtomicBool,
-    /// Reads that touch anything from here on fail.
-    unreadable_from: AtomicU64,
-}
-
-impl Default for FaultyDisk {
-    fn default() -> Self {
-        let zero = AtomicU64::default;
-        Self {
-            switches: Arc::new(Switches {
-                writes: zero(),
-                failing_writes: zero(),
-                full_writes: zero(),
-                failing_syncs: zero(),
-                syncs_begun: zero(),
-                hold_syncs: AtomicBool::default(),
-                unreadable_from: AtomicU64::new(u64::MAX),
-            }),
-        }
-    }
-}
-
-impl std::ops::Deref for FaultyDisk {
-    type Target = Switches;
-
-    fn deref(&self) -> &Switches {
-        &self.switches
-    }
-}
-
-/// Counts a switch down; true while it was above zero.
-fn strike(switch: &AtomicU64) -> bool {
-    switch.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
-}
-
-impl Disk for FaultyDisk {
-    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
-        RealDisk.create_dir_all(path)
-    }
-
-    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-        let file = RealDisk.open(path, how)?;
-        Ok(Arc::new(FaultyFile { file, switches: Arc::clone(&self.switches) }))
-    }
-
-    fn read_dir(&self, path: &Path) -> io::Result<Vec<String>> {
-        RealDisk.read_dir(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        RealDisk.remove_file(path)
-    }
-
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        RealDisk.sync_dir(path)
-    }
-
-    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
-        RealDisk.free_bytes(path)
-    }
-
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        RealDisk.exists(path)
-    }
-}
-
-struct FaultyFile {
-    file: Arc<dyn DiskFile>,
-    switches: Arc<Switches>,
-}
-
-impl DiskFile for FaultyFile {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        if offset + buffer.len() as u64 > self.switches.unreadable_from.load(Ordering::SeqCst) {
-            return Err(io::Error::other("unreadable block"));
-        }
-        self.file.read_at(buffer, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        if strike(&self.switches.failing_writes) {
-            return Err(io::Error::other("write failed"));
-        }
-        if strike(&self.switches.full_writes) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.switches.writes.fetch_add(1, Ordering::SeqCst);
-        self.file.write_at(bytes, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.switches.syncs_begun.fetch_add(1, Ordering::SeqCst);
-        while self.switches.hold_syncs.load(Ordering::SeqCst) {
-            thread::yield_now();
-        }
-        if strike(&self.switches.failing_syncs) {
-            return Err(io::Error::other("sync failed"));
-        }
-        self.file.sync()
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)
     }
 }
