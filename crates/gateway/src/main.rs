@@ -1,1 +1,35 @@
-fn main() {}
+//! Filmgate: a DICOM imaging cloud gateway for hospitals.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `config` | settings, checked before a port opens |
+//! | `data_dir` | one gateway per data directory; where a running one answers |
+//! | `build` | the parts put together, and what a crash left put in order |
+//! | `dicom_door` | associations, each on a thread of its own |
+//! | `workers` | the steps that run by themselves |
+//! | `commands` | what the command line offers |
+
+mod build;
+mod commands;
+mod config;
+mod data_dir;
+mod dicom_door;
+mod failure;
+mod logging;
+mod workers;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match commands::Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(error) => {
+            let asked = !error.use_stderr();
+            // Printing usage fails only when nobody reads it.
+            let _ = error.print();
+            if asked { ExitCode::SUCCESS } else { ExitCode::from(failure::USAGE) }
+        }
+    }
+}

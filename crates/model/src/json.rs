@@ -25,8 +25,8 @@ impl Default for JsonWriter {
 }
 
 impl JsonWriter {
-    /// One element with its value as it stands in the dataset; padding and splitting are done here.
-    pub fn element(&mut self, tag: Tag, vr: VR, value: &[u8], big_endian: bool) {
+    /// One element with its value as it stands in the dataset, numbers little endian; padding and splitting are done here.
+    pub fn element(&mut self, tag: Tag, vr: VR, value: &[u8]) {
         // Group lengths and file meta information have no place in the model (PS3.18 F.2.2).
         if tag.element() == 0 || tag.group() <= 0x0002 {
             return;
@@ -38,7 +38,7 @@ impl JsonWriter {
             return self.member(tag, vr, |out| out.extend_from_slice(br#","Value":["ISO_IR 192"]"#));
         }
         let charset = self.charsets.last().cloned().unwrap_or_default();
-        self.member(tag, vr, |out| write_value(out, vr, value, &charset, big_endian));
+        self.member(tag, vr, |out| write_value(out, vr, value, &charset));
     }
 
     /// One element whose value is fetched from elsewhere.
@@ -111,19 +111,18 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// `,"Value":[…]` or `,"InlineBinary":"…"`; nothing for an empty value.
-fn write_value(out: &mut Vec<u8>, vr: VR, value: &[u8], charset: &[u8], big_endian: bool) {
+fn write_value(out: &mut Vec<u8>, vr: VR, value: &[u8], charset: &[u8]) {
     if value.is_empty() {
         return;
     }
     match vr {
         VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN => {
             out.extend_from_slice(br#","InlineBinary":""#);
-            let value = if big_endian { swapped(value, word_bytes(vr)) } else { value.to_vec() };
             out.extend_from_slice(STANDARD.encode(value).as_bytes());
             out.push(b'"');
         }
         VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD | VR::AT => {
-            let values = value.chunks_exact(word_bytes(vr)).map(|word| number(vr, word, big_endian));
+            let values = value.chunks_exact(word_bytes(vr)).map(|word| number(vr, word));
             write_list(out, values, |out, number| out.extend_from_slice(number.as_bytes()));
         }
         _ => write_text(out, vr, &text::decode(value, charset)),
@@ -204,20 +203,11 @@ fn word_bytes(vr: VR) -> usize {
     }
 }
 
-fn swapped(value: &[u8], word_bytes: usize) -> Vec<u8> {
-    let mut value = value.to_vec();
-    value.chunks_exact_mut(word_bytes).for_each(<[u8]>::reverse);
-    value
-}
-
 /// One binary number as JSON text. Floats that JSON has no number for are strings (PS3.18 F.2.3.1).
-fn number(vr: VR, word: &[u8], big_endian: bool) -> String {
+fn number(vr: VR, word: &[u8]) -> String {
     let mut bytes = [0; 8];
     let word_bytes = word.len().min(8);
     bytes[..word_bytes].copy_from_slice(&word[..word_bytes]);
-    if big_endian {
-        bytes[..word_bytes].reverse();
-    }
     let [a, b, c, d, ..] = bytes;
     let float = |number: f64| match number {
         number if number.is_nan() => r#""NaN""#.to_owned(),
@@ -238,8 +228,7 @@ fn number(vr: VR, word: &[u8], big_endian: bool) -> String {
             if single.is_finite() { single.to_string() } else { float(f64::from(single)) }
         }
         VR::FD => float(f64::from_le_bytes(bytes)),
-        // An attribute tag is a group and an element, each in the dataset's byte order.
-        _ if big_endian => format!(r#""{:02X}{:02X}{:02X}{:02X}""#, d, c, b, a),
+        // An attribute tag is a group and an element, each little endian.
         _ => format!(r#""{:02X}{:02X}{:02X}{:02X}""#, b, a, d, c),
     }
 }
@@ -257,15 +246,15 @@ mod tests {
     #[test]
     fn values_follow_their_vr() {
         let json = written(|json| {
-            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"GB18030 ", false);
-            json.element(tags::IMAGE_TYPE, VR::CS, b"ORIGINAL\\\\AXIAL ", false);
-            json.element(tags::PATIENT_NAME, VR::PN, b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab", false);
-            json.element(tags::PIXEL_SPACING, VR::DS, b"0.50\\bad ", false);
-            json.element(tags::INSTANCE_NUMBER, VR::IS, b"007", false);
-            json.element(tags::ROWS, VR::US, &[2, 0], true);
-            json.element(tags::STUDY_ID, VR::SH, b"  ", false);
-            json.element(tags::FRAME_INCREMENT_POINTER, VR::AT, &[0x18, 0, 0x63, 0x10], false);
-            json.element(tags::ICC_PROFILE, VR::OB, &[1, 2, 3], false);
+            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"GB18030 ");
+            json.element(tags::IMAGE_TYPE, VR::CS, b"ORIGINAL\\\\AXIAL ");
+            json.element(tags::PATIENT_NAME, VR::PN, b"Wang^XiaoDong=\xcd\xf5^\xd0\xa1\xb6\xab");
+            json.element(tags::PIXEL_SPACING, VR::DS, b"0.50\\bad ");
+            json.element(tags::INSTANCE_NUMBER, VR::IS, b"007");
+            json.element(tags::ROWS, VR::US, &[0, 2]);
+            json.element(tags::STUDY_ID, VR::SH, b"  ");
+            json.element(tags::FRAME_INCREMENT_POINTER, VR::AT, &[0x18, 0, 0x63, 0x10]);
+            json.element(tags::ICC_PROFILE, VR::OB, &[1, 2, 3]);
             json.bulk(tags::PIXEL_DATA, VR::OW, "bulkdata/7FE00010");
         });
         assert_eq!(json["00080005"]["Value"][0], "ISO_IR 192");
@@ -283,17 +272,17 @@ mod tests {
     #[test]
     fn sequences_nest_and_items_have_their_own_character_set() {
         let json = written(|json| {
-            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"ISO_IR 100", false);
+            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"ISO_IR 100");
             json.begin_sequence(tags::REQUEST_ATTRIBUTES_SEQUENCE);
             json.begin_item();
-            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"ISO_IR 192", false);
-            json.element(tags::STUDY_DESCRIPTION, VR::LO, "头颅".as_bytes(), false);
+            json.element(tags::SPECIFIC_CHARACTER_SET, VR::CS, b"ISO_IR 192");
+            json.element(tags::STUDY_DESCRIPTION, VR::LO, "头颅".as_bytes());
             json.end_item();
             json.begin_item();
-            json.element(tags::STUDY_DESCRIPTION, VR::LO, b"Sch\xe4del", false);
+            json.element(tags::STUDY_DESCRIPTION, VR::LO, b"Sch\xe4del");
             json.end_item();
             json.end_sequence();
-            json.element(tags::STUDY_DESCRIPTION, VR::LO, b"\xe4", false);
+            json.element(tags::STUDY_DESCRIPTION, VR::LO, b"\xe4");
         });
         let items = &json["00400275"]["Value"];
         assert_eq!(items[0]["00081030"]["Value"][0], "头颅");
@@ -304,8 +293,8 @@ mod tests {
     #[test]
     fn floats_without_a_number_are_strings() {
         let json = written(|json| {
-            json.element(tags::REAL_WORLD_VALUE_SLOPE, VR::FD, &f64::NAN.to_le_bytes(), false);
-            json.element(tags::EXAMINED_BODY_THICKNESS, VR::FL, &0.1f32.to_le_bytes(), false);
+            json.element(tags::REAL_WORLD_VALUE_SLOPE, VR::FD, &f64::NAN.to_le_bytes());
+            json.element(tags::EXAMINED_BODY_THICKNESS, VR::FL, &0.1f32.to_le_bytes());
         });
         assert_eq!(json["00409225"]["Value"][0], "NaN");
         assert_eq!(json["00109431"]["Value"][0], 0.1);

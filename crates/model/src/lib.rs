@@ -33,3 +33,4 @@ pub use id::{LandingKeyId, NodeId, PackId, ParseIdError, RecordId, SiteId, Study
 pub use random::Random;
 pub use runtime::{compute, spawn};
 pub use state::{InstanceState, ParseStateError};
+pub use transfer_syntax::Encoding;

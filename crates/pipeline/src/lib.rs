@@ -1,1 +1,203 @@
-//! filmgate-pipeline
+//! The road of an instance, one file a step.
+//!
+//! | step | file | what |
+//! | --- | --- | --- |
+//! | 1 | `receive` | bytes from a door are sealed, journaled, synced; only then a success |
+//! | 2 | `index` | what was received becomes rows of the catalog |
+//! | 3 | `pack` | records of a study leave the journal for a pack |
+//! | 4 | `upload` | the pack's key and the pack go to every placement |
+//! | 5 | `verify` | both are read back equal; only then is the study safe elsewhere |
+//! | 6 | `evict` | verified packs leave the local disk when room is needed |
+//! | – | `retrieve`, `export` | the way back, from wherever the record is |
+//! | – | `recover` | what a crash left is put in order at the next start |
+//!
+//! Invariants: a success is never followed by loss; every step may run twice; the order is always pack file synced →
+//! folder synced → pack known → journal freed, and key verified → pack verified → local copy may go. A simulation
+//! drives these same functions over a crashing disk.
+
+mod copies;
+mod error;
+mod evict;
+mod export;
+mod index;
+mod metadata;
+mod pack;
+mod receive;
+mod recover;
+mod retrieve;
+mod status;
+mod upload;
+mod verify;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use filmgate_bucket::Bucket;
+use filmgate_catalog::Catalog;
+use filmgate_keys::KeyRing;
+use filmgate_model::{Clock, PackId, Random};
+use filmgate_seal::SealOptions;
+use filmgate_spool::{Admission, Disk, Journal, PackFolder};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+
+pub use error::Error;
+pub use export::{Exported, FileNames};
+pub use metadata::METADATA_VERSION;
+pub use pack::Packed;
+pub use receive::{Committing, Received, Receiving, Verdict};
+pub use recover::Recovered;
+pub use retrieve::{BulkValue, OpenRecord};
+pub use status::{Alarm, Quarantined, RetryingPack, SpoolStatus, Status};
+pub use verify::{Finding, VerifyReport};
+
+/// One bucket that packs must reach.
+pub struct Placement {
+    /// Its name in the configuration and the catalog.
+    pub name: String,
+    /// The store.
+    pub bucket: Arc<dyn Bucket>,
+}
+
+/// Limits and rules of the road; each is a setting of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// A study is packed when nothing more came for it for so long.
+    pub pack_quiet: Duration,
+    /// … or when so many bytes of it wait.
+    pub pack_size_bytes: u64,
+    /// … or when its oldest record waits so long.
+    pub pack_age: Duration,
+    /// The first retry of a failed upload comes after about this long; each further one after twice as long.
+    pub retry_delay_min: Duration,
+    /// No retry waits longer.
+    pub retry_delay_max: Duration,
+    /// Local packs are given up, once verified, when less than this is free on their disk.
+    pub cache_free_bytes_min: u64,
+    /// … or when they take more than this.
+    pub cache_bytes_max: u64,
+    /// Bytes quarantined instances may take on the local disk; past it, what cannot be understood is refused.
+    pub quarantine_bytes_max: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pack_quiet: Duration::from_secs(10),
+            pack_size_bytes: 64 * 1024 * 1024,
+            pack_age: Duration::from_secs(60),
+            retry_delay_min: Duration::from_secs(1),
+            retry_delay_max: Duration::from_secs(300),
+            cache_free_bytes_min: 4 * 1024 * 1024 * 1024,
+            cache_bytes_max: u64::MAX,
+            quarantine_bytes_max: 4 * 1024 * 1024 * 1024,
+        }
+    }
+}
+
+/// What the road is built from.
+pub struct Parts {
+    /// Time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Where instances land.
+    pub journal: Arc<Journal>,
+    /// The local disk.
+    pub disk: Arc<dyn Disk>,
+    /// Where on it the data directory is.
+    pub data_dir: PathBuf,
+    /// Packs on the local disk.
+    pub packs: PackFolder,
+    /// The keys of this node.
+    pub keys: Arc<KeyRing>,
+    /// What is known.
+    pub catalog: Catalog,
+    /// Every bucket a pack must reach, at least one.
+    pub placements: Vec<Placement>,
+    /// Decides whether there is room for another association.
+    pub admission: Admission,
+    /// How instances are sealed.
+    pub seal: SealOptions,
+    /// Limits and rules.
+    pub settings: Settings,
+}
+
+/// The road: every step is a method, in the file that bears its name.
+pub struct Road {
+    clock: Clock,
+    random: Random,
+    journal: Arc<Journal>,
+    disk: Arc<dyn Disk>,
+    data_dir: PathBuf,
+    packs: PackFolder,
+    keys: Arc<KeyRing>,
+    catalog: Catalog,
+    placements: Vec<Placement>,
+    admission: Mutex<Admission>,
+    seal: SealOptions,
+    settings: Settings,
+    announced: index::Announced,
+    /// What cannot be understood takes all it may: such instances are refused until there is room.
+    quarantine_full: AtomicBool,
+    contents: Cache<PackId, Arc<retrieve::PackContents>>,
+}
+
+/// Packs whose tables are kept in memory.
+const PACK_CONTENTS_CACHED: usize = 128;
+
+impl Road {
+    /// Puts the parts together. Call [`Road::recover`] before the doors open.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Arc::new(Self {
+            clock: parts.clock,
+            random: parts.random,
+            journal: parts.journal,
+            disk: parts.disk,
+            data_dir: parts.data_dir,
+            packs: parts.packs,
+            keys: parts.keys,
+            catalog: parts.catalog,
+            placements: parts.placements,
+            admission: Mutex::new(parts.admission),
+            seal: parts.seal,
+            settings: parts.settings,
+            announced: index::Announced::default(),
+            quarantine_full: AtomicBool::new(false),
+            contents: Cache::new(PACK_CONTENTS_CACHED),
+        })
+    }
+
+    /// What is known; for questions, not for steps.
+    #[must_use]
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// The journal, for its room and its sync thread.
+    #[must_use]
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
+    /// The clock everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// This node, as it signs what it received.
+    #[must_use]
+    pub fn node_id(&self) -> filmgate_model::NodeId {
+        self.keys.node_id()
+    }
+
+    /// Names of the placements every pack must reach.
+    fn placement_names(&self) -> Vec<&str> {
+        self.placements.iter().map(|placement| placement.name.as_str()).collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! The parts put together in order: directory, keys, disk, catalog, buckets, road; then what a crash left is settled.
+
+use std::{path::Path, sync::Arc};
+
+use anyhow::Context;
+use filmgate_bucket::{Bucket, LocalBucket};
+use filmgate_catalog::{Catalog, CatalogOptions};
+use filmgate_keys::{Kek, KeyRing};
+use filmgate_model::{Clock, Encoding, Random};
+use filmgate_pipeline::{Parts, Placement, Recovered, Road};
+use filmgate_seal::SealOptions;
+use filmgate_spool::{Admission, Disk, Journal, JournalOptions, PackFolder, RealDisk, Reserve};
+
+use crate::{
+    config::{BucketKind, Mirror, PrivateEncoding, Settings, milliseconds},
+    data_dir::DataDir,
+    failure,
+};
+
+/// A gateway with everything open but its doors.
+pub(crate) struct Gateway {
+    pub(crate) data_dir: DataDir,
+    pub(crate) road: Arc<Road>,
+    pub(crate) recovered: Recovered,
+}
+
+/// Opens the data directory and all that is in it.
+pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
+    let data_dir = DataDir::take(&settings.node.data_dir)?;
+    let (clock, random) = (Clock::system(), Random::system());
+    let disk = open_disk(settings)?;
+    let keys = Arc::new(open_keys(settings, &disk, &clock, &random)?);
+    let root = &settings.node.data_dir;
+    let journal_options = JournalOptions { bytes_max: settings.spool.bytes_max, ..JournalOptions::default() };
+    let (journal, _) = Journal::open(Arc::clone(&disk), &root.join("journal"), journal_options, &clock, &random)
+        .context("open the journal")?;
+    let packs = PackFolder::open_folder(Arc::clone(&disk), &root.join("packs")).context("open the folder of packs")?;
+    let catalog = open_catalog(settings, &keys).await?;
+    let road = Road::new(Parts {
+        clock,
+        random,
+        journal,
+        disk,
+        data_dir: root.clone(),
+        packs,
+        keys,
+        catalog,
+        placements: open_placements(settings)?,
+        admission: Admission::new(reserve(settings)),
+        seal: seal_options(settings),
+        settings: road_settings(settings),
+    });
+    let recovered = road.recover().await.context("put in order what the last run left")?;
+    Ok(Gateway { data_dir, road, recovered })
+}
+
+/// What has to stay free before another association is let in.
+fn reserve(settings: &Settings) -> Reserve {
+    Reserve {
+        pack_bytes_max: settings.pack.size_bytes.saturating_mul(2),
+        catalog_bytes: settings.spool.catalog_reserve_bytes,
+        ..Reserve::default()
+    }
+}
+
+fn open_disk(settings: &Settings) -> anyhow::Result<Arc<dyn Disk>> {
+    let node = &settings.node;
+    if node.mirror == Mirror::Off {
+        return Ok(Arc::new(RealDisk));
+    }
+    let required = node.mirror == Mirror::Required;
+    let mirrored = MirroredDisk::open(RealDisk, &node.data_dir, RealDisk, &node.second_dir, required);
+    Ok(Arc::new(mirrored.context("open the second directory")?))
+}
+
+/// The key of keys is made only for a directory without keys: data whose key is gone is never overlaid by a new one.
+fn open_keys(settings: &Settings, disk: &Arc<dyn Disk>, clock: &Clock, random: &Random) -> anyhow::Result<KeyRing> {
+    let (folder, key_file) = (settings.node.data_dir.join("keys"), settings.key_file());
+    let fresh = !KeyRing::exists(&**disk, &folder)?;
+    if fresh && is_empty(&settings.node.data_dir) && !key_file.exists() {
+        Kek::create_file(&key_file, random)?;
+        failure::eprint(&format!(
+            "filmgate: made the key {}. Copy this off the machine: without it nothing stored here can be opened.",
+            key_file.display()
+        ));
+    }
+    let kek = Kek::load_file(&key_file)?;
+    if fresh && is_empty(&settings.node.data_dir) {
+        return Ok(KeyRing::create(Arc::clone(disk), &folder, &kek, clock, random)?);
+    }
+    Ok(KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random)?)
+}
+
+/// True when nothing but what this process made stands in the directory.
+fn is_empty(data_dir: &Path) -> bool {
+    let ours = |name: &std::ffi::OsStr| name == "lock" || name == "run.json" || name == "keys";
+    std::fs::read_dir(data_dir).is_ok_and(|entries| entries.flatten().all(|entry| ours(&entry.file_name())))
+}
+
+async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Catalog> {
+    let options = CatalogOptions::new(keys.site_id(), keys.node_id());
+    let file = settings.catalog_file();
+    Catalog::open(&file, &keys.catalog_key(), &options).await.with_context(|| format!("open the catalog {}", file.display()))
+}
+
+fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placement>> {
+    let open = |(name, bucket): (&String, &crate::config::Bucket)| {
+        let path = settings.bucket_path(name, bucket);
+        let store: Arc<dyn Bucket> = match bucket.kind {
+            BucketKind::Local => {
+                Arc::new(LocalBucket::open(&path).with_context(|| format!("open bucket {name} at {}", path.display()))?)
+            }
+        };
+        Ok(Placement { name: name.clone(), bucket: store })
+    };
+    settings.bucket.iter().map(open).collect()
+}
+
+fn seal_options(settings: &Settings) -> SealOptions {
+    let encoding = |private: PrivateEncoding| match private {
+        PrivateEncoding::ExplicitLittle => Encoding::ExplicitLittle,
+        PrivateEncoding::ExplicitBig => Encoding::ExplicitBig,
+        PrivateEncoding::ImplicitLittle => Encoding::ImplicitLittle,
+    };
+    let private = settings.dicom.private_syntaxes.iter().map(|(uid, private)| (uid.clone(), encoding(*private)));
+    SealOptions { zstd_level: settings.seal.zstd_level, private_syntaxes: Arc::new(private.collect()), ..SealOptions::default() }
+}
+
+fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
+    filmgate_pipeline::Settings {
+        pack_quiet: milliseconds(settings.pack.quiet_ms),
+        pack_size_bytes: settings.pack.size_bytes,
+        pack_age: milliseconds(settings.pack.age_ms),
+        retry_delay_min: milliseconds(settings.upload.retry_delay_min_ms),
+        retry_delay_max: milliseconds(settings.upload.retry_delay_max_ms),
+        cache_free_bytes_min: settings.cache.free_bytes_min,
+        cache_bytes_max: settings.cache.bytes_max,
+        quarantine_bytes_max: settings.quarantine.bytes_max,
+    }
+}

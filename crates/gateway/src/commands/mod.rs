@@ -1,0 +1,74 @@
+//! What the command line offers.
+
+mod config;
+mod demo;
+mod export;
+mod send;
+mod serve;
+mod status;
+mod verify;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{config::Settings, failure};
+
+/// A DICOM imaging cloud gateway: receives, seals, uploads, verifies and gives back.
+#[derive(Debug, Parser)]
+#[command(name = "filmgate", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway: the DICOM door, the web door and everything between.
+    Serve(serve::Arguments),
+    /// Show it all at once: a gateway on a folder of its own that receives the sample studies.
+    Demo(demo::Arguments),
+    /// Send DICOM files by C-STORE.
+    Send(send::Arguments),
+    /// How the gateway stands.
+    Status(status::Arguments),
+    /// Write instances out as Part 10 files.
+    Export(export::Arguments),
+    /// Check that everything stored opens.
+    Verify(verify::Arguments),
+    /// Show or check the settings.
+    Config(config::Arguments),
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+pub(crate) struct SettingsFrom {
+    /// Configuration file; without one the defaults and the environment hold.
+    #[arg(long, value_name = "FILE", env = "FILMGATE_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl SettingsFrom {
+    pub(crate) fn load(&self) -> Result<Settings, crate::config::Error> {
+        crate::config::load(self.config.as_deref(), std::env::vars())
+    }
+}
+
+/// Runs the command; the exit code is the process's.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let code = match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Send(arguments) => send::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
+    };
+    code.map_or_else(|error| failure::report(&error), ExitCode::from)
+}
+
+/// A runtime for commands that open the data directory themselves.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -1,0 +1,190 @@
+//! `filmgate serve`.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context;
+use clap::Args;
+use filmgate_web::{Web, WebSettings};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{SettingsFrom, runtime};
+use crate::{
+    build::{self, Gateway},
+    config::{Settings, milliseconds},
+    data_dir::Running,
+    dicom_door::DicomDoor,
+    failure, logging, workers,
+};
+
+/// How long messages under way may take when the gateway stops.
+const DRAIN: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    settings: SettingsFrom,
+    /// Say where the doors are as a line of JSON on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let settings = arguments.settings.load()?;
+    logging::start(&settings.log)?;
+    let metrics = PrometheusBuilder::new().install_recorder().context("start the metrics")?;
+    let json = arguments.json;
+    runtime()?.block_on(async move {
+        let doors = Doors::open(&settings, metrics).await?;
+        doors.tell(json);
+        doors.until_stopped().await
+    })
+}
+
+/// A gateway with its doors open.
+pub(crate) struct Doors {
+    gateway: Gateway,
+    running: Running,
+    dicom: Arc<DicomDoor>,
+    web: JoinHandle<std::io::Result<()>>,
+    workers: Vec<(&'static str, JoinHandle<()>)>,
+    stop: watch::Sender<bool>,
+}
+
+impl Doors {
+    /// Binds first, so that a taken port is told before anything is opened; answers only when all is in order.
+    pub(crate) async fn open(settings: &Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
+        let dicom = bind(settings.dicom.bind, "dicom.bind")?;
+        let web = bind(settings.web.bind, "web.bind")?;
+        let running = Running { dicom: dicom.local_addr()?, web: web.local_addr()? };
+        let gateway = build::open(settings).await?;
+        let (stop, stopped) = watch::channel(false);
+        let journal = Arc::clone(gateway.road.journal());
+        thread::Builder::new().name("journal-sync".into()).spawn(move || journal.run_sync_thread())?;
+        let workers = workers::start(&gateway.road, &stopped);
+        let web = filmgate_model::spawn(serve_web(web, gateway.road.clone(), settings.clone(), metrics, running.clone(), stopped));
+        let dicom = Arc::new(DicomDoor::open(dicom, Arc::clone(&gateway.road), &settings.dicom)?);
+        gateway.data_dir.announce(&running)?;
+        tracing::info!(recovered = ?gateway.recovered, dicom = %running.dicom, web = %running.web, "filmgate is open");
+        Ok(Self { gateway, running, dicom, web, workers, stop })
+    }
+
+    /// Where the doors are.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// The road behind the doors.
+    pub(crate) fn road(&self) -> &Arc<filmgate_pipeline::Road> {
+        &self.gateway.road
+    }
+
+    /// Closes in order, without waiting for a signal.
+    pub(crate) async fn stop(self) {
+        self.close().await;
+    }
+
+    fn tell(&self, json: bool) {
+        let Running { dicom, web } = &self.running;
+        if json {
+            failure::print_json(&json!({"event": "listening", "dicom": dicom, "web": web}));
+        } else {
+            failure::print(&format!("DICOM    {dicom}\nDICOMweb http://{web}/dicomweb\nStatus   http://{web}/"));
+        }
+    }
+
+    /// Serves until a signal, or until a task that must not end does.
+    pub(crate) async fn until_stopped(mut self) -> anyhow::Result<u8> {
+        let died = tokio::select! {
+            biased;
+            signal = stop_signal() => {
+                signal?;
+                None
+            }
+            name = first_to_end(&mut self.workers) => Some(name),
+            _ = &mut self.web => Some("web"),
+        };
+        self.close().await;
+        match died {
+            None => Ok(failure::DONE),
+            Some(name) => {
+                tracing::error!(task = name, "a critical task died");
+                Ok(failure::COULD_NOT_RUN)
+            }
+        }
+    }
+
+    /// Doors first, then the steps at the end of their unit, then the journal.
+    async fn close(self) {
+        let dicom = Arc::clone(&self.dicom);
+        if filmgate_model::compute(move || dicom.close(DRAIN)).await.is_err() {
+            tracing::warn!("closing the DICOM door was cut off");
+        }
+        self.stop.send_replace(true);
+        for (name, worker) in self.workers {
+            if !worker.is_finished() && tokio::time::timeout(DRAIN, worker).await.is_err() {
+                tracing::warn!(worker = name, "a step was cut off");
+            }
+        }
+        self.gateway.road.journal().stop();
+        tracing::info!("filmgate is closed");
+    }
+}
+
+fn bind(address: SocketAddr, setting: &'static str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).with_context(|| format!("listen on {address} ({setting})"))
+}
+
+async fn serve_web(
+    listener: TcpListener,
+    road: Arc<filmgate_pipeline::Road>,
+    settings: Settings,
+    metrics: PrometheusHandle,
+    running: Running,
+    mut stop: workers::Stop,
+) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let web_settings = WebSettings {
+        query_results_max: settings.web.query_results_max,
+        request_timeout: milliseconds(settings.web.request_timeout_ms),
+        dicom_address: running.dicom.to_string(),
+        ae_title: settings.dicom.aet.to_string(),
+        ..WebSettings::default()
+    };
+    let router = filmgate_web::router(Web::new(road, web_settings, metrics));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service)
+        .with_graceful_shutdown(async move {
+            // The channel ends with the gateway; either way it is time.
+            let _ = stop.wait_for(|stop| *stop).await;
+        })
+        .await
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        biased;
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+async fn first_to_end(workers: &mut [(&'static str, JoinHandle<()>)]) -> &'static str {
+    loop {
+        if let Some((name, _)) = workers.iter().find(|(_, worker)| worker.is_finished()) {
+            return name;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

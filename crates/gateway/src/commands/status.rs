@@ -1,0 +1,68 @@
+//! `filmgate status`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{SettingsFrom, runtime};
+use crate::{build, data_dir, failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    settings: SettingsFrom,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks the running gateway; without one, looks into the data directory itself.
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let settings = arguments.settings.load()?;
+    let status = match data_dir::running(&settings.node.data_dir)? {
+        Some(running) => {
+            let url = format!("http://{}/api/status", running.web);
+            serde_json::from_reader(ureq::get(&url).call()?.into_body().into_reader())?
+        }
+        None => runtime()?.block_on(async {
+            let gateway = build::open(&settings).await?;
+            Ok::<_, anyhow::Error>(serde_json::to_value(gateway.road.status().await?)?)
+        })?,
+    };
+    if arguments.json {
+        failure::print_json(&status);
+    } else {
+        failure::print(&page(&status));
+    }
+    Ok(failure::DONE)
+}
+
+/// The status for a person at a terminal.
+fn page(status: &Value) -> String {
+    let mut lines = vec!["Instances".to_owned()];
+    let states = status["states"].as_object().into_iter().flatten();
+    for (state, count) in states.filter(|(_, count)| count.as_u64() != Some(0)) {
+        lines.push(format!("  {state:<12} {count}"));
+    }
+    let bytes = |key: &str| status["spool"][key].as_u64().unwrap_or(0) as f64 / 1e9;
+    lines.push(format!(
+        "Journal       {:.2} of {:.2} GB, local packs {:.2} GB, disk free {:.2} GB",
+        bytes("used_bytes"),
+        bytes("bytes_max"),
+        bytes("packs_bytes"),
+        bytes("disk_free_bytes")
+    ));
+    if status["spool"]["accepting"] == Value::Bool(false) {
+        lines.push("Associations are refused: there is no room on the local disk.".to_owned());
+    }
+    for pack in status["retrying"].as_array().into_iter().flatten() {
+        lines.push(format!("Waiting       pack {}: {}", text(&pack["pack_id"]), text(&pack["reason"])));
+    }
+    for instance in status["quarantined"].as_array().into_iter().flatten() {
+        lines.push(format!("Quarantined   record {}: {}", text(&instance["record_id"]), text(&instance["reason"])));
+    }
+    lines.join("\n")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,43 @@
+//! `filmgate verify`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{SettingsFrom, runtime};
+use crate::{build, data_dir, failure};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    settings: SettingsFrom,
+    /// Open every byte and compare every dataset with its digest.
+    #[arg(long)]
+    deep: bool,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let settings = arguments.settings.load()?;
+    let report: Value = match data_dir::running(&settings.node.data_dir)? {
+        Some(running) => {
+            let url = format!("http://{}/api/verify?deep={}", running.web, arguments.deep);
+            serde_json::from_reader(ureq::post(&url).send_empty()?.into_body().into_reader())?
+        }
+        None => runtime()?.block_on(async {
+            let gateway = build::open(&settings).await?;
+            Ok::<_, anyhow::Error>(serde_json::to_value(gateway.road.verify_all(arguments.deep).await?)?)
+        })?,
+    };
+    let findings = report["findings"].as_array().cloned().unwrap_or_default();
+    if arguments.json {
+        failure::print_json(&report);
+    } else {
+        for finding in &findings {
+            failure::print(&format!("record {} ({}): {}", finding["record_id"], finding["state"], finding["problem"]));
+        }
+        failure::print(&format!("{} records looked at, {} with a problem.", report["records"], findings.len()));
+    }
+    Ok(if findings.is_empty() { failure::DONE } else { failure::SOME_FAILED })
+}

@@ -1,0 +1,365 @@
+//! Settings: one typed struct, every key with a default and a unit; unknown keys are refused and everything is checked
+//! before a port opens.
+//!
+//! A value comes from the defaults, then the configuration file, then the environment (`FILMGATE__SECTION__KEY`).
+
+mod load;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use filmgate_model::AeTitle;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use load::{Error, load};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Settings {
+    pub(crate) node: Node,
+    pub(crate) dicom: Dicom,
+    pub(crate) web: Web,
+    pub(crate) catalog: Catalog,
+    pub(crate) bucket: BTreeMap<String, Bucket>,
+    pub(crate) spool: Spool,
+    pub(crate) pack: Pack,
+    pub(crate) upload: Upload,
+    pub(crate) cache: Cache,
+    pub(crate) quarantine: Quarantine,
+    pub(crate) seal: Seal,
+    pub(crate) log: Log,
+}
+
+/// Where this node keeps its data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Node {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) key_file: PathBuf,
+    pub(crate) second_dir: PathBuf,
+    pub(crate) mirror: Mirror,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            data_dir: "filmgate-data".into(),
+            key_file: PathBuf::new(),
+            second_dir: PathBuf::new(),
+            mirror: Mirror::Off,
+        }
+    }
+}
+
+/// What the second directory is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Mirror {
+    Off,
+    Preferred,
+    Required,
+}
+
+/// The DICOM door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Dicom {
+    pub(crate) bind: SocketAddr,
+    pub(crate) aet: AeTitle,
+    pub(crate) accept_any_called_aet: bool,
+    pub(crate) accept_unknown_callers: bool,
+    pub(crate) known_callers: BTreeSet<AeTitle>,
+    pub(crate) associations_max: usize,
+    pub(crate) connections_max: usize,
+    pub(crate) max_pdu_bytes: u32,
+    pub(crate) artim_ms: u64,
+    pub(crate) association_idle_timeout_ms: u64,
+    pub(crate) async_operations_max: u16,
+    pub(crate) private_sop_classes: BTreeSet<String>,
+    pub(crate) private_syntaxes: BTreeMap<String, PrivateEncoding>,
+}
+
+impl Default for Dicom {
+    fn default() -> Self {
+        Self {
+            bind: ([127, 0, 0, 1], 11112).into(),
+            aet: "FILMGATE".parse().expect("an AE title"),
+            accept_any_called_aet: false,
+            accept_unknown_callers: false,
+            known_callers: BTreeSet::new(),
+            associations_max: 64,
+            connections_max: 256,
+            max_pdu_bytes: 131_072,
+            artim_ms: 10_000,
+            association_idle_timeout_ms: 60_000,
+            async_operations_max: 8,
+            private_sop_classes: BTreeSet::new(),
+            private_syntaxes: BTreeMap::new(),
+        }
+    }
+}
+
+/// How a private transfer syntax encodes its elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum PrivateEncoding {
+    ExplicitLittle,
+    ExplicitBig,
+    ImplicitLittle,
+}
+
+/// The web door.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Web {
+    pub(crate) bind: SocketAddr,
+    pub(crate) query_results_max: u32,
+    pub(crate) request_timeout_ms: u64,
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self { bind: ([127, 0, 0, 1], 8080).into(), query_results_max: 1000, request_timeout_ms: 60_000 }
+    }
+}
+
+/// The catalog.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Catalog {
+    pub(crate) url: String,
+}
+
+/// One placement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Bucket {
+    pub(crate) kind: BucketKind,
+    pub(crate) path: PathBuf,
+}
+
+/// What a placement is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BucketKind {
+    #[default]
+    Local,
+}
+
+/// The journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Spool {
+    pub(crate) bytes_max: u64,
+    pub(crate) catalog_reserve_bytes: u64,
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self { bytes_max: 16 << 30, catalog_reserve_bytes: 256 << 20 }
+    }
+}
+
+/// When the records of a study become a pack.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pack {
+    pub(crate) quiet_ms: u64,
+    pub(crate) size_bytes: u64,
+    pub(crate) age_ms: u64,
+}
+
+impl Default for Pack {
+    fn default() -> Self {
+        Self { quiet_ms: 10_000, size_bytes: 64 << 20, age_ms: 60_000 }
+    }
+}
+
+/// Uploads.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Upload {
+    pub(crate) retry_delay_min_ms: u64,
+    pub(crate) retry_delay_max_ms: u64,
+}
+
+impl Default for Upload {
+    fn default() -> Self {
+        Self { retry_delay_min_ms: 1_000, retry_delay_max_ms: 300_000 }
+    }
+}
+
+/// Packs kept on the local disk after they are verified.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cache {
+    pub(crate) free_bytes_min: u64,
+    pub(crate) bytes_max: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { free_bytes_min: 4 << 30, bytes_max: 1 << 40 }
+    }
+}
+
+/// What cannot be understood.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Quarantine {
+    pub(crate) bytes_max: u64,
+}
+
+impl Default for Quarantine {
+    fn default() -> Self {
+        Self { bytes_max: 4 << 30 }
+    }
+}
+
+/// Sealing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Seal {
+    pub(crate) zstd_level: i32,
+}
+
+impl Default for Seal {
+    fn default() -> Self {
+        Self { zstd_level: 1 }
+    }
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Text }
+    }
+}
+
+/// How a line of the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// The defaults with the one placement every gateway has.
+    pub(crate) fn defaults() -> Self {
+        let main = Bucket::default();
+        Self { bucket: BTreeMap::from([("main".to_owned(), main)]), ..Self::default() }
+    }
+
+    /// Refuses what cannot work, before anything is opened.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let refuse = |key: &'static str, why: String| Err(Error::Value { key: key.to_owned(), why });
+        if !self.web.bind.ip().is_loopback() {
+            return refuse("web.bind", format!("{} is not a loopback address; the web door has no login yet", self.web.bind));
+        }
+        if self.bucket.is_empty() {
+            return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());
+        }
+        if !(4096..=16 << 20).contains(&self.dicom.max_pdu_bytes) {
+            return refuse("dicom.max_pdu_bytes", format!("{} is not within 4096 and 16777216", self.dicom.max_pdu_bytes));
+        }
+        if self.spool.bytes_max < 256 << 20 {
+            return refuse("spool.bytes_max", format!("{} is below 268435456, four segments", self.spool.bytes_max));
+        }
+        if self.pack.size_bytes == 0 || self.pack.size_bytes > self.spool.bytes_max / 2 {
+            return refuse("pack.size_bytes", "it must lie within 1 and half of spool.bytes_max".into());
+        }
+        if !(-7..=19).contains(&self.seal.zstd_level) {
+            return refuse("seal.zstd_level", format!("{} is not within -7 and 19", self.seal.zstd_level));
+        }
+        if self.node.mirror != Mirror::Off && self.node.second_dir.as_os_str().is_empty() {
+            return refuse("node.second_dir", "node.mirror asks for it, and it is empty".into());
+        }
+        let url = &self.catalog.url;
+        if !url.is_empty() && !url.starts_with("sqlite:") {
+            return refuse("catalog.url", format!("{url:?} is no sqlite: address, the only kind of catalog so far"));
+        }
+        Ok(())
+    }
+
+    /// The key of keys: beside the data directory unless set.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        if !self.node.key_file.as_os_str().is_empty() {
+            return self.node.key_file.clone();
+        }
+        let data_dir = &self.node.data_dir;
+        let mut name = data_dir.file_name().unwrap_or_default().to_owned();
+        name.push(".key");
+        data_dir.with_file_name(name)
+    }
+
+    /// The catalog's file: in the data directory unless set.
+    pub(crate) fn catalog_file(&self) -> PathBuf {
+        match self.catalog.url.strip_prefix("sqlite:") {
+            Some(path) => Path::new(path.trim_start_matches("//")).to_owned(),
+            None => self.node.data_dir.join("catalog.db"),
+        }
+    }
+
+    /// The folder of a placement: in the data directory unless set.
+    pub(crate) fn bucket_path(&self, name: &str, bucket: &Bucket) -> PathBuf {
+        if bucket.path.as_os_str().is_empty() { self.node.data_dir.join("bucket").join(name) } else { bucket.path.clone() }
+    }
+}
+
+/// Milliseconds of a setting.
+pub(crate) fn milliseconds(setting: u64) -> Duration {
+    Duration::from_millis(setting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `config/filmgate.toml` shows every key with its default.
+    #[test]
+    fn the_configuration_file_equals_the_defaults() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/filmgate.toml");
+        let text = std::fs::read_to_string(path).expect("config/filmgate.toml");
+        let shown: toml::Table = text.parse().expect("TOML");
+        let defaults = toml::Table::try_from(Settings::defaults()).expect("defaults");
+        assert_eq!(shown, defaults);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_by_its_key() {
+        let refused = |change: fn(&mut Settings)| {
+            let mut settings = Settings::defaults();
+            change(&mut settings);
+            settings.check().expect_err("refused").to_string()
+        };
+        assert!(Settings::defaults().check().is_ok());
+        assert!(refused(|s| s.web.bind = ([0, 0, 0, 0], 80).into()).contains("web.bind"));
+        assert!(refused(|s| s.bucket.clear()).contains("bucket"));
+        assert!(refused(|s| s.dicom.max_pdu_bytes = 1).contains("dicom.max_pdu_bytes"));
+        assert!(refused(|s| s.catalog.url = "mysql://x".into()).contains("catalog.url"));
+        assert!(refused(|s| s.node.mirror = Mirror::Required).contains("node.second_dir"));
+    }
+
+    #[test]
+    fn files_lie_in_or_beside_the_data_directory() {
+        let mut settings = Settings::defaults();
+        settings.node.data_dir = "/srv/filmgate".into();
+        assert_eq!(settings.key_file(), Path::new("/srv/filmgate.key"));
+        assert_eq!(settings.catalog_file(), Path::new("/srv/filmgate/catalog.db"));
+        settings.catalog.url = "sqlite:///var/x.db".into();
+        assert_eq!(settings.catalog_file(), Path::new("/var/x.db"));
+    }
+}

@@ -1,0 +1,310 @@
+//! The DICOM door: every association on a thread of its own, which reads, seals and writes inline.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use filmgate_dimse::{
+    AbortReason, AcceptorOptions, Admission, AssociateRequest, Association, ContextPolicy, Rejection, Request, Status,
+    StoreRequest,
+};
+use filmgate_model::{Door, Provenance};
+use filmgate_pipeline::{Committing, Received, Receiving, Road, Verdict};
+use parking_lot::Mutex;
+
+use crate::config::{Dicom, milliseconds};
+
+/// Bytes read at a time from a dataset.
+const READ_BYTES: usize = 256 * 1024;
+/// Stack of an association's thread; nothing on the road recurses.
+const STACK_BYTES: usize = 1024 * 1024;
+/// How often a stopping door looks whether its associations are done.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// An open DICOM door.
+pub(crate) struct DicomDoor {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+}
+
+struct Shared {
+    road: Arc<Road>,
+    settings: Dicom,
+    acceptor: AcceptorOptions,
+    stopping: AtomicBool,
+    connections: AtomicUsize,
+    associations: AtomicUsize,
+    next_id: AtomicU64,
+    /// Connections that wait for their peer; a stopping door ends these and lets the others finish their message.
+    idle: Mutex<HashMap<u64, TcpStream>>,
+}
+
+impl DicomDoor {
+    /// Begins to accept on a bound listener.
+    pub(crate) fn open(listener: TcpListener, road: Arc<Road>, settings: &Dicom) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            road,
+            settings: settings.clone(),
+            acceptor: acceptor_options(settings),
+            stopping: AtomicBool::new(false),
+            connections: AtomicUsize::new(0),
+            associations: AtomicUsize::new(0),
+            next_id: AtomicU64::new(0),
+            idle: Mutex::default(),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::Builder::new().name("dicom-accept".into()).spawn(move || accept_all(&listener, &accepting))?;
+        Ok(Self { shared, address })
+    }
+
+    /// Accepts nothing more, lets every message under way reach its response, up to `deadline`.
+    pub(crate) fn close(&self, deadline: Duration) {
+        self.shared.stopping.store(true, Ordering::SeqCst);
+        // The listener waits in accept(); a connection of our own wakes it.
+        drop(TcpStream::connect(self.address));
+        let looks = deadline.as_millis() / DRAIN_LOOK.as_millis();
+        for _ in 0..looks {
+            for stream in self.shared.idle.lock().values() {
+                // A connection that is gone already needs no end.
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+            if self.shared.connections.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            thread::sleep(DRAIN_LOOK);
+        }
+        tracing::warn!(connections = self.shared.connections.load(Ordering::SeqCst), "associations were cut off");
+    }
+}
+
+fn acceptor_options(settings: &Dicom) -> AcceptorOptions {
+    AcceptorOptions {
+        accept_any_called_ae: settings.accept_any_called_aet,
+        max_pdu_bytes: settings.max_pdu_bytes,
+        artim: milliseconds(settings.artim_ms),
+        idle: milliseconds(settings.association_idle_timeout_ms),
+        async_operations_window: (settings.async_operations_max, 1),
+        contexts: ContextPolicy {
+            private_sop_classes: settings.private_sop_classes.clone(),
+            ..ContextPolicy::default()
+        },
+        ..AcceptorOptions::new(settings.aet.clone())
+    }
+}
+
+fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+    loop {
+        let accepted = listener.accept();
+        if shared.stopping.load(Ordering::SeqCst) {
+            return;
+        }
+        match accepted {
+            Ok((stream, peer)) => begin_connection(shared, stream, peer),
+            Err(error) => {
+                // Too many open files, say: it passes, and a busy loop would not help.
+                tracing::warn!(%error, "a connection was not accepted");
+                thread::sleep(DRAIN_LOOK);
+            }
+        }
+    }
+}
+
+/// A number that counts itself down.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    /// `None` when `max` are there already.
+    fn below(counter: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let before = counter.fetch_add(1, Ordering::SeqCst);
+        let counted = Self(counter);
+        (before < max).then_some(counted)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn begin_connection(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    let shared = Arc::clone(shared);
+    let serve = move || {
+        let Some(_counted) = Counted::below(&shared.connections, shared.settings.connections_max) else {
+            metrics::counter!("filmgate_connections_refused_total").increment(1);
+            return;
+        };
+        let id = shared.next_id.fetch_add(1, Ordering::SeqCst);
+        let span = tracing::info_span!("association", assoc.id = id, peer = %peer);
+        let _entered = span.enter();
+        Connection { shared: &shared, id, peer }.serve(stream);
+    };
+    let started = thread::Builder::new().name("association".into()).stack_size(STACK_BYTES).spawn(serve);
+    if let Err(error) = started {
+        tracing::warn!(%error, "no thread for a connection");
+    }
+}
+
+/// One connection and, once it has asked, its association.
+struct Connection<'a> {
+    shared: &'a Shared,
+    id: u64,
+    peer: SocketAddr,
+}
+
+impl Connection<'_> {
+    fn serve(&self, stream: TcpStream) {
+        if let Ok(handle) = stream.try_clone() {
+            self.shared.idle.lock().insert(self.id, handle);
+        }
+        let counted = Mutex::new(None);
+        let admit = |request: &AssociateRequest| {
+            let admission = self.admit(request);
+            if matches!(admission, Admission::Accept) {
+                *counted.lock() = Counted::below(&self.shared.associations, self.shared.settings.associations_max);
+                if counted.lock().is_none() {
+                    return Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
+                }
+            }
+            admission
+        };
+        let ended = match filmgate_dimse::accept(stream, &self.shared.acceptor, &admit) {
+            Ok(Some(association)) => self.associated(association),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        self.shared.idle.lock().remove(&self.id);
+        if let Err(error) = ended
+            && !self.shared.stopping.load(Ordering::SeqCst)
+        {
+            tracing::info!(error = &error as &dyn std::error::Error, "the association ended early");
+        }
+    }
+
+    /// Who may come in, and whether there is room for what they bring.
+    fn admit(&self, request: &AssociateRequest) -> Admission {
+        let settings = &self.shared.settings;
+        if !settings.accept_unknown_callers && !settings.known_callers.contains(&request.calling_ae) {
+            tracing::warn!(
+                ae.calling = %request.calling_ae,
+                "an unknown caller was refused; add its AE title to dicom.known_callers to let it in"
+            );
+            return Admission::Reject(Rejection::CALLING_AE);
+        }
+        match self.shared.road.has_room() {
+            Ok(true) => Admission::Accept,
+            Ok(false) => {
+                tracing::warn!(ae.calling = %request.calling_ae, "refused for the moment: no room on the local disk");
+                Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED)
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "the local disk cannot be asked for room");
+                Admission::Reject(Rejection::TEMPORARY_CONGESTION)
+            }
+        }
+    }
+
+    fn associated(&self, mut association: Association<TcpStream>) -> Result<(), filmgate_dimse::Error> {
+        tracing::info!(ae.calling = %association.calling_ae(), ae.called = %association.called_ae(), "associated");
+        let mut buffer = vec![0; READ_BYTES];
+        while let Some(request) = association.next()? {
+            let handle = self.shared.idle.lock().remove(&self.id);
+            self.answer(&mut association, &request, &mut buffer)?;
+            if self.shared.stopping.load(Ordering::SeqCst) {
+                association.abort(AbortReason::Shutdown);
+                return Ok(());
+            }
+            if let Some(handle) = handle {
+                self.shared.idle.lock().insert(self.id, handle);
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(
+        &self,
+        association: &mut Association<TcpStream>,
+        request: &Request,
+        buffer: &mut [u8],
+    ) -> Result<(), filmgate_dimse::Error> {
+        match request {
+            Request::Echo(echo) => association.respond_echo(echo),
+            Request::Store(store) => {
+                let received = self.store(association, store, buffer)?;
+                let status = status_of(&received);
+                match received.as_ref().ok().and_then(|received| received.verdict.reason()) {
+                    Some(reason) => association.respond_with_comment(store, status, reason),
+                    None => association.respond(store, status),
+                }
+            }
+        }
+    }
+
+    /// One C-STORE: the dataset goes as it arrives through the sealer into the journal.
+    fn store(
+        &self,
+        association: &mut Association<TcpStream>,
+        request: &StoreRequest,
+        buffer: &mut [u8],
+    ) -> Result<Result<Received, filmgate_pipeline::Error>, filmgate_dimse::Error> {
+        let mut receiving = self.shared.road.receive(self.provenance(association, request));
+        // Read to its end in any case, so that the response stands where the peer looks for it.
+        loop {
+            let bytes = association.read_dataset(buffer)?;
+            if bytes == 0 {
+                break;
+            }
+            receiving = receiving.and_then(|mut receiving: Receiving| {
+                receiving.push(buffer.get(..bytes).unwrap_or_default()).map(|()| receiving)
+            });
+        }
+        Ok(receiving.and_then(Receiving::finish).and_then(Committing::wait))
+    }
+
+    fn provenance(&self, association: &Association<TcpStream>, request: &StoreRequest) -> Provenance {
+        Provenance {
+            received_at: self.shared.road.clock().now(),
+            door: Door::CStore,
+            calling_ae: association.calling_ae().to_string(),
+            called_ae: association.called_ae().to_string(),
+            peer: self.peer.to_string(),
+            node: self.shared.road.node_id(),
+            transfer_syntax_uid: request.transfer_syntax_uid.clone(),
+            sop_class_uid: request.sop_class_uid.clone(),
+            sop_instance_uid: request.sop_instance_uid.clone(),
+            file_meta: Vec::new(),
+        }
+    }
+}
+
+/// The one place where a received instance becomes a DIMSE status (PS3.4 B.2.3).
+fn status_of(received: &Result<Received, filmgate_pipeline::Error>) -> Status {
+    match received {
+        Ok(received) => {
+            let status = match received.verdict {
+                Verdict::Accepted => Status::SUCCESS,
+                Verdict::Mismatched(_) => Status::DATASET_MISMATCH,
+                Verdict::NotUnderstood(_) => Status::CANNOT_UNDERSTAND,
+            };
+            if let Some(reason) = received.verdict.reason() {
+                tracing::warn!(record_id = %received.record_id, reason, "an instance was quarantined");
+            }
+            metrics::counter!("filmgate_received_instances_total").increment(1);
+            metrics::counter!("filmgate_received_bytes_total").increment(received.dataset_bytes);
+            status
+        }
+        Err(error) => {
+            tracing::error!(error = error as &dyn std::error::Error, "an instance was not taken");
+            Status::OUT_OF_RESOURCES
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What can go wrong on the road.
+
+use std::io;
+
+use filmgate_model::{PackId, RecordId};
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The local disk.
+    #[error("use the local disk")]
+    Spool(#[from] filmgate_spool::Error),
+    /// A file of the local disk.
+    #[error("read or write a local pack")]
+    Io(#[from] io::Error),
+    /// A record or pack does not open.
+    #[error("open what was sealed")]
+    Seal(#[from] filmgate_seal::Error),
+    /// The keys.
+    #[error("use the keys")]
+    Keys(#[from] filmgate_keys::Error),
+    /// The catalog.
+    #[error("use the catalog")]
+    Catalog(#[from] filmgate_catalog::Error),
+    /// A bucket.
+    #[error("use the bucket")]
+    Bucket(#[from] filmgate_bucket::Error),
+    /// Instances that cannot be understood take all they may.
+    #[error("the quarantine is full; look at what is in it, or raise quarantine.bytes_max")]
+    QuarantineFull,
+    /// No such record.
+    #[error("record {0} is not here")]
+    NotFound(RecordId),
+    /// A record is known, and its bytes are nowhere.
+    #[error("the bytes of record {0} are neither in the journal, in a local pack nor in a bucket")]
+    Lost(RecordId),
+    /// What came back is not what was sent.
+    #[error("pack {pack_id}: {what}")]
+    Differs {
+        /// The pack.
+        pack_id: PackId,
+        /// What differs.
+        what: &'static str,
+    },
+    /// Work off the async threads panicked.
+    #[error("a computation was cut off")]
+    Cut(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    /// True when the journal cannot take more now: the sender should come again later (status 0xA700).
+    #[must_use]
+    pub fn is_no_room(&self) -> bool {
+        matches!(
+            self,
+            Self::QuarantineFull | Self::Spool(filmgate_spool::Error::NoRoom | filmgate_spool::Error::Closed)
+        )
+    }
+
+    /// True when trying the same again cannot help.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::Spool(error) => error.is_permanent(),
+            Self::Seal(error) => error.is_permanent(),
+            Self::Keys(error) => error.is_permanent(),
+            Self::Catalog(error) => error.is_permanent(),
+            Self::Bucket(error) => error.is_permanent(),
+            Self::NotFound(_) | Self::Lost(_) | Self::Differs { .. } => true,
+            Self::Io(_) | Self::Cut(_) | Self::QuarantineFull => false,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Step 6: verified packs leave the local disk, the least recently made first, when room is needed and only then.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use filmgate_model::compute;
+
+use crate::{Error, Road};
+
+/// Packs given up between two looks at the free space.
+const BATCH: u32 = 8;
+
+impl Road {
+    /// Looks at the room that quarantine takes, then gives up local packs until there is room; how many.
+    ///
+    /// # Errors
+    /// When disk or catalog fails.
+    pub async fn evict(self: &Arc<Self>) -> Result<usize, Error> {
+        let quarantine_bytes = self.catalog.totals().await?.quarantine_bytes;
+        self.quarantine_full.store(quarantine_bytes >= self.settings.quarantine_bytes_max, Ordering::SeqCst);
+        let mut evicted = 0;
+        while self.cache_is_full().await? {
+            let given_up = self.catalog.evictable(BATCH).await?;
+            if given_up.is_empty() {
+                break;
+            }
+            for pack in given_up {
+                let pack_id = pack.pack_id;
+                // Known as gone first: after a crash between the two, the next start unlinks what is left over.
+                self.catalog.record_evicted(pack_id).await?;
+                let road = Arc::clone(self);
+                compute(move || road.packs.remove(pack_id)).await??;
+                evicted += 1;
+            }
+        }
+        metrics::counter!("filmgate_evicted_packs_total").increment(evicted as u64);
+        Ok(evicted)
+    }
+
+    async fn cache_is_full(&self) -> Result<bool, Error> {
+        let short = self.disk_free_bytes()? < self.settings.cache_free_bytes_min;
+        Ok(short || self.catalog.totals().await?.local_pack_bytes > self.settings.cache_bytes_max)
+    }
+}

@@ -1,0 +1,157 @@
+//! What a crash left, put in order before the doors open.
+//!
+//! The journal and the packs on disk are the truth; the catalog is brought up to them, never the other way round.
+
+use std::sync::Arc;
+
+use filmgate_catalog::{CopyKind, NewPack, PackedInstance, Standing};
+use filmgate_model::{InstanceState, PackId, RecordId, compute};
+use filmgate_seal::{PackFooter, PackKind};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Road, index};
+
+/// What was found and done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Records of the journal that the catalog lacked.
+    pub indexed: usize,
+    /// Records of the journal that were in a known pack already.
+    pub freed: usize,
+    /// Packs on the local disk that nobody knew and whose records are still in the journal: taken away.
+    pub packs_removed: usize,
+    /// Packs on the local disk that nobody knew and that hold the only copy: entered.
+    pub packs_adopted: usize,
+    /// Packs that should be on the local disk and are not.
+    pub packs_missing: usize,
+}
+
+impl Road {
+    /// Puts journal, local packs and catalog in agreement. Running it again finds nothing to do.
+    ///
+    /// # Errors
+    /// When disk or catalog fails; nothing is lost then, and the next start tries again.
+    pub async fn recover(self: &Arc<Self>) -> Result<Recovered, Error> {
+        let (packs_removed, packs_adopted) = self.settle_unknown_packs().await?;
+        let packs_missing = self.settle_missing_packs().await?;
+        let freed = self.free_packed_records().await?;
+        let indexed = self.index_missing().await?;
+        Ok(Recovered { indexed, freed, packs_removed, packs_adopted, packs_missing })
+    }
+
+    /// Records that a crash kept in the journal after their pack was known, or after they were dropped.
+    async fn free_packed_records(self: &Arc<Self>) -> Result<usize, Error> {
+        let in_journal: Vec<RecordId> =
+            self.journal.records().iter().map(|record| record.record_id).collect();
+        let standings = self.catalog.standing_of(&in_journal).await?;
+        let settled = standings.into_iter().filter(|(_, standing)| *standing == Standing::Settled);
+        let packed: Vec<RecordId> = settled.map(|(record_id, _)| record_id).collect();
+        let freed = packed.len();
+        if freed > 0 {
+            self.release(packed).await?;
+        }
+        Ok(freed)
+    }
+
+    async fn settle_unknown_packs(self: &Arc<Self>) -> Result<(usize, usize), Error> {
+        let (mut removed, mut adopted) = (0, 0);
+        for (pack_id, _) in self.packs.list()? {
+            match self.catalog.pack(pack_id).await? {
+                Some(known) if known.local => {}
+                // Evicted: the crash came between "known as gone" and the unlink.
+                Some(_) => {
+                    self.packs.remove(pack_id)?;
+                    removed += 1;
+                }
+                None if self.adopt(pack_id).await? => adopted += 1,
+                None => {
+                    self.packs.remove(pack_id)?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok((removed, adopted))
+    }
+
+    /// Packs the catalog takes for local whose file is gone: safe when verified, else an alarm.
+    async fn settle_missing_packs(self: &Arc<Self>) -> Result<usize, Error> {
+        let mut missing = 0;
+        for pack in self.catalog.known_packs().await?.into_iter().filter(|pack| pack.local) {
+            if self.packs.contains(pack.pack_id)? {
+                continue;
+            }
+            missing += 1;
+            if pack.state == InstanceState::Verified {
+                self.catalog.record_evicted(pack.pack_id).await?;
+            } else {
+                let reason = "its local file is gone and no bucket has it verified";
+                self.catalog.mark_damaged(pack.pack_id, reason, self.clock.now()).await?;
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Enters a pack the catalog does not know, unless the journal still holds all its records (then the pack is a
+    /// leftover of a crash before it was known, and is made anew).
+    async fn adopt(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
+        let road = Arc::clone(self);
+        let (footer, kind, pack) = compute(move || road.read_unknown_pack(pack_id)).await??;
+        if footer.records.iter().all(|record| self.journal.contains(record.record_id)) {
+            return Ok(false);
+        }
+        let rows: Vec<_> =
+            footer.records.iter().map(|record| index::received_instance(&record.table)).collect();
+        self.catalog.record_received(&rows, self.clock.now()).await?;
+        if kind == PackKind::Study
+            && let Some(first) = rows.first()
+        {
+            let uid = &first.identity.study_instance_uid;
+            self.catalog.remember_study_key(uid, false, pack.study_key_id, self.clock.now()).await?;
+        }
+        let instances: Vec<_> = footer
+            .records
+            .iter()
+            .map(|record| PackedInstance {
+                record_id: record.record_id,
+                offset: record.offset,
+                copy_kind: CopyKind::First,
+            })
+            .collect();
+        self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?;
+        Ok(true)
+    }
+
+    /// Everything the catalog must know of a pack, from the pack alone; blocks on the disk.
+    fn read_unknown_pack(&self, pack_id: PackId) -> Result<(PackFooter, PackKind, NewPack), Error> {
+        let file = self.packs.open(pack_id)?;
+        let bytes = file.pack_bytes();
+        let header_end = (filmgate_seal::PACK_HEADER_BYTES as u64).min(bytes);
+        let header = filmgate_seal::pack_header(&file.read(0..header_end)?)?;
+        let trailer_start = bytes.saturating_sub(filmgate_seal::PACK_TRAILER_BYTES as u64);
+        let trailer = file.read(trailer_start..bytes)?;
+        let footer = file.read(filmgate_seal::footer_range(bytes, &trailer)?)?;
+        let study_key = self.keys.study_key(header.study_key_id)?;
+        let footer = filmgate_seal::open_footer(&study_key, &header, &footer)?;
+        let mut digest = Sha256::new();
+        let mut offset = 0;
+        while offset < bytes {
+            let end = bytes.min(offset + 1024 * 1024);
+            digest.update(&file.read(offset..end)?);
+            offset = end;
+        }
+        let study_instance_uid =
+            footer.records.first().map(|record| index::received_instance(&record.table).identity);
+        let pack = NewPack {
+            pack_id,
+            study_instance_uid: study_instance_uid
+                .map(|identity| identity.study_instance_uid)
+                .unwrap_or_default(),
+            study_key_id: header.study_key_id,
+            quarantine: header.kind == PackKind::Quarantine,
+            bytes,
+            sha256: digest.finalize().into(),
+            created_at: header.created_at,
+        };
+        Ok((footer, header.kind, pack))
+    }
+}

@@ -1,0 +1,350 @@
+//! The way back: a record's sealed bytes are fetched from where they are — journal, local pack, else a range of a
+//! bucket's object — and opened, chunk by chunk.
+//!
+//! A record may move while it is read (journal → pack → bucket only). Then it is looked up again and reading goes on
+//! with the same chunk: a record's bytes are the same everywhere.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use filmgate_model::{Encoding, PackId, RecordId, Tag, compute};
+use filmgate_seal::{BulkKind, BulkValue as StoredBulk, Class, PackFooter, RecordKey, RecordTable};
+use parking_lot::Mutex;
+
+use crate::{Error, Road};
+
+/// How often a record is looked up again while it is read; it can move twice.
+const MOVES_MAX: usize = 3;
+
+/// Where the records of a pack are, and their keys.
+pub(crate) struct PackContents {
+    records: HashMap<RecordId, PackedRecord>,
+}
+
+#[derive(Clone)]
+struct PackedRecord {
+    offset: u64,
+    key: RecordKey,
+    table: Arc<RecordTable>,
+}
+
+/// A record that can be read.
+pub struct OpenRecord {
+    road: Arc<Road>,
+    key: RecordKey,
+    table: Arc<RecordTable>,
+    place: Mutex<Place>,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Journal,
+    Pack { pack_id: PackId, offset: u64 },
+}
+
+impl Road {
+    /// Opens a record wherever it is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] when no such record is known, [`Error::Lost`] when its bytes are nowhere.
+    pub async fn open(self: &Arc<Self>, record_id: RecordId) -> Result<OpenRecord, Error> {
+        let mut last = Error::NotFound(record_id);
+        for _ in 0..MOVES_MAX {
+            match self.try_open(record_id).await {
+                Ok(opened) => return Ok(opened),
+                Err(error) if error.is_moved() => last = error,
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last)
+    }
+
+    async fn try_open(self: &Arc<Self>, record_id: RecordId) -> Result<OpenRecord, Error> {
+        if self.journal.contains(record_id) {
+            return self.open_in_journal(record_id).await;
+        }
+        let location = self.catalog.locate(record_id).await?.ok_or(Error::NotFound(record_id))?;
+        let pack_id = location.pack.ok_or(Error::Lost(record_id))?.pack_id;
+        let contents = self.pack_contents(pack_id).await?;
+        let record = contents.records.get(&record_id).ok_or(Error::Lost(record_id))?.clone();
+        Ok(OpenRecord {
+            road: Arc::clone(self),
+            key: record.key,
+            table: record.table,
+            place: Mutex::new(Place::Pack { pack_id, offset: record.offset }),
+        })
+    }
+
+    async fn open_in_journal(self: &Arc<Self>, record_id: RecordId) -> Result<OpenRecord, Error> {
+        let road = Arc::clone(self);
+        let (key, table) = compute(move || road.journaled_table(record_id)).await??;
+        Ok(OpenRecord {
+            road: Arc::clone(self),
+            key,
+            table: Arc::new(table),
+            place: Mutex::new(Place::Journal),
+        })
+    }
+
+    /// Key and table of a journaled record; blocks on the disk.
+    pub(crate) fn journaled_table(&self, record_id: RecordId) -> Result<(RecordKey, RecordTable), Error> {
+        let record = self.journal.record(record_id).ok_or(Error::NotFound(record_id))?;
+        let key = self.keys.unwrap_landing(record_id, &record.wrapped_key)?;
+        let end = record.record_bytes;
+        let trailer =
+            self.journal.read(record_id, end.saturating_sub(filmgate_seal::TRAILER_BYTES as u64)..end)?;
+        let range = filmgate_seal::table_range(end, &trailer)?;
+        let sealed = self.journal.read(record_id, range)?;
+        Ok((key.clone(), filmgate_seal::open_table(&key, record_id, &sealed)?))
+    }
+
+    /// The tables of a pack, from the cache, the local disk or a bucket.
+    pub(crate) async fn pack_contents(self: &Arc<Self>, pack_id: PackId) -> Result<Arc<PackContents>, Error> {
+        if let Some(contents) = self.contents.get(&pack_id) {
+            return Ok(contents);
+        }
+        let footer = self.pack_footer(pack_id).await?;
+        let records = footer.records.into_iter().map(|record| {
+            let packed =
+                PackedRecord { offset: record.offset, key: record.key, table: Arc::new(record.table) };
+            (record.record_id, packed)
+        });
+        let contents = Arc::new(PackContents { records: records.collect() });
+        self.contents.insert(pack_id, Arc::clone(&contents));
+        Ok(contents)
+    }
+
+    /// The opened footer of a pack: everything it says of its records.
+    pub(crate) async fn pack_footer(self: &Arc<Self>, pack_id: PackId) -> Result<PackFooter, Error> {
+        let pack = self.catalog.pack(pack_id).await?;
+        let pack = pack.ok_or(Error::Differs { pack_id, what: "the catalog does not know it" })?;
+        let read = |range: Range<u64>| self.pack_bytes(pack_id, range);
+        let header_end = (filmgate_seal::PACK_HEADER_BYTES as u64).min(pack.bytes);
+        let header = filmgate_seal::pack_header(&read(0..header_end).await?)?;
+        let trailer_start = pack.bytes.saturating_sub(filmgate_seal::PACK_TRAILER_BYTES as u64);
+        let trailer = read(trailer_start..pack.bytes).await?;
+        let footer = read(filmgate_seal::footer_range(pack.bytes, &trailer)?).await?;
+        let study_key = self.keys.study_key(header.study_key_id)?;
+        Ok(compute(move || filmgate_seal::open_footer(&study_key, &header, &footer)).await??)
+    }
+
+    /// A range of a pack: from the local disk when it is there, else from the first placement that has it.
+    pub(crate) async fn pack_bytes(
+        self: &Arc<Self>,
+        pack_id: PackId,
+        range: Range<u64>,
+    ) -> Result<Bytes, Error> {
+        let road = Arc::clone(self);
+        let wanted = range.clone();
+        match compute(move || road.packs.open(pack_id)?.read(wanted)).await? {
+            Ok(bytes) => return Ok(bytes.into()),
+            Err(error) if is_absent(&error) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let name = pack_name(pack_id);
+        let mut last = None;
+        for placement in &self.placements {
+            match placement.bucket.get(&name, range.clone()).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.map_or(Error::Differs { pack_id, what: "there is no placement" }, Error::Bucket))
+    }
+
+    /// The metadata kept of every record in a pack (DICOM JSON).
+    pub(crate) async fn packed_metadata(
+        self: &Arc<Self>,
+        pack_id: PackId,
+    ) -> Result<HashMap<RecordId, Vec<u8>>, Error> {
+        let footer = self.pack_footer(pack_id).await?;
+        let current = |version: u32| version == crate::METADATA_VERSION;
+        let kept = footer.records.into_iter().filter(|record| current(record.metadata_generator));
+        Ok(kept.map(|record| (record.record_id, record.metadata_json)).collect())
+    }
+
+    /// Only a simulation and a test should want this: opens what the journal holds, without the catalog.
+    pub(crate) async fn open_journaled(&self, record_id: RecordId) -> Result<Journaled, Error> {
+        let (_, table) = self.journaled_table(record_id)?;
+        Ok(Journaled { table })
+    }
+}
+
+/// A record's table as read from the journal.
+pub(crate) struct Journaled {
+    table: RecordTable,
+}
+
+impl Journaled {
+    pub(crate) fn table(&self) -> &RecordTable {
+        &self.table
+    }
+}
+
+/// The name of a pack's object.
+pub(crate) fn pack_name(pack_id: PackId) -> String {
+    format!("v1/pack/{pack_id}")
+}
+
+impl OpenRecord {
+    /// What is known of the record.
+    #[must_use]
+    pub fn table(&self) -> &RecordTable {
+        &self.table
+    }
+
+    /// How many chunks it has.
+    #[must_use]
+    pub fn chunks(&self) -> usize {
+        self.table.chunks.len()
+    }
+
+    /// One chunk's bytes of the dataset, opened and authenticated. `None` past the last.
+    ///
+    /// # Errors
+    /// When its bytes cannot be fetched, or do not open.
+    pub async fn chunk(&self, number: usize) -> Result<Option<Bytes>, Error> {
+        let Some(entry) = self.table.chunks.get(number).cloned() else { return Ok(None) };
+        let sealed =
+            self.sealed(entry.record_offset..entry.record_offset + u64::from(entry.sealed_bytes)).await?;
+        let (key, record_id) = (self.key.clone(), self.table.record_id);
+        let opened =
+            compute(move || filmgate_seal::open_chunk(&key, record_id, number as u32, &entry, &sealed))
+                .await??;
+        Ok(Some(opened.into()))
+    }
+
+    /// Every element that is not bulk data, as one run of bytes: the header chunks in order.
+    ///
+    /// # Errors
+    /// When a chunk cannot be had.
+    pub async fn header(&self) -> Result<Vec<u8>, Error> {
+        let mut header = Vec::new();
+        for number in 0..self.chunks() {
+            if self.table.chunks[number].class == Class::Header
+                && let Some(chunk) = self.chunk(number).await?
+            {
+                header.extend_from_slice(&chunk);
+            }
+        }
+        Ok(header)
+    }
+
+    /// Part of the dataset by offsets, opening only the chunks it needs.
+    ///
+    /// # Errors
+    /// When a chunk cannot be had.
+    pub async fn dataset_range(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        let first = self.table.chunks.partition_point(|chunk| chunk_range(chunk).end <= range.start);
+        for number in first..self.chunks() {
+            let covers = chunk_range(&self.table.chunks[number]);
+            if covers.start >= range.end {
+                break;
+            }
+            let Some(chunk) = self.chunk(number).await? else { break };
+            // Both ends lie within the chunk, which is in memory.
+            let start = range.start.saturating_sub(covers.start) as usize;
+            let end = (range.end.min(covers.end) - covers.start) as usize;
+            bytes.extend_from_slice(chunk.get(start..end).unwrap_or_default());
+        }
+        Ok(bytes)
+    }
+
+    /// A range of the record's sealed bytes, looked up again when the record moved meanwhile.
+    pub(crate) async fn sealed(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        for _ in 0..MOVES_MAX {
+            let place = *self.place.lock();
+            match self.sealed_at(place, range.clone()).await {
+                Err(error) if error.is_moved() => {
+                    let again = self.road.try_open(self.table.record_id).await?;
+                    *self.place.lock() = again.place.into_inner();
+                }
+                other => return other,
+            }
+        }
+        Err(Error::Lost(self.table.record_id))
+    }
+
+    async fn sealed_at(&self, place: Place, range: Range<u64>) -> Result<Bytes, Error> {
+        match place {
+            Place::Journal => {
+                let (road, record_id) = (Arc::clone(&self.road), self.table.record_id);
+                Ok(compute(move || road.journal.read(record_id, range)).await??.into())
+            }
+            Place::Pack { pack_id, offset } => {
+                self.road.pack_bytes(pack_id, offset + range.start..offset + range.end).await
+            }
+        }
+    }
+}
+
+/// True when a file is not there.
+pub(crate) fn is_absent(error: &filmgate_spool::Error) -> bool {
+    matches!(error, filmgate_spool::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn chunk_range(chunk: &filmgate_seal::ChunkEntry) -> Range<u64> {
+    chunk.dataset_offset..chunk.dataset_offset + u64::from(chunk.raw_bytes)
+}
+
+impl Error {
+    /// True when a record was not where it had just been: looking it up again may find it.
+    fn is_moved(&self) -> bool {
+        match self {
+            Self::Spool(error) => matches!(error, filmgate_spool::Error::NotFound(_)) || is_absent(error),
+            Self::Bucket(filmgate_bucket::Error::NotFound(_)) | Self::NotFound(_) | Self::Lost(_) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A bulk value's path as its metadata names it; items count from 1.
+fn path_of(value: &StoredBulk) -> String {
+    let name = |tag: Tag| format!("{:04X}{:04X}", tag.group(), tag.element());
+    let below = value.within.iter().map(|(tag, item)| format!("{}/{}/", name(*tag), u64::from(*item) + 1));
+    below.collect::<String>() + &name(value.tag)
+}
+
+/// A bulk value of a record: where it lies in the dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BulkValue {
+    /// Its bytes, by offsets in the dataset; for encapsulated pixel data the whole run of fragments with their headers.
+    pub range: Range<u64>,
+    /// True when it is a run of fragments.
+    pub encapsulated: bool,
+}
+
+impl OpenRecord {
+    /// The transfer syntax its dataset is in.
+    #[must_use]
+    pub fn transfer_syntax_uid(&self) -> &str {
+        &self.table.provenance.transfer_syntax_uid
+    }
+
+    /// Size of the dataset in bytes.
+    #[must_use]
+    pub fn dataset_bytes(&self) -> u64 {
+        self.table.dataset_bytes
+    }
+
+    /// SHA-256 of the dataset.
+    #[must_use]
+    pub fn dataset_sha256(&self) -> [u8; 32] {
+        self.table.dataset_sha256
+    }
+
+    /// A bulk value by the path its metadata names: tags and item numbers with slashes between.
+    #[must_use]
+    pub fn bulk_value(&self, path: &str) -> Option<BulkValue> {
+        // Offsets of a deflated dataset are those of the inflated one, which is not kept.
+        if self.table.encoding == Some(Encoding::Deflated) {
+            return None;
+        }
+        let value = self.table.bulk_values.iter().find(|value| path_of(value) == path)?;
+        Some(BulkValue {
+            range: value.dataset_offset..value.dataset_offset.saturating_add(value.bytes),
+            encapsulated: value.kind == BulkKind::Encapsulated,
+        })
+    }
+}

@@ -1,0 +1,162 @@
+//! How the road stands: what the status page, `filmgate status` and the metrics show.
+
+use std::collections::BTreeMap;
+
+use filmgate_model::{InstanceState, NodeId, PackId, RecordId, Timestamp};
+use serde::Serialize;
+
+use crate::{Error, Road};
+
+/// Rows shown of each list.
+const ROWS_MAX: u32 = 50;
+
+/// The road at one moment.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// When this was asked.
+    pub at: Timestamp,
+    /// Who answers.
+    pub node_id: NodeId,
+    /// Instances in each state; every state is there.
+    pub states: BTreeMap<InstanceState, u64>,
+    /// When the oldest instance that is not verified was received.
+    pub oldest_unverified_at: Option<Timestamp>,
+    /// Arrivals that were dropped because the same bytes are kept.
+    pub copies_dropped: u64,
+    /// Room on the local disk.
+    pub spool: SpoolStatus,
+    /// The buckets every pack must reach.
+    pub placements: Vec<String>,
+    /// Packs that wait for another try.
+    pub retrying: Vec<RetryingPack>,
+    /// Instances that could not be understood, newest first.
+    pub quarantined: Vec<Quarantined>,
+    /// What somebody should look at, newest first.
+    pub alarms: Vec<Alarm>,
+}
+
+/// Room on the local disk, in bytes.
+#[derive(Debug, Serialize)]
+pub struct SpoolStatus {
+    /// What the journal may take.
+    pub bytes_max: u64,
+    /// What it takes of that, in segments that hold records.
+    pub used_bytes: u64,
+    /// Of instances that are not in a pack yet.
+    pub unpacked_bytes: u64,
+    /// Of instances that are still arriving.
+    pub uncommitted_bytes: u64,
+    /// Free on the disk.
+    pub disk_free_bytes: u64,
+    /// Packs on the local disk.
+    pub packs_bytes: u64,
+    /// True when associations are accepted.
+    pub accepting: bool,
+}
+
+/// A pack that waits for another try.
+#[derive(Debug, Serialize)]
+pub struct RetryingPack {
+    /// The pack.
+    pub pack_id: PackId,
+    /// Tries that failed.
+    pub attempts: u64,
+    /// Why the last one did.
+    pub reason: String,
+    /// When the next one is.
+    pub next_try_at: Option<Timestamp>,
+}
+
+/// An instance kept apart.
+#[derive(Debug, Serialize)]
+pub struct Quarantined {
+    /// Its record.
+    pub record_id: RecordId,
+    /// Why.
+    pub reason: String,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// Size of its dataset.
+    pub dataset_bytes: u64,
+}
+
+/// Something a person should look at.
+#[derive(Debug, Serialize)]
+pub struct Alarm {
+    /// What it is about.
+    pub kind: &'static str,
+    /// The record or pack.
+    pub subject: String,
+    /// What was seen; never a patient's data.
+    pub detail: String,
+    /// Since when.
+    pub raised_at: Timestamp,
+}
+
+impl Road {
+    /// How things stand now.
+    ///
+    /// # Errors
+    /// When catalog or disk cannot be asked.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let totals = self.catalog.totals().await?;
+        let counted = self.catalog.counts_by_state().await?;
+        let count = |state| (state, counted.get(&state).copied().unwrap_or(0));
+        Ok(Status {
+            at: self.clock.now(),
+            node_id: self.keys.node_id(),
+            states: InstanceState::ALL.into_iter().map(count).collect(),
+            oldest_unverified_at: self.catalog.oldest_unverified().await?,
+            copies_dropped: totals.copies_dropped,
+            spool: self.spool_status(totals.local_pack_bytes)?,
+            placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
+            retrying: self.retrying().await?,
+            quarantined: self.quarantined().await?,
+            alarms: self.alarms().await?,
+        })
+    }
+
+    fn spool_status(&self, packs_bytes: u64) -> Result<SpoolStatus, Error> {
+        let room = self.journal.room();
+        Ok(SpoolStatus {
+            bytes_max: room.pool_bytes_max,
+            used_bytes: room.pool_bytes_max.saturating_sub(room.free_bytes),
+            unpacked_bytes: room.unpacked_bytes,
+            uncommitted_bytes: room.uncommitted_bytes,
+            disk_free_bytes: self.disk_free_bytes()?,
+            packs_bytes,
+            accepting: self.has_room()?,
+        })
+    }
+
+    async fn retrying(&self) -> Result<Vec<RetryingPack>, Error> {
+        let rows = self.catalog.retrying(ROWS_MAX).await?.into_iter().map(|pack| RetryingPack {
+            pack_id: pack.pack_id,
+            attempts: pack.attempts,
+            reason: pack.reason.unwrap_or_default(),
+            next_try_at: pack.next_try_at,
+        });
+        Ok(rows.collect())
+    }
+
+    async fn quarantined(&self) -> Result<Vec<Quarantined>, Error> {
+        let rows = self.catalog.quarantined(ROWS_MAX).await?.into_iter().map(|record| Quarantined {
+            record_id: record.record_id,
+            reason: record.reason.unwrap_or_default(),
+            received_at: record.received_at,
+            dataset_bytes: record.dataset_bytes,
+        });
+        Ok(rows.collect())
+    }
+
+    async fn alarms(&self) -> Result<Vec<Alarm>, Error> {
+        let rows =
+            self.catalog.alarms().await?.into_iter().rev().take(ROWS_MAX as usize).map(|alarm| Alarm {
+                kind: alarm.kind.as_str(),
+                subject: alarm.subject,
+                detail: alarm.detail,
+                raised_at: alarm.raised_at,
+            });
+        Ok(rows.collect())
+    }
+}

@@ -1,0 +1,161 @@
+//! Step 5: key object and pack are read back from every placement; only what is equal to the last byte is verified.
+
+use std::{ops::Range, sync::Arc};
+
+use filmgate_bucket::PIECE_BYTES;
+use filmgate_catalog::Pack;
+use filmgate_model::{InstanceState, PackId, RecordId, compute};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Placement, Road, retrieve::pack_name};
+
+/// What became of one record under `filmgate verify`.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Finding {
+    /// The record.
+    pub record_id: RecordId,
+    /// Its state.
+    pub state: InstanceState,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What `filmgate verify` found.
+#[derive(Debug, Clone, Default, serde::Serialize)]
+pub struct VerifyReport {
+    /// Records looked at.
+    pub records: u64,
+    /// Bytes of datasets opened and compared with their digest.
+    pub dataset_bytes: u64,
+    /// Everything that is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+impl Road {
+    /// The next pack that is uploaded and not verified, leaving out those at work.
+    ///
+    /// # Errors
+    /// When the catalog cannot be asked.
+    pub async fn next_to_verify(&self, at_work: &[PackId]) -> Result<Option<Pack>, Error> {
+        Ok(self.catalog.packs_to_verify(at_work).await?.into_iter().next())
+    }
+
+    /// Reads a pack and its key object back from every placement. What differs is deleted there and uploaded again.
+    ///
+    /// # Errors
+    /// When the catalog cannot be written; a bucket's failure is no error here.
+    pub async fn verify(self: &Arc<Self>, pack: &Pack) -> Result<bool, Error> {
+        match self.try_verify(pack).await {
+            Ok(()) => Ok(true),
+            Err(error @ Error::Catalog(_)) => Err(error),
+            Err(error) => {
+                self.put_off(pack, &error).await?;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn try_verify(self: &Arc<Self>, pack: &Pack) -> Result<(), Error> {
+        for placement in &self.placements {
+            self.compare_key(placement, pack).await?;
+            self.compare_pack(placement, pack).await?;
+            let required = self.placement_names();
+            self.catalog.record_verified(pack.pack_id, &placement.name, &required, self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
+    async fn compare_key(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
+        let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
+        let (name, expected) = compute(move || road.keys.study_key_object(study_key_id)).await??;
+        let stored = placement.bucket.get(&name, 0..expected.len() as u64).await?;
+        let differs = Error::Differs { pack_id: pack.pack_id, what: "its key object came back different" };
+        self.settle(placement, &name, stored.as_ref() == expected.as_slice(), differs).await
+    }
+
+    async fn compare_pack(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
+        let name = pack_name(pack.pack_id);
+        let mut digest = Sha256::new();
+        for piece in pieces(pack.bytes) {
+            let bytes = placement.bucket.get(&name, piece).await?;
+            digest = compute(move || digest.chain_update(&bytes)).await?;
+        }
+        let equal = <[u8; 32]>::from(digest.finalize()) == pack.sha256;
+        let differs = Error::Differs { pack_id: pack.pack_id, what: "it came back different" };
+        self.settle(placement, &name, equal, differs).await
+    }
+
+    /// Takes away an object that came back different: its bytes are still here, and it must not be taken for a copy.
+    async fn settle(
+        &self,
+        placement: &Placement,
+        name: &str,
+        equal: bool,
+        differs: Error,
+    ) -> Result<(), Error> {
+        if equal {
+            return Ok(());
+        }
+        tracing::warn!(
+            placement = placement.name,
+            object = name,
+            "an object came back different; it is uploaded again"
+        );
+        placement.bucket.delete(name).await?;
+        Err(differs)
+    }
+
+    /// Opens every byte of a record and compares the dataset with its digest; the dataset's size.
+    ///
+    /// # Errors
+    /// When a byte cannot be fetched or opened, or the digest differs.
+    pub async fn check_record(self: &Arc<Self>, record_id: RecordId) -> Result<u64, Error> {
+        let opened = self.open(record_id).await?;
+        let mut digest = Sha256::new();
+        let mut number = 0;
+        while let Some(chunk) = opened.chunk(number).await? {
+            digest.update(&chunk);
+            number += 1;
+        }
+        let table = opened.table();
+        if <[u8; 32]>::from(digest.finalize()) == table.dataset_sha256 {
+            Ok(table.dataset_bytes)
+        } else {
+            Err(Error::Lost(record_id))
+        }
+    }
+
+    /// Looks at every record the catalog knows: that it opens, and with `deep` that every byte does.
+    ///
+    /// # Errors
+    /// When the catalog cannot be asked; what is wrong with a record is a finding.
+    pub async fn verify_all(self: &Arc<Self>, deep: bool) -> Result<VerifyReport, Error> {
+        let mut report = VerifyReport::default();
+        let mut after = None;
+        loop {
+            let page = self.catalog.records_after(after, 500).await?;
+            let Some(last) = page.last() else { return Ok(report) };
+            after = Some(last.record_id);
+            for row in page {
+                report.records += 1;
+                let checked = if deep {
+                    self.check_record(row.record_id).await
+                } else {
+                    self.open(row.record_id).await.map(|_| 0)
+                };
+                match checked {
+                    Ok(bytes) => report.dataset_bytes += bytes,
+                    Err(error) => report.findings.push(Finding {
+                        record_id: row.record_id,
+                        state: row.state,
+                        problem: error.to_string(),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+fn pieces(bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    (0..bytes.div_ceil(PIECE_BYTES)).map(move |n| n * PIECE_BYTES..bytes.min((n + 1) * PIECE_BYTES))
+}
