@@ -1,56 +1,87 @@
-//! What can go wrong with keys, by what somebody can do about it.
+//! What can go wrong with keys, and what a person does about it.
 
 use std::{io, path::PathBuf};
 
-use filmgate_model::{LandingKeyId, StudyKeyId};
+use filmgate_model::RecordId;
 
-/// A key cannot be had.
+/// What can go wrong with keys.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The key of keys is not where it should be.
-    #[error("the key file {} is missing: what is stored here opens with nothing else; bring back the copy that was made of it", .0.display())]
-    NoKek(PathBuf),
-    /// The file holds no key.
-    #[error("{} is no key file: 64 hexadecimal digits are expected; bring back the copy that was made of it", .0.display())]
-    NotAKek(PathBuf),
-    /// There is data, and no site key.
-    #[error("{} is missing: the data directory was made with it; bring it back from a backup", .0.display())]
-    NoSiteKey(PathBuf),
-    /// The key of keys is another site's, or another node's.
-    #[error("the key file does not open {}: it belongs to another data directory", .0.display())]
-    WrongKek(PathBuf),
-    /// A stored key is cut, changed, or another's.
-    #[error("{} is damaged; bring it back from a backup or from the bucket", .0.display())]
-    Damaged(PathBuf),
-    /// A record in the journal names a landing key that is gone.
-    #[error("landing key {0} is not here")]
-    NoLandingKey(LandingKeyId),
-    /// A study's key is not on this node.
-    #[error("study key {0} is not here")]
-    NoStudyKey(StudyKeyId),
-    /// A wrapped record key does not open: it was changed, or belongs to another record.
-    #[error("a record's key does not open")]
-    RecordKey(#[source] filmgate_seal::Error),
-    /// The disk.
-    #[error("use key file {}", path.display())]
-    Io {
-        /// Which file.
+    /// A key is not there, while what it protects may be.
+    #[error(
+        "{what} {} is missing: bring back a copy of it, for nothing it protects can be opened without it",
+        path.display()
+    )]
+    Missing {
+        /// Which key.
+        what: &'static str,
+        /// Where it should be.
         path: PathBuf,
-        /// What the operating system said.
+    },
+    /// A stored key is whole, but wrapped under another key than the one at hand.
+    #[error(
+        "{} was not made with this key: bring back the key file that belongs to this data directory",
+        path.display()
+    )]
+    Wrong {
+        /// The stored key that does not open.
+        path: PathBuf,
+    },
+    /// A stored key's bytes are not what was written.
+    #[error("{} is damaged ({problem}): bring back a copy of it", path.display())]
+    Damaged {
+        /// The file or object.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A stored key was written by a newer version.
+    #[error("{} was made by a newer version ({what} {number})", path.display())]
+    Newer {
+        /// The file or object.
+        path: PathBuf,
+        /// What is not known.
+        what: &'static str,
+        /// Its number.
+        number: u64,
+    },
+    /// The key file does not hold a key.
+    #[error("{} is not a key file: 64 hexadecimal digits and nothing else", .0.display())]
+    NotAKeyFile(PathBuf),
+    /// A key stands there already; it is never overwritten.
+    #[error("{} exists already and is left as it is", .0.display())]
+    Exists(PathBuf),
+    /// A record's wrapped key does not open: flipped, cut off, or another record's.
+    #[error("the wrapped key of record {0} does not open: damaged, or another record's")]
+    RecordKey(RecordId),
+    /// The disk failed.
+    #[error("{doing} {}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
         source: io::Error,
     },
 }
 
 impl Error {
-    /// True when trying the same again cannot help.
+    /// True when trying again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Io { .. })
     }
 
-    /// True when a file of the right content, put in its place by a person, would help.
+    /// True when a person must bring or name another key before anything can start.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::NoKek(_) | Self::NotAKek(_) | Self::NoSiteKey(_) | Self::WrongKek(_))
+        matches!(self, Self::Missing { .. } | Self::Wrong { .. } | Self::NotAKeyFile(_) | Self::Exists(_))
+    }
+
+    /// The disk failed while `doing` something to `path`.
+    pub(crate) fn io(doing: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { doing, path, source }
     }
 }

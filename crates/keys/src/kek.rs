@@ -1,73 +1,96 @@
-//! The key of keys, in a file of its owner's.
+//! The key of keys, in a file of its own. Whoever has it and the bucket has everything; whoever lost it has nothing.
 
 use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
+    fmt,
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
 use filmgate_model::Random;
-use filmgate_seal::KEY_BYTES;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::Error;
 
-/// Bits of a file's mode that let others than its owner in.
-const OTHERS: u32 = 0o077;
+const KEK_BYTES: usize = 32;
+const DIGITS: usize = 2 * KEK_BYTES;
+/// Digits, and a line's end of either kind.
+const FILE_BYTES_MAX: u64 = DIGITS as u64 + 2;
 
-/// The key that wraps the site key.
-pub struct Kek(Zeroizing<[u8; KEY_BYTES]>);
+/// The key of keys.
+pub struct Kek(Zeroizing<[u8; KEK_BYTES]>);
 
 impl Kek {
-    /// Makes a new key file, readable by its owner alone, and syncs it. An existing file is left as it is.
-    ///
-    /// # Errors
-    /// [`Error::Io`], also when the file exists.
-    pub fn create_file(path: &Path, random: &Random) -> Result<(), Error> {
-        let key = Zeroizing::new(random.array::<KEY_BYTES>());
-        let text = Zeroizing::new(format!("{}\n", hex::encode(*key)));
-        write_new(path, text.as_bytes()).map_err(|source| Error::Io { path: path.to_owned(), source })
-    }
-
-    /// Reads a key file: 64 hexadecimal digits.
-    ///
-    /// # Errors
-    /// [`Error::NoKek`], [`Error::NotAKek`], [`Error::Io`].
-    pub fn load_file(path: &Path) -> Result<Self, Error> {
-        let text = match fs::read_to_string(path) {
-            Ok(text) => Zeroizing::new(text),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(Error::NoKek(path.to_owned()));
-            }
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                return Err(Error::NotAKek(path.to_owned()));
-            }
-            Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
-        };
-        let mut key = Zeroizing::new([0; KEY_BYTES]);
-        hex::decode_to_slice(text.trim(), key.as_mut()).map_err(|_| Error::NotAKek(path.to_owned()))?;
-        if fs::metadata(path).is_ok_and(|file| file.mode() & OTHERS != 0) {
-            tracing::warn!(path = %path.display(), "others than its owner can read the key file; set its mode to 0600");
-        }
-        Ok(Self(key))
-    }
-
-    /// A key from its bytes, for tests and simulations.
+    /// A fresh key that is in no file: for simulations, whose disk is not the machine's.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub fn random(random: &Random) -> Self {
+        Self(Zeroizing::new(random.array()))
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+    /// Makes a key file, readable by its owner alone: 32 random bytes as 64 hexadecimal digits and a newline.
+    /// It is durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when there is a file already; [`Error::Io`].
+    pub fn create_file(path: &Path, random: &Random) -> Result<Self, Error> {
+        let kek = Self::random(random);
+        match kek.write(path) {
+            Ok(()) => Ok(kek),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(path.to_owned())),
+            Err(source) => Err(Error::Io { doing: "write key file", path: path.to_owned(), source }),
+        }
+    }
+
+    /// Reads a key file. One that others than its owner may read is read all the same, with a warning.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::NotAKeyFile`], [`Error::Io`].
+    pub fn load_file(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::Missing { what: "key file", path: path.to_owned() },
+            _ => Error::Io { doing: "open key file", path: path.to_owned(), source },
+        })?;
+        let mode = file.metadata().map_err(Error::io("read key file", path))?.mode();
+        if mode & 0o077 != 0 {
+            tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others may read the key file");
+        }
+        // One byte more than a key takes tells a longer file apart, whatever length it has.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 1));
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read key file", path))?;
+        Self::parse(&bytes).ok_or_else(|| Error::NotAKeyFile(path.to_owned()))
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; KEK_BYTES] {
         &self.0
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let digits = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let digits = digits.strip_suffix(b"\r").unwrap_or(digits);
+        let mut key = Zeroizing::new([0; KEK_BYTES]);
+        hex::decode_to_slice(digits, key.as_mut_slice()).ok()?;
+        Some(Self(key))
+    }
+
+    fn write(&self, path: &Path) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut digits = [0; DIGITS];
+        let encoded = hex::encode_to_slice(self.0.as_slice(), &mut digits);
+        let written = encoded.map_err(io::Error::other).and_then(|()| {
+            file.write_all(&digits)?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        });
+        digits.zeroize();
+        written?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
+impl fmt::Debug for Kek {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kek(redacted)")
+    }
 }

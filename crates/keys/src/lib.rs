@@ -1,24 +1,36 @@
-//! The keys of a node: key of keys → site key → landing and study keys → record keys.
+//! Keys: a key of keys in a file, under it the site's key, under that the keys of studies and of the journal.
 //!
-//! | key | lives | wrapped by |
-//! | --- | --- | --- |
-//! | key of keys ([`Kek`]) | a file beside the data directory | nothing: whoever has it has everything |
-//! | site key | `keys/site.key` | the key of keys |
-//! | landing keys | `keys/landing/<id>.key` | the site key; each wraps record keys in the journal for a day |
-//! | study keys | `keys/study/<id>.key`, the same bytes as the bucket's `v1/key/<id>/1` | the site key |
+//! ```text
+//! KEK (key file) -> site key -> study keys   -> record keys in packs
+//!                            -> landing keys -> record keys in the journal
+//!                            -> the catalog's key
+//! ```
 //!
 //! Invariants:
-//! - No long-lived key is used itself: each use has a key derived for its purpose (HKDF), and what a wrapped key belongs
-//!   to is bound into it, so that no file can stand in for another.
-//! - A key is durable before anything is wrapped by it.
-//! - Wrapped keys are in these files, in the bucket's key objects and in the journal's commit frames, and nowhere else.
+//! - No long-lived key is used itself: each use derives its own by HKDF, named by its purpose and what it is for.
+//! - A wrapped key opens only as what it is: kind, site, identifier, generation and suite are bound as associated data,
+//!   and so is the name of its object in the bucket.
+//! - A key is durable before anything is wrapped under it.
+//! - There is no trial decryption: whatever is wrapped names the key it is wrapped under.
+//! - Keys are wiped from memory when dropped and never printed.
 //!
-//! Absent on purpose: hardware and network key stores, generations other than the first, the study a key belongs to.
+//! Files under `<data_dir>/keys/`: `site.key`, `landing/<id>.key`, `study/<id>.key`. The latter are byte for byte the
+//! objects `v1/key/<id>/1` of the bucket. FORMAT.md gives them to the byte.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `kek` | the key file |
+//! | `key_file` | the one format of a stored key |
+//! | `ring` | opening and making; what is derived from the site key |
+//! | `landing` | keys of the journal: rotated daily, destroyed when nothing needs them |
+//! | `study` | keys of studies: made, kept, taken over from a bucket |
 
 mod error;
-mod files;
 mod kek;
+mod key_file;
+mod landing;
 mod ring;
+mod study;
 #[cfg(test)]
 mod tests;
 

@@ -171,6 +171,47 @@ impl Catalog {
             .await
     }
 
+    /// Records that are kept apart, the latest first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn quarantined(&self, limit: u32) -> Result<Vec<Location>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.state = 'quarantined'
+             ORDER BY i.arrival_number DESC LIMIT $2"
+        );
+        self.engine
+            .run("list quarantined records", async {
+                let mut reader = self.engine.reader().await;
+                let query = sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(i64::from(limit));
+                let rows = query.fetch_all(&mut *reader).await?;
+                locations(&mut reader, rows).await
+            })
+            .await
+    }
+
+    /// Every record that is not deleted, in order of record id, `limit` at a time: those after `after`.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn records_after(&self, after: Option<RecordId>, limit: u32) -> Result<Vec<Location>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id > $2 AND i.state <> 'deleted'
+             ORDER BY i.record_id LIMIT $3"
+        );
+        // The empty string of bytes comes before every identifier.
+        let after = after.map(|record_id| record_id.0.to_vec()).unwrap_or_default();
+        self.engine
+            .run("walk the records", async {
+                let mut reader = self.engine.reader().await;
+                let query =
+                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(after).bind(i64::from(limit));
+                let rows = query.fetch_all(&mut *reader).await?;
+                locations(&mut reader, rows).await
+            })
+            .await
+    }
+
     async fn list(
         &self,
         which: &'static str,
