@@ -70,8 +70,8 @@ impl Contexts {
             return false;
         };
         self.scratch.clear();
-        // Room for less than the raw bytes only: what does not fit did not shrink.
-        self.scratch.reserve(raw.len());
+        // Always the same room, so that equal bytes become equal bytes.
+        self.scratch.reserve(zstd::zstd_safe::compress_bound(raw.len()));
         let done = compressor.compress_to_buffer(raw, &mut self.scratch);
         self.compressor = Some((level, compressor));
         let shrank = done.is_ok() && self.scratch.len() < raw.len();

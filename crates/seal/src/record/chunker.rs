@@ -124,7 +124,9 @@ impl Chunker {
         self.chunks.push(self.entry(codec, raw_bytes, sealed_bytes, last));
         self.dataset_offset += u64::from(raw_bytes);
         self.record_offset += u64::from(sealed_bytes);
-        if let Some((_, position)) = &mut self.native {
+        if let Some((_, position)) = &mut self.native
+            && self.class == Class::Bulk
+        {
             *position += u64::from(raw_bytes);
         }
         self.buffer.clear();

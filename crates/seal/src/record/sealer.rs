@@ -91,10 +91,8 @@ impl RecordSealer {
 
     /// Decides how to read, and reads what was collected.
     fn begin(&mut self, out: &mut Vec<u8>) {
-        let DatasetReader::Sniffing(start) = std::mem::replace(&mut self.reader, DatasetReader::Opaque)
-        else {
-            return;
-        };
+        let DatasetReader::Sniffing(start) = &mut self.reader else { return };
+        let start = std::mem::take(start);
         let syntax = &self.provenance.transfer_syntax_uid;
         let declared = encoding_of(syntax).or_else(|| self.options.private_syntaxes.get(syntax).copied());
         self.reader = match sniff::encoding(declared, &start) {

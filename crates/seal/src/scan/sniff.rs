@@ -10,17 +10,32 @@ pub(crate) const SNIFF_BYTES: usize = 256;
 /// An implicit first element longer than this is taken for something else.
 const FIRST_VALUE_BYTES_MAX: u32 = 0x1_0000;
 
+/// How well an encoding fits, by the first element.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Not,
+    /// It could be, but the tag is private or unknown.
+    Possible,
+    /// A known tag, written as the dictionary says.
+    Sure,
+}
+
 /// The encoding to read with, and whether it is the declared one. `None`: none fits and none was declared.
 pub(crate) fn encoding(declared: Option<Encoding>, start: &[u8]) -> Option<(Encoding, bool)> {
     let tries = [Encoding::ExplicitLittle, Encoding::ImplicitLittle, Encoding::ExplicitBig];
-    let found = tries.into_iter().find(|&encoding| fits(encoding, start));
-    match declared {
-        // Deflated bytes look like nothing; plain ones under a deflated syntax do (PS3.5 A.5).
-        Some(Encoding::Deflated) if !is_plain(start) => Some((Encoding::Deflated, true)),
-        Some(declared) if fits(declared, start) && !contradicted(declared, start) => Some((declared, true)),
-        // Nothing fits: read as declared, and end as broken where that leads nowhere.
-        Some(declared) => Some(found.map_or((declared, true), |found| (found, found == declared))),
-        None => found.map(|found| (found, false)),
+    let with = |least: Fit| tries.into_iter().find(|&encoding| fit(encoding, start) >= least);
+    let found = with(Fit::Sure).or_else(|| with(Fit::Possible));
+    let Some(declared) = declared else { return found.map(|found| (found, false)) };
+    // Deflated bytes look like nothing; plain ones under a deflated syntax do (PS3.5 A.5).
+    if declared == Encoding::Deflated && !is_plain(start) {
+        return Some((declared, true));
+    }
+    let best = found.map_or(Fit::Not, |found| fit(found, start));
+    let as_declared = fit(declared, start) >= best && !contradicted(declared, start);
+    match found {
+        // Where nothing fits either it is read as declared, and ends as broken if that leads nowhere.
+        Some(found) if !as_declared => Some((found, found == declared)),
+        _ => Some((declared, true)),
     }
 }
 
@@ -35,39 +50,47 @@ fn is_plain(start: &[u8]) -> bool {
     })
 }
 
-/// A first element with a VR where the syntax has none: only a VR that the dictionary gives this tag counts, as the
-/// letters might be the low half of a length.
+/// A first element with a VR where the syntax has none: the letters would be the low half of a length, and both fit.
 fn contradicted(declared: Encoding, start: &[u8]) -> bool {
-    declared == Encoding::ImplicitLittle && fits(Encoding::ExplicitLittle, start)
+    declared == Encoding::ImplicitLittle && fit(Encoding::ExplicitLittle, start) == Fit::Sure
 }
 
-fn fits(encoding: Encoding, start: &[u8]) -> bool {
-    let Some(first) = head::decode(start, encoding) else { return false };
+fn fit(encoding: Encoding, start: &[u8]) -> Fit {
+    let Some(first) = head::decode(start, encoding) else { return Fit::Not };
     let ordinary = first.tag.group() != 0 && first.tag.group() != 0xfffe && first.form == Form::Regular;
-    ordinary
-        && if encoding.is_explicit() {
-            fits_explicit(&first, start, encoding)
-        } else {
-            fits_implicit(&first, start)
-        }
+    match (ordinary && encoding != Encoding::Deflated, encoding.is_explicit()) {
+        (false, _) => Fit::Not,
+        (true, true) => fit_explicit(&first, start, encoding),
+        (true, false) => fit_implicit(&first, start),
+    }
 }
 
-fn fits_explicit(first: &Head, start: &[u8], encoding: Encoding) -> bool {
-    let by_dictionary = head::dictionary_vr(first.tag);
-    let agrees = first.vr == Some(by_dictionary) || by_dictionary == VR::UN || first.vr == Some(VR::UN);
+fn fit_explicit(first: &Head, start: &[u8], encoding: Encoding) -> Fit {
     let reserved = first.bytes == HEAD_BYTES_MIN || start.get(6..8) == Some(&[0, 0]);
-    reserved && (agrees || next_ascends(first, start, encoding))
+    let known = head::is_known(first.tag);
+    let agrees = first.vr == Some(head::dictionary_vr(first.tag)) || first.vr == Some(VR::UN);
+    match (reserved, known, agrees) {
+        (false, ..) => Fit::Not,
+        (true, true, true) => Fit::Sure,
+        (true, false, _) => Fit::Possible,
+        (true, true, false) if next_ascends(first, start, encoding) => Fit::Possible,
+        _ => Fit::Not,
+    }
 }
 
-fn fits_implicit(first: &Head, start: &[u8]) -> bool {
+fn fit_implicit(first: &Head, start: &[u8]) -> Fit {
     let length_fits = first.length.is_none_or(|length| length <= FIRST_VALUE_BYTES_MAX);
     let group_length = first.tag.element() != 0 || first.length == Some(4);
     let sequence = first.length.is_some() || matches!(first.vr, Some(VR::SQ | VR::UN));
-    let sound = length_fits && group_length && sequence;
-    let odd_group = first.tag.group() % 2 == 1;
-    sound
-        && (head::is_known(first.tag) || odd_group && next_ascends(first, start, Encoding::ImplicitLittle))
-        && next_ascends(first, start, Encoding::ImplicitLittle)
+    let sound =
+        length_fits && group_length && sequence && next_ascends(first, start, Encoding::ImplicitLittle);
+    match (sound, head::is_known(first.tag)) {
+        (false, _) => Fit::Not,
+        (true, true) => Fit::Sure,
+        // Without a VR to show, an unknown tag of an even group is no sign at all.
+        (true, false) if first.tag.group() % 2 == 1 => Fit::Possible,
+        (true, false) => Fit::Not,
+    }
 }
 
 /// True when a second element, as far as it is within sight, has a greater tag (PS3.5 7.1: ascending order).

@@ -1,0 +1,9 @@
+//! Records and packs from outside: what goes in comes back, nothing forged opens, whatever the bytes are.
+
+mod corpus;
+mod format;
+mod packs;
+mod property;
+mod reading;
+mod support;
+mod tamper;
