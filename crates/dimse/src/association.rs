@@ -1,5 +1,7 @@
 //! An established association, as its acceptor: requests are pulled, datasets read, responses sent.
 
+use std::fmt;
+
 use filmgate_model::AeTitle;
 
 use crate::{
@@ -9,7 +11,6 @@ use crate::{
     link::Link,
     message::Messages,
     metrics,
-    state_machine::State,
     status::Status,
     storage_scp::{self, StoreRequest},
     transport::Transport,
@@ -63,6 +64,15 @@ pub struct Association<T: Transport> {
     peer_pdu_bytes_max: u32,
     /// Number of the last request handed out; tells whose dataset is under way.
     serial: u64,
+    standing: Standing,
+}
+
+/// Whether more can come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Open,
+    Released,
+    Failed,
 }
 
 impl<T: Transport> Association<T> {
@@ -70,7 +80,14 @@ impl<T: Transport> Association<T> {
         let Negotiated { peer, contexts, own_pdu_bytes_max } = negotiated;
         // 0 is no limit (PS3.8 annex D.1).
         let peer_pdu_bytes_max = if peer.max_pdu_bytes == 0 { own_pdu_bytes_max } else { peer.max_pdu_bytes };
-        Self { messages: Messages::new(link), peer, contexts, peer_pdu_bytes_max, serial: 0 }
+        Self {
+            messages: Messages::new(link),
+            peer,
+            contexts,
+            peer_pdu_bytes_max,
+            serial: 0,
+            standing: Standing::Open,
+        }
     }
 
     /// Who called.
@@ -97,16 +114,21 @@ impl<T: Transport> Association<T> {
     /// dataset is read over. Operations not served are answered 0x0211 here, C-CANCEL and stray responses ignored.
     ///
     /// # Errors
-    /// When the association ended otherwise; it is over then.
+    /// When the association ended otherwise; it is over then, and [`Error::Closed`] is all that follows.
     #[expect(clippy::should_implement_trait, reason = "it is fallible and borrows")]
     pub fn next(&mut self) -> Result<Option<Request>, Error> {
-        if self.messages.link.state() == State::Sta1 {
-            return Ok(None);
+        match self.standing {
+            Standing::Open => {}
+            Standing::Released => return Ok(None),
+            Standing::Failed => return Err(Error::Closed),
         }
         let next = self.next_request();
         match &next {
             Ok(Some(_)) => {}
-            Ok(None) => metrics::released("acceptor"),
+            Ok(None) => {
+                self.standing = Standing::Released;
+                metrics::released("acceptor");
+            }
             Err(error) => self.ended(error),
         }
         next
@@ -158,7 +180,7 @@ impl<T: Transport> Association<T> {
 
     /// The next bytes of the current C-STORE's dataset into the front of `buffer`; 0 when it is complete. Bytes go
     /// from the transport into `buffer` directly unless they were read ahead with a header. A buffer of a PDU's size
-    /// or more serves best.
+    /// or more serves best; an empty one gets 0 at any time.
     ///
     /// # Errors
     /// When the association ended amid the dataset; what was read so far is no dataset.
@@ -222,12 +244,22 @@ impl<T: Transport> Association<T> {
     /// Aborts the association and waits for the peer to close, ARTIM at most.
     pub fn abort(&mut self, reason: AbortReason) {
         tracing::info!(ae.calling = %self.peer.calling_ae, ?reason, "abort association");
+        self.standing = Standing::Failed;
         self.messages.link.abort();
         self.messages.link.linger();
     }
 
     fn ended(&mut self, error: &Error) {
-        metrics::failed("acceptor", error);
+        if self.standing == Standing::Open {
+            self.standing = Standing::Failed;
+            metrics::failed("acceptor", error);
+        }
         self.messages.link.linger();
+    }
+}
+
+impl<T: Transport> fmt::Debug for Association<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Association").field("calling_ae", &self.peer.calling_ae).finish_non_exhaustive()
     }
 }

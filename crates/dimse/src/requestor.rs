@@ -1,6 +1,6 @@
 //! An association as its requestor: negotiation, C-ECHO and C-STORE as SCU.
 
-use std::{io::Read, time::Duration};
+use std::{fmt, io::Read, time::Duration};
 
 use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResultReason,
@@ -379,6 +379,12 @@ impl<T: Transport> Requested<T> {
     pub fn abort(mut self) {
         self.messages.link.abort();
         self.messages.link.linger();
+    }
+}
+
+impl<T: Transport> fmt::Debug for Requested<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requested").field("contexts", &self.contexts.len()).finish_non_exhaustive()
     }
 }
 

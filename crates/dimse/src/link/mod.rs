@@ -3,8 +3,12 @@
 //! Whatever goes out goes out as an effect of the machine. ARTIM and negotiation are deadlines, set once: a peer that
 //! drips bytes does not extend them. The idle limit of an established association is per read.
 
+mod read;
+#[cfg(test)]
+mod tests;
+
 use std::{
-    io::{self, IoSliceMut},
+    io,
     time::{Duration, Instant},
 };
 
@@ -13,19 +17,11 @@ use dicom_ul::pdu::{AssociationAC, AssociationRQ};
 use crate::{
     associate_pdu,
     error::Error,
-    pdu::{self, Fragment, PDU_HEADER_BYTES, PDV_HEADER_BYTES, PduType},
+    pdu::{self, Fragment, PDU_HEADER_BYTES, PduType},
     rejection::{Abort, Rejection},
     state_machine::{Action, Effect, Event, Indication, Outgoing, Role, State, StateMachine, Step},
     transport::Transport,
 };
-
-/// Bytes read ahead of what is asked for: PDU headers and commands, not datasets.
-const READ_AHEAD_BYTES: usize = 8 * 1024;
-/// Of these, what may follow a fragment read straight into the caller's buffer: the next headers, little more, since
-/// what lands here is copied once more.
-const SPILL_BYTES: usize = 1024;
-/// Body bytes of a control PDU read at a time: a declared length is never allocated.
-const BODY_STEP_BYTES: usize = 8 * 1024;
 
 /// Reasons of an A-ABORT by the service provider (PS3.8 table 9-26).
 const UNRECOGNIZED_PDU: u8 = 1;
@@ -131,7 +127,7 @@ impl<T: Transport> Link<T> {
             artim_deadline: None,
             answer_deadline: None,
             read_timeout: None,
-            ahead: vec![0; READ_AHEAD_BYTES].into_boxed_slice(),
+            ahead: vec![0; read::READ_AHEAD_BYTES].into_boxed_slice(),
             ahead_start: 0,
             ahead_end: 0,
             pdu_remaining_bytes: 0,
@@ -339,171 +335,6 @@ impl<T: Transport> Link<T> {
         }
     }
 
-    fn discard_some(&mut self) -> Result<(), Error> {
-        self.ahead_start = self.ahead_end;
-        self.fill().map(|_| ())
-    }
-
-    /// Reads over what is left of the P-DATA-TF under way.
-    pub(crate) fn discard_pdu(&mut self) -> Result<(), Error> {
-        let fragment = self.fragment.take().map_or(0, |fragment| fragment.remaining_bytes);
-        let mut left = u64::from(self.pdu_remaining_bytes) + u64::from(fragment);
-        self.pdu_remaining_bytes = 0;
-        while left > 0 {
-            if self.buffered() == 0 {
-                self.fill()?;
-            }
-            let step = usize::try_from(left).unwrap_or(usize::MAX).min(self.buffered());
-            self.ahead_start += step;
-            left -= step as u64;
-        }
-        Ok(())
-    }
-
-    /// The fragment under way; begins the next one, across P-DATA-TF PDUs, when there is none.
-    /// `None` when a release was requested instead.
-    pub(crate) fn fragment(&mut self) -> Result<Option<Fragment>, Error> {
-        loop {
-            if let Some(fragment) = self.fragment {
-                return Ok(Some(fragment));
-            }
-            if self.pdu_remaining_bytes == 0 {
-                match self.next_pdu()? {
-                    Incoming::Data => continue,
-                    Incoming::ReleaseRequest => return Ok(None),
-                    _ => return Err(Error::Protocol { what: "unexpected PDU among data" }),
-                }
-            }
-            self.begin_fragment()?;
-        }
-    }
-
-    fn begin_fragment(&mut self) -> Result<(), Error> {
-        let whole = self.pdu_remaining_bytes;
-        if (whole as usize) < PDV_HEADER_BYTES {
-            return Err(self.invalid(INVALID_PARAMETER, "P-DATA-TF too short for a PDV"));
-        }
-        let mut header = [0; PDV_HEADER_BYTES];
-        self.read_exact(&mut header)?;
-        let Some(fragment) = pdu::decode_pdv_header(header, whole) else {
-            return Err(self.invalid(INVALID_PARAMETER, "PDV length disagrees with its PDU"));
-        };
-        self.pdu_remaining_bytes = whole - PDV_HEADER_BYTES as u32 - fragment.remaining_bytes;
-        self.fragment = Some(fragment);
-        Ok(())
-    }
-
-    /// Ends the fragment under way, its bytes being read.
-    pub(crate) fn end_fragment(&mut self) {
-        self.fragment = None;
-    }
-
-    /// Bytes of the fragment under way, into the front of `buffer`: what was read ahead, or else straight from the
-    /// transport. 0 only when the fragment is empty or `buffer` is.
-    pub(crate) fn read_fragment(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let Some(fragment) = self.fragment else { return Ok(0) };
-        let wanted = buffer.len().min(fragment.remaining_bytes as usize);
-        let Some(place) = buffer.get_mut(..wanted).filter(|place| !place.is_empty()) else { return Ok(0) };
-        let read = if self.buffered() > 0 {
-            self.take_buffered(place)
-        } else {
-            self.read_through(place, wanted == fragment.remaining_bytes as usize)?
-        };
-        let remaining_bytes = fragment.remaining_bytes.saturating_sub(read as u32);
-        self.fragment = Some(Fragment { remaining_bytes, ..fragment });
-        Ok(read)
-    }
-
-    fn buffered(&self) -> usize {
-        self.ahead_end - self.ahead_start
-    }
-
-    fn take_buffered(&mut self, place: &mut [u8]) -> usize {
-        let length = place.len().min(self.buffered());
-        place[..length].copy_from_slice(&self.ahead[self.ahead_start..self.ahead_start + length]);
-        self.ahead_start += length;
-        length
-    }
-
-    /// Reads into `place`, nothing being buffered; with `spill`, bytes past it go to the read-ahead buffer.
-    fn read_through(&mut self, place: &mut [u8], spill: bool) -> Result<usize, Error> {
-        let length = place.len();
-        let read = self.read_some(Some(place), if spill { SPILL_BYTES } else { 0 })?;
-        self.ahead_start = 0;
-        self.ahead_end = read.saturating_sub(length);
-        Ok(read.min(length))
-    }
-
-    fn fill(&mut self) -> Result<usize, Error> {
-        let read = self.read_some(None, READ_AHEAD_BYTES)?;
-        self.ahead_start = 0;
-        self.ahead_end = read;
-        Ok(read)
-    }
-
-    fn read_exact(&mut self, mut place: &mut [u8]) -> Result<(), Error> {
-        while !place.is_empty() {
-            if self.buffered() == 0 {
-                self.fill()?;
-            }
-            let taken = self.take_buffered(place);
-            place = &mut place[taken..];
-        }
-        Ok(())
-    }
-
-    fn read_body(&mut self, length: u32) -> Result<Vec<u8>, Error> {
-        let length = length as usize;
-        let mut body = Vec::new();
-        while body.len() < length {
-            let start = body.len();
-            body.resize(length.min(start + BODY_STEP_BYTES), 0);
-            self.read_exact(&mut body[start..])?;
-        }
-        Ok(body)
-    }
-
-    /// One read of at least a byte within the deadline in force; its end is an event of the machine.
-    fn read_some(&mut self, place: Option<&mut [u8]>, ahead: usize) -> Result<usize, Error> {
-        let empty: &mut [u8] = &mut [];
-        let place = place.unwrap_or(empty);
-        loop {
-            let allowed = self.time_allowed();
-            if allowed.is_zero() {
-                return Err(self.out_of_time());
-            }
-            if self.read_timeout != Some(allowed) {
-                let set = self.transport.set_read_timeout(Some(allowed));
-                set.map_err(|source| Error::Io { doing: "set a time limit", source })?;
-                self.read_timeout = Some(allowed);
-            }
-            let ahead = &mut self.ahead[..ahead];
-            let read = if place.is_empty() {
-                self.transport.read(ahead)
-            } else if ahead.is_empty() {
-                self.transport.read(place)
-            } else {
-                self.transport.read_vectored(&mut [IoSliceMut::new(place), IoSliceMut::new(ahead)])
-            };
-            match read {
-                Ok(0) => return Err(self.closed()),
-                Ok(read) => return Ok(read),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => {
-                    let deadline =
-                        self.artim_deadline.or(self.answer_deadline.map(|(deadline, ..)| deadline));
-                    if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
-                        return Err(self.out_of_time());
-                    }
-                }
-                Err(source) => {
-                    let _ = self.closed();
-                    return Err(Error::Io { doing: "read from the peer", source });
-                }
-            }
-        }
-    }
-
     fn time_allowed(&self) -> Duration {
         let deadline = self.artim_deadline.or(self.answer_deadline.map(|(deadline, ..)| deadline));
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -579,7 +410,3 @@ fn write_error(source: io::Error) -> Error {
 fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
-
-#[cfg(test)]
-#[path = "link_tests.rs"]
-mod tests;
