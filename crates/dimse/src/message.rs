@@ -98,7 +98,7 @@ impl<T: Transport> Messages<T> {
 
     /// Reads the rest of the dataset under way, for nobody.
     pub(crate) fn drain(&mut self) -> Result<(), Error> {
-        let mut nowhere = [0; 4096];
+        let mut nowhere = [0; 32 * 1024];
         while self.read_dataset(&mut nowhere)? > 0 {}
         Ok(())
     }
