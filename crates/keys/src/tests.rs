@@ -1,1 +1,376 @@
-//! wip
+//! Keys on a real disk: made, opened, refused, rotated, destroyed.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use filmgate_model::{Clock, Random, RecordId, StudyKeyId, Timestamp};
+use filmgate_seal::RecordKey;
+use filmgate_spool::{Disk, DiskFile, Open, RealDisk};
+use tempfile::TempDir;
+
+use crate::{Error, Kek, KeyRing};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+struct Site {
+    folder: TempDir,
+    kek: Kek,
+    clock: Clock,
+    random: Random,
+}
+
+impl Site {
+    fn new(seed: u64) -> Self {
+        let random = Random::seeded(seed);
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            kek: Kek::random(&random),
+            clock: Clock::manual(Timestamp(1_700_000_000_000)),
+            random,
+        }
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    fn create(&self) -> KeyRing {
+        KeyRing::create(Arc::new(RealDisk), &self.keys(), &self.kek, &self.clock, &self.random)
+            .expect("create")
+    }
+
+    fn open(&self) -> Result<KeyRing, Error> {
+        KeyRing::open(Arc::new(RealDisk), &self.keys(), &self.kek, &self.clock, &self.random)
+    }
+
+    fn file(&self, inside: &str, id: impl std::fmt::Display) -> PathBuf {
+        self.keys().join(inside).join(format!("{id}.key"))
+    }
+}
+
+fn record(number: u8) -> RecordId {
+    RecordId([number; 16])
+}
+
+fn landing_files(site: &Site) -> usize {
+    fs::read_dir(site.keys().join("landing")).expect("folder").count()
+}
+
+/// Makes the checksum right again, as whoever changes a file on purpose would.
+fn repair_checksum(bytes: &mut [u8]) {
+    let (body, checksum) = bytes.split_last_chunk_mut::<4>().expect("long enough");
+    *checksum = crc32c::crc32c(body).to_le_bytes();
+}
+
+#[test]
+fn a_key_file_is_made_once_for_its_owner_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("data.key");
+    let kek = Kek::create_file(&path, &Random::seeded(1)).expect("create");
+    let text = fs::read_to_string(&path).expect("read");
+    assert_eq!((text.len(), text.ends_with('\n')), (65, true));
+    assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
+    assert!(matches!(Kek::create_file(&path, &Random::seeded(2)), Err(Error::Exists(_))));
+    assert_eq!(fs::read_to_string(&path).expect("read"), text, "never overwritten");
+    assert_eq!(Kek::load_file(&path).expect("load").as_bytes(), kek.as_bytes());
+    assert_eq!(format!("{kek:?}"), "Kek(redacted)");
+
+    let digits = text.trim();
+    for (content, fits) in [
+        (digits.to_owned(), true),
+        (format!("{digits}\r\n"), true),
+        (digits.to_uppercase(), true),
+        (format!("{digits}\n\n"), false),
+        (format!("{digits}00"), false),
+        (digits[1..].to_owned(), false),
+        (digits.replacen(|_| true, "g", 1), false),
+        (String::new(), false),
+        ("0".repeat(1 << 20), false),
+    ] {
+        fs::write(&path, &content).expect("write");
+        assert_eq!(Kek::load_file(&path).is_ok(), fits, "{} bytes", content.len());
+    }
+    let error = Kek::load_file(&folder.path().join("none")).expect_err("missing");
+    assert!(matches!(error, Error::Missing { what: "key file", .. }) && error.is_configuration());
+}
+
+#[test]
+fn a_ring_opens_as_it_was_made() {
+    let site = Site::new(1);
+    assert!(!KeyRing::exists(&RealDisk, &site.keys()).expect("asked"));
+    let error = site.open().err().expect("no keys yet");
+    assert!(matches!(error, Error::Missing { what: "site key", .. }) && error.is_configuration(), "{error}");
+    let made = site.create();
+    assert!(KeyRing::exists(&RealDisk, &site.keys()).expect("asked"));
+    let opened = site.open().expect("open");
+    assert_eq!((opened.site_id(), opened.node_id()), (made.site_id(), made.node_id()));
+    assert_eq!(*opened.catalog_key(), *made.catalog_key());
+    let again = KeyRing::create(Arc::new(RealDisk), &site.keys(), &site.kek, &site.clock, &site.random);
+    assert!(matches!(again, Err(Error::Exists(_))), "a site key is never replaced");
+
+    let other = Site::new(2).create();
+    assert_ne!(other.site_id(), made.site_id());
+    assert_ne!(*other.catalog_key(), *made.catalog_key());
+}
+
+#[test]
+fn another_key_file_is_told_from_damage() {
+    let site = Site::new(1);
+    site.create();
+    let stranger = Site { kek: Kek::random(&Random::seeded(99)), ..site };
+    let error = stranger.open().err().expect("refused");
+    assert!(matches!(&error, Error::Wrong { path } if path.ends_with("site.key")), "{error}");
+    assert!(error.is_permanent() && error.is_configuration() && error.to_string().contains("bring back"));
+}
+
+#[test]
+fn a_site_key_with_any_bit_flipped_or_byte_missing_is_refused() {
+    let site = Site::new(1);
+    site.create();
+    let path = site.keys().join("site.key");
+    let whole = fs::read(&path).expect("read");
+    for bit in 0..whole.len() * 8 {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        fs::write(&path, &flipped).expect("write");
+        let error = site.open().err().expect("refused");
+        assert!(matches!(error, Error::Damaged { .. } | Error::Newer { .. }), "bit {bit}: {error}");
+        // Changed on purpose, with the checksum made right: still refused.
+        if bit / 8 < whole.len() - 4 {
+            repair_checksum(&mut flipped);
+            fs::write(&path, &flipped).expect("write");
+            assert!(site.open().is_err(), "bit {bit} with its checksum");
+        }
+    }
+    for length in 0..whole.len() {
+        fs::write(&path, &whole[..length]).expect("write");
+        assert!(matches!(site.open().err(), Some(Error::Damaged { .. })), "cut at {length}");
+    }
+    fs::write(&path, [whole.as_slice(), b"x"].concat()).expect("write");
+    assert!(matches!(site.open().err(), Some(Error::Damaged { .. })));
+    fs::write(&path, &whole).expect("write");
+    assert!(site.open().is_ok());
+}
+
+#[test]
+fn study_keys_are_kept_and_given_to_the_bucket() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let (a, b) = (ring.new_study_key().expect("make"), ring.new_study_key().expect("make"));
+    let (key_a, key_b) = (ring.study_key(a).expect("key"), ring.study_key(b).expect("key"));
+    assert_ne!(*key_a, *key_b);
+    let opened = site.open().expect("open");
+    assert_eq!(*opened.study_key(a).expect("key"), *key_a);
+    let (name, object) = opened.study_key_object(a).expect("object");
+    assert_eq!(name, format!("v1/key/{a}/1"));
+    assert_eq!(object, fs::read(site.file("study", a)).expect("read"), "the object is the file");
+    assert!(!object.windows(32).any(|window| window == key_a.as_slice()), "and not the key");
+
+    // Lost here, back from the bucket; a second time changes nothing.
+    fs::remove_file(site.file("study", a)).expect("remove");
+    let opened = site.open().expect("open");
+    assert!(matches!(opened.study_key(a).err(), Some(Error::Missing { what: "study key", .. })));
+    for _ in 0..2 {
+        assert_eq!(opened.adopt_study_key(&object).expect("adopt"), a);
+        assert_eq!(fs::read(site.file("study", a)).expect("read"), object);
+    }
+    assert_eq!(*site.open().expect("open").study_key(a).expect("key"), *key_a);
+    // A damaged file is replaced by a whole object.
+    fs::write(site.file("study", a), b"rubbish").expect("write");
+    assert_eq!(opened.adopt_study_key(&object).expect("adopt"), a);
+    assert_eq!(fs::read(site.file("study", a)).expect("read"), object);
+}
+
+#[test]
+fn study_keys_open_only_as_what_they_are() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let (a, b) = (ring.new_study_key().expect("make"), ring.new_study_key().expect("make"));
+    ring.wrap_landing(record(1), &RecordKey::random(&site.random)).expect("wrap");
+    let (file_a, file_b) = (site.file("study", a), site.file("study", b));
+    let (bytes_a, bytes_b) = (fs::read(&file_a).expect("read"), fs::read(&file_b).expect("read"));
+    let refused = |id: StudyKeyId, bytes: &[u8]| {
+        fs::write(site.file("study", id), bytes).expect("write");
+        matches!(site.open().expect("open").study_key(id).err(), Some(Error::Damaged { .. }))
+    };
+    assert!(refused(a, &bytes_b), "swapped");
+    // Relabelled: the identifier rewritten in b's file, with the checksum made right.
+    let mut relabelled = bytes_b.clone();
+    relabelled[24..40].copy_from_slice(a.as_bytes());
+    repair_checksum(&mut relabelled);
+    assert!(refused(a, &relabelled), "bound to its identifier");
+    for (what, place) in [("generation", 40), ("time", 44), ("wrapped key", 90)] {
+        let mut changed = bytes_a.clone();
+        changed[place] ^= 1;
+        repair_checksum(&mut changed);
+        assert!(refused(a, &changed), "bound to its {what}");
+    }
+    let landing =
+        fs::read_dir(site.keys().join("landing")).expect("folder").next().expect("one").expect("entry");
+    assert!(refused(a, &fs::read(landing.path()).expect("read")), "a landing key is no study key");
+
+    // Another site's key is no key of this one.
+    let other = Site::new(2);
+    let stranger = other.create();
+    let foreign = stranger.new_study_key().and_then(|id| stranger.study_key_object(id)).expect("object").1;
+    assert!(matches!(ring.adopt_study_key(&foreign), Err(Error::Damaged { .. })));
+    assert!(matches!(ring.adopt_study_key(b""), Err(Error::Damaged { .. })));
+    // The site's id claimed, but wrapped under another site key.
+    let mut claimed = foreign;
+    claimed[8..24].copy_from_slice(ring.site_id().as_bytes());
+    repair_checksum(&mut claimed);
+    assert!(matches!(ring.adopt_study_key(&claimed), Err(Error::Wrong { .. })));
+}
+
+#[test]
+fn a_records_key_comes_back_for_that_record_alone() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let key = RecordKey::random(&site.random);
+    let blob = ring.wrap_landing(record(1), &key).expect("wrap");
+    assert_eq!(blob.len(), 78);
+    let reopened = site.open().expect("open");
+    assert_eq!(reopened.unwrap_landing(record(1), &blob).expect("unwrap"), key);
+    assert_eq!(reopened.landing_key_id_of(&blob), ring.landing_key_id_of(&blob));
+    assert!(matches!(ring.unwrap_landing(record(2), &blob), Err(Error::RecordKey(id)) if id == record(2)));
+    for place in 0..blob.len() {
+        let mut flipped = blob.clone();
+        flipped[place] ^= 1;
+        assert!(ring.unwrap_landing(record(1), &flipped).is_err(), "byte {place}");
+        assert!(ring.unwrap_landing(record(1), &blob[..place]).is_err(), "cut at {place}");
+        assert_eq!(ring.landing_key_id_of(&blob[..place]), None);
+    }
+}
+
+#[test]
+fn landing_keys_change_daily_and_go_when_nothing_needs_them() {
+    let site = Site::new(1);
+    let ring = site.create();
+    assert_eq!(landing_files(&site), 0, "none before it is needed");
+    let key = RecordKey::random(&site.random);
+    let wrap = |number: u8| {
+        let blob = ring.wrap_landing(record(number), &key).expect("wrap");
+        (ring.landing_key_id_of(&blob).expect("an id"), blob)
+    };
+    let (first, first_blob) = wrap(1);
+    site.clock.shift_ms(DAY_MS - 1);
+    assert_eq!(wrap(2).0, first, "not a day old");
+    site.clock.shift_ms(1);
+    let (second, second_blob) = wrap(3);
+    assert_ne!(second, first);
+    assert_eq!(
+        ring.retire_landing(&[]).expect("retire"),
+        0,
+        "what came before may be on its way into the journal"
+    );
+    assert_eq!(ring.unwrap_landing(record(1), &first_blob).expect("unwrap"), key);
+
+    site.clock.shift_ms(DAY_MS);
+    let (third, _) = wrap(4);
+    assert_eq!(ring.retire_landing(&[first]).expect("retire"), 0, "in use");
+    assert_eq!(ring.retire_landing(&[]).expect("retire"), 1);
+    assert!(!site.file("landing", first).exists(), "destroyed");
+    assert!(matches!(
+        ring.unwrap_landing(record(1), &first_blob),
+        Err(Error::Missing { what: "landing key", .. })
+    ));
+    assert_eq!(ring.unwrap_landing(record(3), &second_blob).expect("unwrap"), key);
+
+    // A clock set far back changes the key rather than keep one for ever.
+    site.clock.shift_ms(-30 * DAY_MS);
+    let (fourth, _) = wrap(5);
+    assert!(fourth != third && fourth != second);
+
+    // After a restart nothing is on its way; the newest key goes on being used.
+    let reopened = site.open().expect("open");
+    assert_eq!(reopened.retire_landing(&[second]).expect("retire"), 1, "the fourth, made in the past");
+    assert_eq!(landing_files(&site), 2);
+    site.clock.shift_ms(30 * DAY_MS);
+    let blob = reopened.wrap_landing(record(6), &key).expect("wrap");
+    assert_eq!(reopened.landing_key_id_of(&blob), Some(third));
+}
+
+#[test]
+fn a_damaged_landing_key_costs_only_what_it_wraps() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let key = RecordKey::random(&site.random);
+    let blob = ring.wrap_landing(record(1), &key).expect("wrap");
+    let path = site.file("landing", ring.landing_key_id_of(&blob).expect("an id"));
+    let whole = fs::read(&path).expect("read");
+    fs::write(&path, &whole[..60]).expect("write");
+    fs::write(site.keys().join("landing/rest.part"), b"left over").expect("write");
+
+    let reopened = site.open().expect("opens all the same");
+    assert!(matches!(reopened.unwrap_landing(record(1), &blob), Err(Error::Damaged { .. })));
+    let fresh = reopened.wrap_landing(record(2), &key).expect("wrap");
+    assert_ne!(reopened.landing_key_id_of(&fresh), reopened.landing_key_id_of(&blob));
+    fs::write(&path, &whole).expect("brought back");
+    assert_eq!(reopened.unwrap_landing(record(1), &blob).expect("unwrap"), key, "without a restart");
+}
+
+/// A disk that can be told to fail syncs of folders.
+struct Failing(AtomicBool);
+
+impl Disk for Failing {
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        RealDisk.create_dir_all(path)
+    }
+
+    fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
+        RealDisk.open(path, how)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<String>> {
+        RealDisk.read_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        RealDisk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        RealDisk.remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        if self.0.load(Ordering::SeqCst) {
+            Err(io::Error::other("made to fail"))
+        } else {
+            RealDisk.sync_dir(path)
+        }
+    }
+
+    fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        RealDisk.free_bytes(path)
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        RealDisk.exists(path)
+    }
+}
+
+#[test]
+fn a_key_that_is_not_durable_is_never_used() {
+    let site = Site::new(1);
+    site.create();
+    let disk = Arc::new(Failing(AtomicBool::new(false)));
+    let ring = KeyRing::open(disk.clone(), &site.keys(), &site.kek, &site.clock, &site.random).expect("open");
+    let key = RecordKey::random(&site.random);
+    disk.0.store(true, Ordering::SeqCst);
+    let error = ring.wrap_landing(record(1), &key).expect_err("the landing key is not durable");
+    assert!(matches!(error, Error::Io { .. }) && !error.is_permanent());
+    assert!(ring.wrap_landing(record(1), &key).is_err(), "nor the second time");
+    assert!(ring.new_study_key().is_err());
+    disk.0.store(false, Ordering::SeqCst);
+    let blob = ring.wrap_landing(record(1), &key).expect("wrap");
+    assert_eq!(site.open().expect("open").unwrap_landing(record(1), &blob).expect("unwrap"), key);
+    assert_eq!(ring.retire_landing(&[]).expect("retire"), 0, "what was never used is not known");
+}
