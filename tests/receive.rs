@@ -117,6 +117,7 @@ fn the_same_bytes_again_change_nothing() {
         let records = gateway.records_of(&image.sop_instance_uid);
         (records.len() == 1 && records[0].state == "verified").then_some(())
     });
+    assert_eq!(gateway.status()["copies_dropped"], 1);
     let instances = format!("studies/{}/instances", image.study_instance_uid);
     assert_eq!(qido(&gateway, &instances).len(), 1);
     assert_eq!(fetch(&gateway, &image).expect("the instance").dataset(), image.dataset());
@@ -136,6 +137,8 @@ fn other_content_under_a_known_uid_keeps_both_and_serves_the_first() {
     gateway.settled();
     let records = gateway.records_of(&first.sop_instance_uid);
     assert_eq!(records.len(), 2, "{records:?}");
+    let status = gateway.status();
+    assert_eq!(status["alarms"].as_array().map(Vec::len), Some(1), "{status}");
     assert_eq!(fetch(&gateway, &first).expect("the instance").dataset(), first.dataset());
     let instances = format!("studies/{}/instances", first.study_instance_uid);
     assert_eq!(qido(&gateway, &instances).len(), 1);
@@ -195,6 +198,7 @@ fn no_room_is_answered_and_what_was_answered_stays() {
     let home = Home::new().set("SPOOL__BYTES_MAX", 256 << 20).set("PACK__QUIET_MS", 600_000);
     let mut gateway = home.serve();
     gateway.expect_log("room");
+    gateway.expect_log("not taken");
     let small = Image::of_study(7, 1);
     send_image(&home, &gateway, &small);
     let mut wire = Wire::associate(&gateway.dicom, CT_IMAGE, EXPLICIT_LE);

@@ -166,9 +166,18 @@ impl Gateway {
         self.expected.push(fragment.to_owned());
     }
 
-    /// Every record the gateway lists.
+    /// Every record the gateway lists, page by page.
     pub(crate) fn records(&self) -> Vec<Record> {
-        self.web.get("/api/records", "application/json").ok().json()
+        let mut records: Vec<Record> = self.web.get("/api/records", "application/json").ok().json();
+        while let Some(last) = records.last().map(|record| record.record_id.clone()) {
+            let page = format!("/api/records?after={last}");
+            let more: Vec<Record> = self.web.get(&page, "application/json").ok().json();
+            if more.is_empty() {
+                break;
+            }
+            records.extend(more);
+        }
+        records
     }
 
     /// The records of one SOP Instance UID.
