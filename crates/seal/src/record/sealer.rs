@@ -211,3 +211,88 @@ impl Sink for PixelsOnly<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use filmgate_model::{Door, NodeId, Timestamp};
+
+    use super::*;
+
+    /// What a sealer may hold: a chunk, and notes that grow by counted entries.
+    const HELD_BYTES_MAX: usize = 1024 * 1024;
+
+    fn sealer(transfer_syntax_uid: &str) -> RecordSealer {
+        let provenance = Provenance {
+            received_at: Timestamp(0),
+            door: Door::CStore,
+            calling_ae: String::new(),
+            called_ae: String::new(),
+            peer: String::new(),
+            node: NodeId([0; 16]),
+            transfer_syntax_uid: transfer_syntax_uid.to_owned(),
+            sop_class_uid: String::new(),
+            sop_instance_uid: String::new(),
+            file_meta: Vec::new(),
+        };
+        RecordSealer::new(
+            RecordId([1; 16]),
+            RecordKey::from_bytes([2; 32]),
+            provenance,
+            &SealOptions::default(),
+        )
+    }
+
+    /// Pushes `start`, then `more` again and again, and looks at what is held on the way.
+    fn held_by(transfer_syntax_uid: &str, start: &[u8], more: &[u8]) -> usize {
+        const TOTAL_BYTES: usize = 64 * 1024 * 1024;
+        let mut sealer = sealer(transfer_syntax_uid);
+        let mut out = Vec::new();
+        let mut held = 0;
+        sealer.push(start, &mut out);
+        for _ in 0..TOTAL_BYTES / more.len() {
+            sealer.push(more, &mut out);
+            out.clear();
+            held = held.max(sealer.held_bytes());
+        }
+        held
+    }
+
+    #[test]
+    fn memory_stays_flat_whatever_arrives() {
+        const EXPLICIT: &str = "1.2.840.10008.1.2.1";
+        let first = b"\x08\0\x18\0UI\x08\x001.2.3.5\0";
+        let huge = [&first[..], b"\xe0\x7f\x10\0OB\0\0\xf0\xff\xff\xff"].concat();
+        let fragments = [&first[..], b"\xe0\x7f\x10\0OB\0\0\xff\xff\xff\xff"].concat();
+        let table = [&fragments[..], b"\xfe\xff\0\xe0\xf0\xff\xff\xff"].concat();
+        let nest = b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff".repeat(50);
+        let empty_pixels = b"\xe0\x7f\x10\0OW\0\0\x02\0\0\0\0\0".repeat(100);
+        let cases: [(&str, &[u8], &[u8]); 8] = [
+            ("one endless value", &huge, &[7; 65_536]),
+            ("one endless fragment", &table, &[7; 65_536]),
+            ("fragments without end", &fragments, &b"\xfe\xff\0\xe0\x02\0\0\0\0\0".repeat(1000)),
+            ("sequences in sequences", first, &nest),
+            ("elements without end", first, &b"\x09\0\x18\0UI\x08\x001.2.3.5\0".repeat(1000)),
+            ("pixel data again and again", first, &empty_pixels),
+            ("items without sequence", first, &b"\xfe\xff\0\xe0\xff\xff\xff\xff".repeat(1000)),
+            ("zeros", first, &[0; 65_536]),
+        ];
+        for (what, start, more) in cases {
+            let held = held_by(EXPLICIT, start, more);
+            assert!(held <= HELD_BYTES_MAX, "{what}: {held} bytes held");
+        }
+    }
+
+    #[test]
+    fn bulk_values_are_noted_to_their_limit() {
+        let value = [&b"\x09\0\x18\0OB\0\0\x02\0\x01\0"[..], &[0; 65_538]].concat();
+        let mut sealer = sealer("1.2.840.10008.1.2.1");
+        let mut out = Vec::new();
+        for _ in 0..crate::BULK_VALUES_MAX + 10 {
+            sealer.push(&value, &mut out);
+            out.clear();
+        }
+        let table = sealer.finish(&mut out);
+        assert_eq!(table.bulk_values.len(), crate::BULK_VALUES_MAX);
+        assert_eq!(table.reading, Reading::Read);
+    }
+}

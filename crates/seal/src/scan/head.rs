@@ -129,9 +129,10 @@ pub(crate) fn follows_pixel_sign(tag: Tag) -> bool {
     StandardDataDictionary.by_tag(tag).is_some_and(|entry| entry.vr == VirtualVr::Xs)
 }
 
-/// True when the dictionary lists the tag, or it is a group length.
+/// True when the standard's dictionary lists the tag, or it is a group length.
 pub(crate) fn is_known(tag: Tag) -> bool {
-    tag.element() == 0 || StandardDataDictionary.by_tag(tag).is_some()
+    let is_public = tag.group() % 2 == 0;
+    tag.element() == 0 || is_public && StandardDataDictionary.by_tag(tag).is_some()
 }
 
 /// True for elements that hold pixels at the top level (PS3.3 C.7.6.3, C.7.6.24, C.7.6.25).

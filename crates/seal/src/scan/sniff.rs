@@ -84,9 +84,12 @@ fn fit_implicit(first: &Head, start: &[u8]) -> Fit {
     let sequence = first.length.is_some() || matches!(first.vr, Some(VR::SQ | VR::UN));
     let sound =
         length_fits && group_length && sequence && next_ascends(first, start, Encoding::ImplicitLittle);
+    // A length that reads as a VR is more likely one.
+    let letters = start.get(4..6).and_then(|letters| VR::from_binary([letters[0], letters[1]]));
     match (sound, head::is_known(first.tag)) {
         (false, _) => Fit::Not,
-        (true, true) => Fit::Sure,
+        (true, true) if letters.is_none() => Fit::Sure,
+        (true, true) => Fit::Possible,
         // Without a VR to show, an unknown tag of an even group is no sign at all.
         (true, false) if first.tag.group() % 2 == 1 => Fit::Possible,
         (true, false) => Fit::Not,
