@@ -17,7 +17,7 @@ impl Demo {
     pub(crate) fn run(&self) -> Result<()> {
         install::build_tools()?;
         println!("building filmgate (the first build takes some minutes: SQLCipher and OpenSSL come along)");
-        run(&mut cargo(&["build", "--release", "--package", "filmgate-gateway"]))?;
+        run(&mut cargo(&["build", "--release", "--workspace", "--bin", "filmgate"]))?;
         run(command(target_dir().join("release/filmgate")).arg("demo").args(&self.arguments))
     }
 }

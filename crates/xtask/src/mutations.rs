@@ -11,6 +11,9 @@ use clap::Args;
 
 use crate::run::{command, root, run, succeeds};
 
+/// Exit code of a Rust program that panicked.
+const PANICKED: i32 = 101;
+
 #[derive(Args)]
 pub(crate) struct Mutations {
     /// Seeds tried per mutation before it counts as unnoticed
@@ -50,7 +53,7 @@ impl Mutations {
         Ok(Verdict { name, noticed: !clean, why })
     }
 
-    /// Builds and runs the worktree's simulator: whether every seed was clean, and its last line.
+    /// Builds and runs the worktree's simulator: whether every seed was clean, and the first thing it said.
     fn simulate(&self, tree: &Path) -> Result<(bool, String)> {
         let target = root().join("target/mutations-target");
         let build =
@@ -63,11 +66,11 @@ impl Mutations {
             .context("start the simulator")?;
         let said =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
+        let first = said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
         match output.status.code() {
-            Some(0) => Ok((true, last)),
-            Some(64) | None => bail!("the simulator could not run: {last}"),
-            Some(_) => Ok((false, last)),
+            Some(0) => Ok((true, first)),
+            Some(1 | PANICKED) => Ok((false, first)),
+            _ => bail!("the simulator could not run: {first}"),
         }
     }
 }
@@ -112,7 +115,7 @@ fn git_in(tree: &Path) -> Command {
 
 fn report(verdicts: &[Verdict]) -> Result<()> {
     let width = verdicts.iter().map(|verdict| verdict.name.len()).max().unwrap_or_default();
-    println!("\n{:<width$}  outcome    the simulator's last line", "mutation");
+    println!("\n{:<width$}  outcome    what the simulator said", "mutation");
     for verdict in verdicts {
         let outcome = if verdict.noticed { "noticed" } else { "UNNOTICED" };
         println!("{:<width$}  {outcome:<9}  {}", verdict.name, verdict.why);

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::run::{cargo, run};
+use crate::run::{cargo, command, run, target_dir};
 
 #[derive(Args)]
 pub(crate) struct Simulate {
@@ -23,16 +23,8 @@ impl Simulate {
 
 /// Runs `count` seeds from `first` on; an error when one of them fails.
 pub(crate) fn seeds(first: u64, count: u64) -> Result<()> {
+    // As part of the workspace: its dependencies are built with the features that everything else has too.
+    run(&mut cargo(&["build", "--quiet", "--release", "--workspace", "--bin", "simulate"]))?;
     let range = ["--seed", &first.to_string(), "--seeds", &count.to_string()];
-    run(cargo(&[
-        "run",
-        "--quiet",
-        "--release",
-        "--package",
-        "filmgate-simulation",
-        "--bin",
-        "simulate",
-        "--",
-    ])
-    .args(range))
+    run(command(target_dir().join("release/simulate")).args(range))
 }

@@ -21,13 +21,8 @@ impl Test {
         steps.step("test data", &[], || install::test_data().map(drop));
         steps.step("format", &[], || run(&mut cargo(&["fmt", "--all", "--check"])));
         steps.step("lints", &["tools of the build"], lints);
-        steps.step("unit and property tests", &["tools of the build"], unit_tests);
-        steps.step("simulation, 200 seeds", &["unit and property tests"], || simulate::seeds(1, SEEDS));
-        steps.step(
-            "black-box tests",
-            &["unit and property tests", "test peers", "test data"],
-            black_box_tests,
-        );
+        steps.step("simulation", &["tools of the build"], || simulate::seeds(1, SEEDS));
+        steps.step("tests", &["tools of the build", "test peers", "test data"], tests);
         steps.finish()
     }
 }
@@ -36,14 +31,7 @@ fn lints() -> Result<()> {
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-/// Everything beside the code, of every crate; the same selection of packages as [`black_box_tests`], so that
-/// nothing is compiled twice.
-fn unit_tests() -> Result<()> {
-    run(&mut cargo(&["test", "--release", "--workspace", "--lib", "--bins"]))?;
-    run(&mut cargo(&["test", "--release", "--workspace", "--doc"]))
-}
-
-/// The real binary with real peers.
-fn black_box_tests() -> Result<()> {
-    run(&mut cargo(&["test", "--release", "--workspace", "--test", "filmgate"]))
+/// Unit and property tests of every crate, and the real binary with real peers.
+fn tests() -> Result<()> {
+    run(&mut cargo(&["test", "--release", "--workspace", "--no-fail-fast"]))
 }
