@@ -1,15 +1,11 @@
 //! The journal under interleaved writers, crashes and restarts, against a plain model.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use filmgate_model::{Clock, Random, RecordId, Timestamp};
-use filmgate_spool::{Disk, Epoch, Error, Journal, JournalOptions, JournalRecord, RecordWriter, Ticket};
+use filmgate_spool::{Epoch, Error, Journal, JournalOptions, JournalRecord, RecordWriter, Ticket};
 
-use crate::{CrashingDisk, Faults, Violation};
+use crate::{Faults, Violation, machine::Machine};
 
 const DIR: &str = "journal";
 const STEPS: u64 = 300;
@@ -24,6 +20,8 @@ pub struct JournalTally {
     pub failed: u64,
     /// Power cuts.
     pub power_cuts: u64,
+    /// First disks lost for good, with a second one beside.
+    pub disks_lost: u64,
     /// Kills of the process.
     pub kills: u64,
     /// Durable records found again after a restart.
@@ -50,6 +48,7 @@ impl JournalTally {
         self.durable += run.durable;
         self.failed += run.failed;
         self.power_cuts += run.power_cuts;
+        self.disks_lost += run.disks_lost;
         self.kills += run.kills;
         self.recovered += run.recovered;
         self.found_unsure += run.found_unsure;
@@ -113,7 +112,7 @@ type Check = Result<(), String>;
 
 struct Run {
     random: Random,
-    disk: CrashingDisk,
+    disk: Machine,
     options: JournalOptions,
     faults: Faults,
     journal: Option<Arc<Journal>>,
@@ -128,7 +127,7 @@ struct Run {
 impl Run {
     fn new(seed: u64) -> Self {
         let random = Random::seeded(seed);
-        let disk = CrashingDisk::new(Random::seeded(!seed), (400 << 10) + random.below(3 << 20));
+        let disk = Machine::new(&random, (400 << 10) + random.below(3 << 20), seed % 4 == 3);
         let faults = match random.below(3) {
             0 => Faults::default(),
             1 => Faults { sync: 100, ..Faults::default() },
@@ -374,6 +373,10 @@ impl Run {
             if self.disk.power_is_off() {
                 self.tally.power_cuts += 1;
                 self.disk.power_on();
+                if self.disk.is_mirrored() && self.random.below(6) == 0 {
+                    self.tally.disks_lost += 1;
+                    self.disk.replace_first();
+                }
             }
             self.disk.set_faults(if attempt < 2 { self.faults } else { Faults::default() });
             let (failed_reads, failed_syncs) = (self.disk.failed_reads(), self.disk.failed_syncs());
@@ -399,9 +402,9 @@ impl Run {
     }
 
     fn open(&self) -> Result<(Arc<Journal>, Vec<JournalRecord>), Error> {
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let disk = self.disk.open(&[DIR]).map_err(|source| Error::Io { step: "open disk", source })?;
         let clock = Clock::manual(Timestamp(0));
-        Journal::open(disk, Path::new(DIR), self.options.clone(), &clock, &self.random)
+        Journal::open(disk, &self.disk.folder(DIR), self.options.clone(), &clock, &self.random)
     }
 
     fn check_recovery(&mut self, journal: &Journal, found: &[JournalRecord], unreadable: bool) -> Check {
@@ -440,8 +443,9 @@ impl Run {
         }
         self.tally.recovered += u64::from(promise == Promise::Durable);
         self.tally.found_unsure += u64::from(promise == Promise::Unsure);
-        // Recovery synced what it read. A sync that failed before may have left pages that only look clean.
-        if self.disk.failed_syncs() == 0 {
+        // Recovery synced what it read. A sync that failed before may have left pages that only look clean; and what
+        // nobody was told durable may be on the first of two disks alone.
+        if promise == Promise::Durable || self.disk.failed_syncs() == 0 && !self.disk.is_mirrored() {
             self.promise(id, Promise::Durable);
         } else if promise == Promise::Released {
             self.promise(id, Promise::Unsure);
@@ -454,7 +458,7 @@ impl Run {
     fn check_not_freed(&self, record_id: RecordId) -> Check {
         let segments = self.model.get(&record_id).map(|known| known.segments.as_slice()).unwrap_or_default();
         for &(segment, epoch) in segments {
-            let path = PathBuf::from(DIR).join(format!("segment-{segment:08x}"));
+            let path = self.disk.folder(DIR).join(format!("segment-{segment:08x}"));
             let header = self.disk.peek(&path, 36).unwrap_or_default();
             let counter = header.get(16..24) == Some(epoch.counter.to_le_bytes().as_slice());
             let random = header.get(24..32) == Some(epoch.random.to_le_bytes().as_slice());
@@ -495,7 +499,8 @@ impl Run {
         let ids = journal.records().iter().map(|record| record.record_id).collect::<Vec<_>>();
         journal.release(&ids);
         let room = journal.room();
-        if room.free_bytes != room.pool_bytes_max || room.unpacked_bytes != 0 {
+        let past_limit = room.segments * self.options.segment_bytes > room.pool_bytes_max;
+        if room.free_bytes != room.pool_bytes_max || room.unpacked_bytes != 0 || past_limit {
             return Err(format!("released segments are not free: {room:?}"));
         }
         Ok(())
@@ -535,6 +540,7 @@ mod tests {
             tally.no_room,
             tally.failed_syncs,
             tally.unreadable,
+            tally.disks_lost,
         ];
         assert!(tried.iter().all(|&count| count > 10), "the schedule leaves something out: {tally:?}");
     }

@@ -6,12 +6,16 @@
 //! | module | what |
 //! | --- | --- |
 //! | `disk` | [`CrashingDisk`]: unsynced writes get lost or torn, names too, and calls fail |
+//! | `inode` | a file's bytes before and after a power cut |
+//! | `machine` | one or two such disks that lose power together |
 //! | `journal` | [`journal_simulation`]: the journal under interleaved writers, crashes and restarts |
 //!
 //! For tests and `cargo xtask simulate` alone.
 
 mod disk;
+mod inode;
 mod journal;
+mod machine;
 
 pub use disk::{CrashingDisk, Faults};
 pub use journal::{JournalTally, journal_simulation, journal_tally};

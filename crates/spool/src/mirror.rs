@@ -1,8 +1,10 @@
 //! A second directory, on another disk or machine, that gets every write and sync of the first.
 //!
-//! Files are read from the first directory, and from the second where the first has none or cannot read. A second
-//! directory that fell behind is never read before it was caught up: that is marked durably in the first before
-//! anything more is told safe.
+//! Files are read from the first directory, and from the second where the first has none: a file that cannot be read
+//! is taken out of the first by hand, and the next start copies it back. A second directory that fell behind is never
+//! read before it was caught up: that is marked durably in the first before anything more is told safe.
+//!
+//! What a caller was told durable is on both sides. What a crash left without an answer may be on the first alone.
 
 use std::{
     collections::BTreeSet,
@@ -277,10 +279,9 @@ impl MirroredFile {
 
 impl DiskFile for MirroredFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        match (self.first.read_at(buffer, offset), self.second()) {
-            (Err(error), Some(second)) => second.read_at(buffer, offset).map_err(|_| error),
-            (read, _) => read,
-        }
+        // Not from the second on an error: after a crash the sides may differ in what nobody was told durable, and
+        // recovery must not take one frame from here and its record's other frames from there.
+        self.first.read_at(buffer, offset)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -95,7 +95,7 @@ impl Pool {
         let next_segment = segments.keys().next_back().map_or(1, |last| last.saturating_add(1));
         let free = segments.iter().rev().filter(|(_, segment)| segment.status == Status::Free);
         let free = free.map(|(&id, _)| id).collect();
-        Self {
+        let mut pool = Self {
             disk,
             dir: dir.to_owned(),
             segment_bytes,
@@ -107,6 +107,17 @@ impl Pool {
             epoch_counter,
             failures: 0,
             random: random.clone(),
+        };
+        pool.trim();
+        pool
+    }
+
+    /// Removes free segments past the limit.
+    fn trim(&mut self) {
+        while self.segments.len() > self.segments_max
+            && let Some(id) = self.free.pop()
+        {
+            self.retire(id);
         }
     }
 
@@ -245,8 +256,10 @@ impl Pool {
 
     /// Frees or retires a segment that nobody holds.
     pub(super) fn settle(&mut self, id: u32) {
+        let too_many = self.segments.len() > self.segments_max;
         let Some(segment) = self.segments.get_mut(&id).filter(|segment| segment.holders == 0) else { return };
         match segment.status {
+            Status::Closed if too_many => self.retire(id),
             Status::Closed => {
                 segment.status = Status::Free;
                 self.free.push(id);
@@ -256,12 +269,12 @@ impl Pool {
         }
     }
 
-    /// Takes a poisoned segment out of the pool. Its name may come back after a crash; then it is a segment like any
-    /// other, whose records were all let go.
+    /// Takes a segment out of the pool: a poisoned one, or one too many since the pool was made smaller. Its name may
+    /// come back after a crash; then it is a segment like any other, whose records were all let go.
     fn retire(&mut self, id: u32) {
         self.segments.remove(&id);
         if let Err(error) = self.disk.remove_file(&self.dir.join(segment_name(id))) {
-            tracing::warn!(segment = id, %error, "remove poisoned journal segment");
+            tracing::warn!(segment = id, %error, "remove journal segment");
         }
     }
 

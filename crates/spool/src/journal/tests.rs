@@ -242,6 +242,23 @@ fn segments_are_used_again_and_what_was_freed_does_not_come_back() {
 }
 
 #[test]
+fn a_pool_made_smaller_shrinks_as_it_empties() {
+    let bench = Bench::new();
+    let (journal, _) = bench.open();
+    for number in 0..30 {
+        store(&journal, id(number), &content(number, 40_000));
+    }
+    drop(journal);
+    let smaller = Bench { options: JournalOptions { bytes_max: 512 << 10, ..options() }, ..bench };
+    let (journal, found) = smaller.open();
+    assert!(journal.room().segments > 4);
+    assert!(matches!(commit(&journal, id(100), b"full"), Err(Error::NoRoom)));
+    journal.release(&found.iter().map(|record| record.record_id).collect::<Vec<_>>());
+    assert_eq!((journal.room().segments, journal.room().free_bytes), (2, 512 << 10));
+    store(&journal, id(101), &content(101, 40_000));
+}
+
+#[test]
 fn a_long_record_goes_on_in_segments_of_its_own() {
     let bench = Bench::new();
     let (journal, _) = bench.open();
