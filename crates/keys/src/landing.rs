@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
 };
 
@@ -124,7 +125,12 @@ impl KeyRing {
         }
         for id in &idle {
             let path = landing_file(&self.folder, *id);
-            self.disk.remove_file(&path).map_err(Error::io("destroy landing key", path))?;
+            match self.disk.remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("destroy landing key", path)(error));
+                }
+                _ => {}
+            }
             landing.keys.remove(id);
         }
         let inside = landing_folder(&self.folder);

@@ -195,8 +195,10 @@ impl Catalog {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn records_after(&self, after: Option<RecordId>, limit: u32) -> Result<Vec<Location>, Error> {
+        // The site stands inside a CASE so that the planner walks the index on the record id and sorts nothing.
         let sql = format!(
-            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id > $2 AND i.state <> 'deleted'
+            "SELECT {COLUMNS} WHERE i.record_id > $2 AND i.state <> 'deleted'
+                AND CASE WHEN i.site_id = $1 THEN TRUE ELSE FALSE END
              ORDER BY i.record_id LIMIT $3"
         );
         // The empty string of bytes comes before every identifier.

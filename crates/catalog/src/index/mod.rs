@@ -11,6 +11,7 @@ pub(crate) mod series;
 pub(crate) mod studies;
 pub(crate) mod study_keys;
 pub(crate) mod totals;
+pub(crate) mod uploads;
 
 use filmgate_model::{Facts, Tag};
 
