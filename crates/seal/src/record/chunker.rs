@@ -94,6 +94,17 @@ impl Chunker {
         }
     }
 
+    /// What follows native pixels without a head between (bytes that pass unread) shares no chunk with them.
+    fn leave_native(&mut self, out: &mut Vec<u8>) {
+        if self.native.is_some() {
+            if !self.buffer.is_empty() {
+                self.seal(false, out);
+            }
+            self.native = None;
+            self.in_pixels = false;
+        }
+    }
+
     /// Decides where the chunk that begins now is to end.
     fn plan(&mut self) {
         let max = self.chunk_size_bytes as u64;
@@ -191,7 +202,10 @@ impl Sink for Sealing<'_> {
                 self.chunker.native = None;
                 self.chunker.in_pixels = false;
             }
-            Span::Bulk => self.chunker.take(Class::Bulk, bytes, self.out),
+            Span::Bulk => {
+                self.chunker.leave_native(self.out);
+                self.chunker.take(Class::Bulk, bytes, self.out);
+            }
             Span::Pixels => {
                 self.chunker.digest_pixels(bytes);
                 self.chunker.in_pixels = true;

@@ -131,7 +131,7 @@ pub(crate) fn follows_pixel_sign(tag: Tag) -> bool {
 
 /// True when the standard's dictionary lists the tag, or it is a group length.
 pub(crate) fn is_known(tag: Tag) -> bool {
-    let is_public = tag.group() % 2 == 0;
+    let is_public = tag.group().is_multiple_of(2);
     tag.element() == 0 || is_public && StandardDataDictionary.by_tag(tag).is_some()
 }
 

@@ -73,7 +73,7 @@ impl Inflater {
 fn has_zlib_header(input: &[u8]) -> bool {
     match input {
         [0x78, low, high, not_low, not_high, ..] if *low == !not_low && *high == !not_high => false,
-        [0x78, flags, ..] => u16::from_be_bytes([0x78, *flags]) % 31 == 0,
+        [0x78, flags, ..] => u16::from_be_bytes([0x78, *flags]).is_multiple_of(31),
         _ => false,
     }
 }

@@ -1,6 +1,10 @@
 //! Every file of the test data: sealed, opened, and read as its manifest says.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use filmgate_model::{part10, tags};
 use filmgate_seal::{Reading, SealOptions};
@@ -20,7 +24,7 @@ fn folder() -> Option<PathBuf> {
 
 type Row = BTreeMap<String, String>;
 
-fn rows(folder: &PathBuf) -> Vec<Row> {
+fn rows(folder: &Path) -> Vec<Row> {
     let manifest = fs::read_to_string(folder.join("MANIFEST.tsv")).expect("the manifest");
     let mut lines = manifest.lines();
     let names: Vec<_> = lines.next().expect("column names").split('\t').collect();
