@@ -19,17 +19,20 @@ impl Road {
         self.quarantine_full.store(quarantine_bytes >= self.settings.quarantine_bytes_max, Ordering::SeqCst);
         let mut evicted = 0;
         while self.cache_is_full().await? {
-            let given_up = self.catalog.evictable(BATCH).await?;
-            if given_up.is_empty() {
-                break;
-            }
-            for pack in given_up {
+            let before = evicted;
+            for pack in self.catalog.evictable(BATCH).await? {
                 let pack_id = pack.pack_id;
                 // Known as gone first: after a crash between the two, the next start unlinks what is left over.
-                self.catalog.record_evicted(pack_id).await?;
+                // One that is not verified any more stays.
+                if !self.catalog.record_evicted(pack_id).await? {
+                    continue;
+                }
                 let road = Arc::clone(self);
                 compute(move || road.packs.remove(pack_id)).await??;
                 evicted += 1;
+            }
+            if evicted == before {
+                break;
             }
         }
         metrics::counter!("filmgate_evicted_packs_total").increment(evicted as u64);

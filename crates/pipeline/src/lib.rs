@@ -115,7 +115,7 @@ pub struct Parts {
     /// The keys of this node.
     pub keys: Arc<KeyRing>,
     /// What is known.
-    pub catalog: Catalog,
+    pub catalog: Arc<Catalog>,
     /// Every bucket a pack must reach, at least one.
     pub placements: Vec<Placement>,
     /// Decides whether there is room for another association.
@@ -135,7 +135,7 @@ pub struct Road {
     data_dir: PathBuf,
     packs: PackFolder,
     keys: Arc<KeyRing>,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     placements: Vec<Placement>,
     admission: Mutex<Admission>,
     seal: SealOptions,

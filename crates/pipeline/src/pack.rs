@@ -6,7 +6,6 @@
 use std::{sync::Arc, time::Duration};
 
 use filmgate_catalog::{Copy as KnownCopy, CopyKind, NewPack, PackedInstance, RecordToPack, StudyToPack};
-use filmgate_keys::KeyRing;
 use filmgate_model::{PackId, RecordId, StudyKeyId, compute};
 use filmgate_seal::{Class, PackKind, PackWriter, RecordKey, RecordTable};
 use sha2::{Digest, Sha256};
@@ -221,7 +220,7 @@ impl Road {
             road.journal.release(&records);
             let blobs = road.journal.records();
             let in_use: Vec<_> =
-                blobs.iter().filter_map(|record| KeyRing::landing_key_id_of(&record.wrapped_key)).collect();
+                blobs.iter().filter_map(|record| road.keys.landing_key_id_of(&record.wrapped_key)).collect();
             road.keys.retire_landing(&in_use)
         })
         .await??;

@@ -9,6 +9,7 @@
 //! | `inode` | a file's bytes before and after a power cut |
 //! | `machine` | one or two such disks that lose power together |
 //! | `journal` | [`journal_simulation`]: the journal under interleaved writers, crashes and restarts |
+//! | `road` | [`road_tally`]: the whole road, from bytes that arrive to bytes that are given back |
 //!
 //! For tests and `cargo xtask simulate` alone.
 
@@ -16,9 +17,11 @@ mod disk;
 mod inode;
 mod journal;
 mod machine;
+mod road;
 
 pub use disk::{CrashingDisk, Faults};
 pub use journal::{JournalTally, journal_simulation, journal_tally};
+pub use road::{RoadTally, road_tally};
 
 /// A promise was broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Parser;
-use filmgate_simulation::{JournalTally, journal_tally};
+use filmgate_simulation::{JournalTally, RoadTally, Violation, journal_tally, road_tally};
 
 /// Runs the product's functions over a crashing disk, seed by seed.
 #[derive(Parser)]
@@ -23,17 +23,24 @@ struct Arguments {
 fn main() -> io::Result<ExitCode> {
     let arguments = Arguments::parse();
     let mut out = io::stdout().lock();
-    let mut tally = JournalTally::default();
+    let (mut journal, mut road) = (JournalTally::default(), RoadTally::default());
     for seed in (arguments.seed..).take(usize::try_from(arguments.seeds).unwrap_or(usize::MAX)) {
-        match journal_tally(seed) {
-            Ok(run) => tally.add(&run),
-            Err(violation) => {
-                writeln!(out, "journal: {violation}")?;
-                writeln!(out, "replay with: cargo xtask simulate --seed {seed} --seeds 1")?;
-                return Ok(ExitCode::FAILURE);
-            }
+        let run = journal_tally(seed).map_err(|violation| ("journal", violation)).and_then(|run| {
+            journal.add(&run);
+            road_tally(seed).map_err(|violation| ("road", violation))
+        });
+        match run {
+            Ok(run) => road.add(&run),
+            Err((what, violation)) => return tell(&mut out, what, &violation),
         }
     }
-    writeln!(out, "journal: {} seeds clean: {tally:?}", arguments.seeds)?;
+    writeln!(out, "journal: {} seeds clean: {journal:?}", arguments.seeds)?;
+    writeln!(out, "road: {} seeds clean: {road:?}", arguments.seeds)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn tell(out: &mut impl Write, what: &str, violation: &Violation) -> io::Result<ExitCode> {
+    writeln!(out, "{what}: {violation}")?;
+    writeln!(out, "replay with: cargo xtask simulate --seed {} --seeds 1", violation.seed)?;
+    Ok(ExitCode::FAILURE)
 }

@@ -1,0 +1,738 @@
+//! The whole road — receive, index, pack, upload, verify, evict, recover, retrieve — as `serve` runs it, over a crashing
+//! disk, a faulty bucket and a jumping clock, against a plain model of what was acknowledged.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
+
+use filmgate_bucket::{Bucket, Fault, FaultyBucket, MemoryBucket, Operation};
+use filmgate_catalog::{Catalog, CatalogOptions};
+use filmgate_keys::{Kek, KeyRing};
+use filmgate_model::{Clock, Door, InstanceState, Provenance, Random, RecordId, Timestamp, uids};
+use filmgate_pipeline::{
+    Committing, Error, OpenRecord, Parts, Placement, Received, Receiving, Road, Settings, Verdict,
+};
+use filmgate_seal::SealOptions;
+use filmgate_spool::{Admission, Journal, JournalOptions, PackFolder, Reserve};
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use tokio::runtime::Runtime;
+
+use crate::{Faults, Violation, machine::Machine};
+
+/// Folders of the data directory.
+const FOLDERS: [&str; 5] = ["journal", "packs", "keys", "keys/landing", "keys/study"];
+const STEPS: u64 = 160;
+const ARRIVING_MAX: usize = 4;
+/// Rounds of every step within which everything has to be verified once nothing fails any more.
+const ROUNDS_TO_REST: u64 = 400;
+
+/// How often what happened, so that a clean run is known to have tried.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RoadTally {
+    /// Instances acknowledged.
+    pub acknowledged: u64,
+    /// … of these, kept apart.
+    pub quarantined: u64,
+    /// Instances refused or given up.
+    pub refused: u64,
+    /// Ends of the process.
+    pub restarts: u64,
+    /// Packs made.
+    pub packs: u64,
+    /// Copies dropped.
+    pub dropped: u64,
+    /// Uploads put off.
+    pub put_off: u64,
+    /// Packs verified.
+    pub verified: u64,
+    /// Packs evicted.
+    pub evicted: u64,
+    /// Unknown packs that a start took away or entered.
+    pub settled: u64,
+    /// Instances read back whole.
+    pub read: u64,
+}
+
+impl RoadTally {
+    /// Adds another run's counts.
+    pub fn add(&mut self, run: &Self) {
+        self.acknowledged += run.acknowledged;
+        self.quarantined += run.quarantined;
+        self.refused += run.refused;
+        self.restarts += run.restarts;
+        self.packs += run.packs;
+        self.dropped += run.dropped;
+        self.put_off += run.put_off;
+        self.verified += run.verified;
+        self.evicted += run.evicted;
+        self.settled += run.settled;
+        self.read += run.read;
+    }
+}
+
+/// Runs the road by `seed`.
+///
+/// # Errors
+/// The first promise that was broken.
+pub fn road_tally(seed: u64) -> Result<RoadTally, Violation> {
+    let start = |what: String| Violation { seed, step: 0, what };
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().build().map_err(|error| start(error.to_string()))?;
+    let mut run = Run::new(seed, runtime).map_err(start)?;
+    run.play().map_err(|what| Violation { seed, step: run.step, what })?;
+    Ok(run.tally)
+}
+
+type Check = Result<(), String>;
+
+/// One instance as it was sent.
+#[derive(Clone)]
+struct Sent {
+    sop_instance_uid: String,
+    study_instance_uid: String,
+    dataset: Arc<[u8]>,
+    /// Cut off inside an element.
+    broken: bool,
+}
+
+struct Arriving {
+    receiving: Receiving,
+    sent: Sent,
+    given: usize,
+}
+
+struct Run {
+    seed: u64,
+    runtime: Runtime,
+    random: Random,
+    clock: Clock,
+    disk: Machine,
+    faults: Faults,
+    catalog: Arc<Catalog>,
+    /// Made with the keys at the first start that gets so far.
+    has_keys: bool,
+    store: Arc<MemoryBucket>,
+    bucket: Arc<dyn Bucket>,
+    /// Calls of the bucket that fail, in 100.
+    bucket_faults: Arc<Mutex<u64>>,
+    road: Option<Arc<Road>>,
+    arriving: Vec<Arriving>,
+    committing: Vec<(Committing, Sent)>,
+    acknowledged: BTreeMap<RecordId, Sent>,
+    sent: Vec<Sent>,
+    step: u64,
+    tally: RoadTally,
+}
+
+impl Run {
+    fn new(seed: u64, runtime: Runtime) -> Result<Self, String> {
+        let random = Random::seeded(seed);
+        let bucket_faults = Arc::new(Mutex::new(random.below(30)));
+        let store = Arc::new(MemoryBucket::default());
+        let faults = match random.below(3) {
+            0 => Faults::default(),
+            1 => Faults { sync: 60, ..Faults::default() },
+            _ => {
+                Faults { read: random.below(100), write: random.below(40), full: random.below(40), sync: 20 }
+            }
+        };
+        // The ids of the node are in its keys; those are made by the same seed, so the catalog can be there first.
+        let options = CatalogOptions { blocking: true, ..CatalogOptions::new(site_of(seed), node_of(seed)) };
+        let catalog = runtime.block_on(Catalog::in_memory(&options)).map_err(|error| error.to_string())?;
+        Ok(Self {
+            seed,
+            runtime,
+            clock: Clock::manual(Timestamp(1_700_000_000_000)),
+            disk: Machine::new(&random, 64 << 20, seed % 5 == 4),
+            faults,
+            catalog: Arc::new(catalog),
+            has_keys: false,
+            bucket: faulty(&random, &store, &bucket_faults),
+            store,
+            bucket_faults,
+            random,
+            road: None,
+            arriving: Vec::new(),
+            committing: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            sent: Vec::new(),
+            step: 0,
+            tally: RoadTally::default(),
+        })
+    }
+
+    fn play(&mut self) -> Check {
+        self.restart()?;
+        while self.step < STEPS {
+            self.step += 1;
+            self.act()?;
+            if self.disk.power_is_off() {
+                self.restart()?;
+            }
+        }
+        self.come_to_rest()
+    }
+
+    fn road(&self) -> Result<Arc<Road>, String> {
+        self.road.clone().ok_or_else(|| "no road".to_owned())
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.runtime.block_on(future)
+    }
+
+    fn act(&mut self) -> Check {
+        match self.random.below(100) {
+            0..14 => self.begin(),
+            14..40 => self.push(),
+            40..54 => self.sync_round(),
+            54..60 => self.index(),
+            60..70 => self.pack(),
+            70..78 => self.upload(),
+            78..84 => self.verify(),
+            84..87 => self.evict(),
+            87..92 => self.read_any(),
+            92..95 => {
+                // Clocks are set, forwards and back.
+                self.clock.shift_ms(self.random.below(200_000) as i64 - 40_000);
+                Ok(())
+            }
+            95..98 => {
+                self.disk.cut_power_in(1 + self.random.below(40));
+                Ok(())
+            }
+            98 => {
+                self.disk.cut_power();
+                Ok(())
+            }
+            _ => {
+                self.disk.kill_process();
+                self.restart()
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Check {
+        if self.arriving.len() >= ARRIVING_MAX {
+            return Ok(());
+        }
+        let sent = self.next_sent();
+        match self.road()?.receive(self.provenance(&sent)) {
+            Ok(receiving) => self.arriving.push(Arriving { receiving, sent, given: 0 }),
+            Err(error) => self.refuse(&error),
+        }
+        Ok(())
+    }
+
+    /// A new instance, or one sent before: the same, or with other content.
+    fn next_sent(&mut self) -> Sent {
+        let known = self.sent.get(self.random.below(self.sent.len() as u64) as usize).cloned();
+        let sent = match (self.random.below(10), known) {
+            (0..2, Some(again)) => return again,
+            (2, Some(known)) => {
+                let dataset = self.dataset(&known.study_instance_uid, &known.sop_instance_uid);
+                Sent { dataset, broken: false, ..known }
+            }
+            (3, _) => {
+                let whole = self.new_sent();
+                let cut = whole.dataset.len() - 3;
+                Sent { dataset: whole.dataset[..cut].into(), broken: true, ..whole }
+            }
+            _ => self.new_sent(),
+        };
+        self.sent.push(sent.clone());
+        sent
+    }
+
+    fn new_sent(&self) -> Sent {
+        let study_instance_uid = format!("1.2.{}", 1 + self.random.below(3));
+        let sop_instance_uid = format!("1.2.3.{}", self.sent.len());
+        let dataset = self.dataset(&study_instance_uid, &sop_instance_uid);
+        Sent { sop_instance_uid, study_instance_uid, dataset, broken: false }
+    }
+
+    fn dataset(&self, study: &str, sop: &str) -> Arc<[u8]> {
+        let samples = match self.random.below(8) {
+            0..6 => 2 * self.random.below(6_000),
+            6 => 2 * self.random.below(40_000),
+            _ => 0,
+        };
+        let mut pixels = vec![0; samples as usize];
+        self.random.fill(&mut pixels);
+        explicit_little(&[
+            (0x0008_0016, *b"UI", uids::CT_IMAGE_STORAGE.as_bytes()),
+            (0x0008_0018, *b"UI", sop.as_bytes()),
+            (0x0008_0060, *b"CS", b"CT"),
+            (0x0010_0010, *b"PN", b"Made^Up"),
+            (0x0020_000d, *b"UI", study.as_bytes()),
+            (0x0020_000e, *b"UI", format!("{study}.7").as_bytes()),
+            (0x7fe0_0010, *b"OW", &pixels),
+        ])
+        .into()
+    }
+
+    fn provenance(&self, sent: &Sent) -> Provenance {
+        Provenance {
+            received_at: self.clock.now(),
+            door: Door::CStore,
+            calling_ae: "CT_1".to_owned(),
+            called_ae: "FILMGATE".to_owned(),
+            peer: "127.0.0.1:1".to_owned(),
+            node: node_of(self.seed),
+            transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
+            sop_class_uid: uids::CT_IMAGE_STORAGE.to_owned(),
+            sop_instance_uid: sent.sop_instance_uid.clone(),
+            file_meta: Vec::new(),
+        }
+    }
+
+    /// The next bytes of one of the arriving; after the last, its commit.
+    fn push(&mut self) -> Check {
+        let number = self.random.below(self.arriving.len() as u64) as usize;
+        if number >= self.arriving.len() {
+            return Ok(());
+        }
+        let mut arriving = self.arriving.swap_remove(number);
+        let rest = arriving.sent.dataset.get(arriving.given..).unwrap_or_default();
+        let piece = &rest[..rest.len().min(1 + self.random.below(16_000) as usize)];
+        let pushed = arriving.receiving.push(piece);
+        arriving.given += piece.len();
+        match pushed {
+            Err(error) => self.refuse(&error),
+            Ok(()) if arriving.given < arriving.sent.dataset.len() => self.arriving.push(arriving),
+            Ok(()) => match arriving.receiving.finish() {
+                Ok(committing) => self.committing.push((committing, arriving.sent)),
+                Err(error) => self.refuse(&error),
+            },
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, _error: &Error) {
+        // Nothing was promised; what caused it is the disk's business.
+        self.tally.refused += 1;
+    }
+
+    fn sync_round(&mut self) -> Check {
+        self.road()?.journal().sync_round();
+        for (committing, sent) in std::mem::take(&mut self.committing) {
+            match committing.poll() {
+                Err(waiting) => self.committing.push((waiting, sent)),
+                Ok(Err(error)) => self.refuse(&error),
+                Ok(Ok(received)) => self.acknowledge(&received, sent)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, received: &Received, sent: Sent) -> Check {
+        if (received.verdict == Verdict::Accepted) == sent.broken {
+            return Err(format!("record {} was judged {:?}", received.record_id, received.verdict));
+        }
+        self.tally.acknowledged += 1;
+        self.tally.quarantined += u64::from(sent.broken);
+        self.acknowledged.insert(received.record_id, sent);
+        Ok(())
+    }
+
+    fn index(&mut self) -> Check {
+        let road = self.road()?;
+        self.tolerate(self.wait(road.index_received()).map(|_| ()))
+    }
+
+    fn pack(&mut self) -> Check {
+        let road = self.road()?;
+        let due = self.wait(road.studies_to_pack());
+        for study in due.map_err(|error| error.to_string())? {
+            match self.wait(road.pack(&study)) {
+                Ok(packed) => {
+                    self.tally.packs += u64::from(packed.records > 0);
+                    self.tally.dropped += packed.dropped as u64;
+                }
+                Err(error) => self.tolerate(Err(error))?,
+            }
+            if self.disk.power_is_off() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn upload(&mut self) -> Check {
+        let road = self.road()?;
+        let Some(job) = self.wait(road.next_upload(&[])).map_err(|error| error.to_string())? else {
+            return Ok(());
+        };
+        match self.wait(road.upload(&job)) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.tally.put_off += 1;
+                Ok(())
+            }
+            Err(error) => self.tolerate(Err(error)),
+        }
+    }
+
+    fn verify(&mut self) -> Check {
+        let road = self.road()?;
+        let Some(job) = self.wait(road.next_to_verify(&[])).map_err(|error| error.to_string())? else {
+            return Ok(());
+        };
+        match self.wait(road.verify(&job)) {
+            Ok(verified) => {
+                self.tally.verified += u64::from(verified);
+                if verified { self.check_in_store(&job) } else { Ok(()) }
+            }
+            Err(error) => self.tolerate(Err(error)),
+        }
+    }
+
+    /// Verified means: in the store itself, behind all faults, equal to the last byte, and its key beside it.
+    fn check_in_store(&self, pack: &filmgate_catalog::Pack) -> Check {
+        let name = format!("v1/pack/{}", pack.pack_id);
+        let stored =
+            self.wait(self.store.get(&name, 0..pack.bytes)).map_err(|error| format!("verified: {error}"))?;
+        if <[u8; 32]>::from(Sha256::digest(&stored)) != pack.sha256 {
+            return Err(format!("{name} is verified and different"));
+        }
+        let key = self.wait(self.store.head(&format!("v1/key/{}/1", pack.study_key_id)));
+        match key {
+            Ok(Some(_)) => Ok(()),
+            _ => Err(format!("{name} is verified and its key is not there")),
+        }
+    }
+
+    fn evict(&mut self) -> Check {
+        let road = self.road()?;
+        match self.wait(road.evict()) {
+            Ok(evicted) => {
+                self.tally.evicted += evicted as u64;
+                Ok(())
+            }
+            Err(error) => self.tolerate(Err(error)),
+        }
+    }
+
+    /// Disk and bucket may fail a step; the catalog has no reason to.
+    fn tolerate(&self, step: Result<(), Error>) -> Check {
+        match step {
+            Err(error @ Error::Catalog(_)) => {
+                Err(format!("{error}: {:?}", std::error::Error::source(&error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn read_any(&mut self) -> Check {
+        let number = self.random.below(self.acknowledged.len() as u64) as usize;
+        let Some((&record_id, sent)) = self.acknowledged.iter().nth(number) else { return Ok(()) };
+        let sent = sent.clone();
+        match self.wait(self.read_back(record_id, &sent)) {
+            Ok(()) => {
+                self.tally.read += 1;
+                Ok(())
+            }
+            Err(Unread::Different(what)) => Err(what),
+            // Only what has no cause is a violation, and causes are gone when the run comes to rest.
+            Err(Unread::Failed(_)) => Ok(()),
+        }
+    }
+
+    async fn read_back(&self, record_id: RecordId, sent: &Sent) -> Result<(), Unread> {
+        let road = self.road().map_err(Unread::Failed)?;
+        match road.open(record_id).await {
+            Ok(opened) => compare(&opened, sent).await,
+            // Dropped: another record with the same bytes stands for it.
+            Err(Error::NotFound(_)) => self.read_kept_copy(&road, sent).await,
+            Err(error) => Err(Unread::Failed(format!("record {record_id}: {error}"))),
+        }
+    }
+
+    async fn read_kept_copy(&self, road: &Arc<Road>, sent: &Sent) -> Result<(), Unread> {
+        let failed = |error: &dyn std::error::Error| Unread::Failed(error.to_string());
+        let sha256: [u8; 32] = Sha256::digest(&sent.dataset).into();
+        let copies =
+            self.catalog.copies_of(&[&sent.sop_instance_uid]).await.map_err(|error| failed(&error))?;
+        let Some(kept) = copies.iter().find(|copy| copy.dataset_sha256 == sha256) else {
+            let uid = &sent.sop_instance_uid;
+            return Err(Unread::Failed(format!("instance {uid} was acknowledged and is not known")));
+        };
+        compare(&road.open(kept.record_id).await.map_err(|error| failed(&error))?, sent).await
+    }
+
+    /// The process ended, by a power cut or by a kill: starts it again until it comes up.
+    fn restart(&mut self) -> Check {
+        self.tally.restarts += 1;
+        self.arriving.clear();
+        self.committing.clear();
+        self.road = None;
+        for attempt in 0.. {
+            if self.disk.power_is_off() {
+                self.disk.power_on();
+            }
+            self.disk.set_faults(if attempt < 2 { self.faults } else { Faults::default() });
+            if attempt == 0 && self.step < STEPS && self.random.below(6) == 0 {
+                self.disk.cut_power_in(1 + self.random.below(60));
+            }
+            match self.open() {
+                Ok(road) if !self.disk.power_is_off() => {
+                    self.disk.set_faults(self.faults);
+                    self.road = Some(road);
+                    return Ok(());
+                }
+                Err(error) if attempt > 4 && !self.disk.power_is_off() => {
+                    return Err(format!("does not start: {error}"));
+                }
+                _ => self.disk.kill_process(),
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<Arc<Road>, String> {
+        let told = |error: &dyn std::error::Error| format!("{error} {:?}", error.source());
+        let disk = self.disk.open(&FOLDERS).map_err(|error| told(&error))?;
+        let random = Random::seeded(self.random.u64());
+        let kek = Kek::random(&Random::seeded(!self.seed));
+        let keys_dir = self.disk.folder("keys");
+        if !self.has_keys && !KeyRing::exists(&*disk, &keys_dir).map_err(|error| told(&error))? {
+            // By the seed alone, so that site and node are what the catalog was told.
+            let by_seed = Random::seeded(self.seed);
+            KeyRing::create(Arc::clone(&disk), &keys_dir, &kek, &self.clock, &by_seed)
+                .map_err(|error| told(&error))?;
+        }
+        let keys = KeyRing::open(Arc::clone(&disk), &keys_dir, &kek, &self.clock, &random);
+        let keys = keys.map_err(|error| told(&error))?;
+        self.has_keys = true;
+        let (journal, _) = Journal::open(
+            Arc::clone(&disk),
+            &self.disk.folder("journal"),
+            journal_options(),
+            &self.clock,
+            &random,
+        )
+        .map_err(|error| told(&error))?;
+        let packs = PackFolder::open_folder(Arc::clone(&disk), &self.disk.folder("packs"));
+        let road = Road::new(Parts {
+            clock: self.clock.clone(),
+            random,
+            journal,
+            data_dir: self.disk.folder("packs"),
+            disk,
+            packs: packs.map_err(|error| told(&error))?,
+            keys: Arc::new(keys),
+            catalog: Arc::clone(&self.catalog),
+            placements: vec![Placement { name: "main".to_owned(), bucket: Arc::clone(&self.bucket) }],
+            admission: Admission::new(Reserve::default()),
+            seal: SealOptions { chunk_size_bytes: 8192, ..SealOptions::default() },
+            settings: road_settings(),
+        });
+        let recovered = self.wait(road.recover()).map_err(|error| told(&error))?;
+        self.tally.settled += (recovered.packs_removed + recovered.packs_adopted) as u64;
+        Ok(road)
+    }
+
+    /// With nothing failing any more, everything must end verified, readable and said once.
+    fn come_to_rest(&mut self) -> Check {
+        self.faults = Faults::default();
+        *self.bucket_faults.lock() = 0;
+        self.disk.cut_power();
+        self.restart()?;
+        for round in 0.. {
+            self.clock.shift_ms(10_000);
+            self.sync_round()?;
+            self.index()?;
+            self.pack()?;
+            self.upload()?;
+            self.verify()?;
+            if self.is_at_rest()? {
+                break;
+            }
+            if round == ROUNDS_TO_REST {
+                return Err(format!(
+                    "does not come to rest: {:?}",
+                    self.wait(self.catalog.counts_by_state())
+                ));
+            }
+        }
+        self.evict()?;
+        self.check_everything()
+    }
+
+    fn is_at_rest(&self) -> Result<bool, String> {
+        let states = self.wait(self.catalog.counts_by_state()).map_err(|error| error.to_string())?;
+        let moving = [
+            InstanceState::Received,
+            InstanceState::Packed,
+            InstanceState::Uploaded,
+            InstanceState::Retrying,
+        ];
+        let moving: u64 = moving.iter().map(|state| states.get(state).copied().unwrap_or(0)).sum();
+        Ok(moving == 0 && self.road()?.journal().records().is_empty())
+    }
+
+    fn check_everything(&mut self) -> Check {
+        for (record_id, sent) in self.acknowledged.clone() {
+            match self.wait(self.read_back(record_id, &sent)) {
+                Ok(()) => self.tally.read += 1,
+                Err(Unread::Different(what) | Unread::Failed(what)) => {
+                    return Err(format!("at rest: {what}"));
+                }
+            }
+        }
+        self.check_states()?;
+        self.check_said_once()
+    }
+
+    /// Nothing is damaged, and every local pack that is known is there.
+    fn check_states(&self) -> Check {
+        let report = self.wait(self.road()?.verify_all(true)).map_err(|error| error.to_string())?;
+        match report.findings.first() {
+            Some(finding) => Err(format!("at rest: record {} {}", finding.record_id, finding.problem)),
+            None => Ok(()),
+        }
+    }
+
+    /// No answer has an instance twice, and every acknowledged one that is not kept apart is in its study's.
+    fn check_said_once(&self) -> Check {
+        let mut said = BTreeSet::new();
+        for study in ["1.2.1", "1.2.2", "1.2.3"] {
+            let instances =
+                self.wait(self.catalog.instances_of_study(study)).map_err(|error| error.to_string())?;
+            for instance in instances {
+                if !said.insert(instance.sop_instance_uid.clone()) {
+                    return Err(format!("instance {} is said twice", instance.sop_instance_uid));
+                }
+            }
+        }
+        let silent =
+            self.acknowledged.values().find(|sent| !sent.broken && !said.contains(&sent.sop_instance_uid));
+        match silent {
+            Some(sent) => {
+                Err(format!("instance {} was acknowledged and is in no answer", sent.sop_instance_uid))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why an acknowledged instance was not read.
+enum Unread {
+    /// Other bytes came.
+    Different(String),
+    /// None came.
+    Failed(String),
+}
+
+async fn compare(opened: &OpenRecord, sent: &Sent) -> Result<(), Unread> {
+    let mut bytes = Vec::new();
+    for number in 0..opened.chunks() {
+        let chunk = opened.chunk(number).await.map_err(|error| Unread::Failed(error.to_string()))?;
+        bytes.extend_from_slice(&chunk.unwrap_or_default());
+    }
+    if bytes == *sent.dataset {
+        return Ok(());
+    }
+    Err(Unread::Different(format!("record {} reads other bytes", opened.table().record_id)))
+}
+
+fn faulty(random: &Random, store: &Arc<MemoryBucket>, faults: &Arc<Mutex<u64>>) -> Arc<dyn Bucket> {
+    let (random, faults) = (Random::seeded(random.u64()), Arc::clone(faults));
+    Arc::new(FaultyBucket::new(Arc::clone(store) as Arc<dyn Bucket>, move |operation, _| {
+        if random.below(100) >= *faults.lock() {
+            return Fault::None;
+        }
+        match (random.below(3), operation) {
+            (0, _) => Fault::Before,
+            (1, Operation::Put | Operation::Get) => Fault::Corrupt,
+            _ => Fault::After,
+        }
+    }))
+}
+
+fn journal_options() -> JournalOptions {
+    JournalOptions {
+        segment_bytes: 256 << 10,
+        bytes_max: 4 << 20,
+        frame_payload_bytes_max: 32 << 10,
+        own_chain_past_bytes: 64 << 10,
+        pressure_free_percent: 40,
+    }
+}
+
+fn road_settings() -> Settings {
+    Settings {
+        pack_quiet: Duration::from_secs(10),
+        pack_size_bytes: 96 << 10,
+        pack_age: Duration::from_secs(60),
+        retry_delay_max: Duration::from_secs(20),
+        cache_free_bytes_min: 0,
+        cache_bytes_max: 128 << 10,
+        ..Settings::default()
+    }
+}
+
+/// What [`KeyRing::create`] draws first and second from the run's seed.
+fn site_of(seed: u64) -> filmgate_model::SiteId {
+    filmgate_model::SiteId::random(&Random::seeded(seed))
+}
+
+fn node_of(seed: u64) -> filmgate_model::NodeId {
+    let random = Random::seeded(seed);
+    let _site = filmgate_model::SiteId::random(&random);
+    filmgate_model::NodeId::random(&random)
+}
+
+/// Elements as explicit VR little endian (PS3.5 7.1.2), padded to even length.
+fn explicit_little(elements: &[(u32, [u8; 2], &[u8])]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for &(tag, vr, value) in elements {
+        let length = value.len().next_multiple_of(2);
+        bytes.extend_from_slice(&((tag >> 16) as u16).to_le_bytes());
+        bytes.extend_from_slice(&(tag as u16).to_le_bytes());
+        bytes.extend_from_slice(&vr);
+        if vr == *b"OW" {
+            bytes.extend_from_slice(&[0, 0]);
+            bytes.extend_from_slice(&(length as u32).to_le_bytes());
+        } else {
+            bytes.extend_from_slice(&(length as u16).to_le_bytes());
+        }
+        bytes.extend_from_slice(value);
+        bytes.resize(bytes.len() + length - value.len(), if vr == *b"UI" { 0 } else { b' ' });
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_road_keeps_its_promises() {
+        let mut tally = RoadTally::default();
+        for seed in 0..40 {
+            tally.add(&road_tally(seed).unwrap_or_else(|violation| panic!("{violation}")));
+        }
+        let tried = [
+            tally.acknowledged,
+            tally.quarantined,
+            tally.packs,
+            tally.dropped,
+            tally.put_off,
+            tally.verified,
+            tally.evicted,
+            tally.settled,
+            tally.read,
+        ];
+        assert!(tried.iter().all(|&count| count > 5), "the schedule leaves something out: {tally:?}");
+    }
+
+    #[test]
+    fn one_seed_is_one_run() {
+        assert_eq!(road_tally(11), road_tally(11));
+    }
+}
