@@ -1,1 +1,58 @@
-//! filmgate-web
+//! The gateway over HTTP: DICOMweb for viewers and senders, a small API for the command line, a status page, health
+//! and metrics.
+//!
+//! Invariants:
+//! - An instance is streamed chunk by chunk, both ways; memory is bounded by the requests at work, never by what an
+//!   instance, a study or a request declares.
+//! - A failure before the first byte is a status with a reason; one after it breaks the body off, never ends it in order.
+//! - One SOP Instance UID is answered once, whatever copies are kept.
+//! - What a client reads of an error names no file, key or patient; query strings are never logged.
+//!
+//! Absent on purpose: transcoding (an answer is in the stored transfer syntax or a 406), users and rights (the server
+//! is bound to loopback), TLS.
+//!
+//! | module | what |
+//! | --- | --- |
+//! | `router`, `guard` | routes and limits; who is answered, and with which headers |
+//! | `dicomweb/` | QIDO-RS, WADO-RS, STOW-RS (PS3.18 chapter 10) |
+//! | `api` | records, status and verification as JSON |
+//! | `status_page` | the page a person opens first |
+//! | `health`, `metrics` | for those who watch |
+
+mod api;
+mod dicomweb;
+mod error;
+mod guard;
+mod health;
+mod metrics;
+mod router;
+mod settings;
+mod status_page;
+mod streaming;
+
+use std::sync::Arc;
+
+use filmgate_model::Random;
+use filmgate_pipeline::Road;
+use metrics_exporter_prometheus::PrometheusHandle;
+
+pub use error::Error;
+pub use router::router;
+pub use settings::WebSettings;
+
+/// What the web server stands on.
+pub struct Web {
+    road: Arc<Road>,
+    settings: WebSettings,
+    metrics: PrometheusHandle,
+    random: Random,
+}
+
+impl Web {
+    /// Over a road, with limits, and the recorder that every crate reports to.
+    #[must_use]
+    pub fn new(road: Arc<Road>, settings: WebSettings, metrics: PrometheusHandle) -> Self {
+        // Boundaries of bodies in parts: no rule hangs on them, so no simulation needs them again.
+        Self { road, settings, metrics, random: Random::system() }
+    }
+}

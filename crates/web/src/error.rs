@@ -1,0 +1,158 @@
+//! What can go wrong with a request, and its one translation to HTTP.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+/// After how long a client that found no room should come again.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// A request that is not answered as asked. What a client reads of it never names a file, a key or a patient.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request cannot be understood.
+    #[error("{0}")]
+    BadRequest(String),
+    /// A site in the browser of a user asks, not the user.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// What is asked for is not here.
+    #[error("there is no such {0} here")]
+    NotFound(&'static str),
+    /// Nothing that could be answered is accepted.
+    #[error("{0}")]
+    NotAcceptable(String),
+    /// What was sent is not taken.
+    #[error("{0}")]
+    UnsupportedMediaType(&'static str),
+    /// The name in the request is not one of this gateway's.
+    #[error("this gateway does not answer to that host name: use localhost")]
+    UnknownHost,
+    /// The client stopped sending.
+    #[error("nothing more of the request came within {} seconds", .0.as_secs())]
+    Stalled(Duration),
+    /// The body broke off.
+    #[error("the request broke off")]
+    BrokenOff,
+    /// The local disk takes no more now.
+    #[error("there is no room for more instances now: send again later")]
+    NoRoom,
+    /// Too much of the same is going on.
+    #[error("too many requests of this kind are at work: ask again later")]
+    Busy,
+    /// The answer took too long.
+    #[error("the answer took too long: ask for less, or again later")]
+    TimedOut,
+    /// The road.
+    #[error("use the road")]
+    Road(#[from] filmgate_pipeline::Error),
+    /// The catalog.
+    #[error("ask the catalog")]
+    Catalog(#[from] filmgate_catalog::Error),
+}
+
+impl Error {
+    /// True when the same request cannot succeed later.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::NoRoom | Self::Busy | Self::TimedOut | Self::Stalled(_) | Self::BrokenOff => false,
+            Self::Road(error) => error.is_permanent(),
+            Self::Catalog(error) => error.is_permanent(),
+            _ => true,
+        }
+    }
+
+    /// Status, a word for programs, and what a person reads.
+    fn told(&self) -> (StatusCode, &'static str, String) {
+        let internal = |what: &str| format!("{what} failed; the gateway's log says why");
+        match self {
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", self.to_string()),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", self.to_string()),
+            Self::NotFound(_) | Self::Road(filmgate_pipeline::Error::NotFound(_)) => {
+                let what = if let Self::NotFound(what) = self { what } else { "record" };
+                (StatusCode::NOT_FOUND, "not-found", Self::NotFound(what).to_string())
+            }
+            Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", self.to_string()),
+            Self::UnsupportedMediaType(_) => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", self.to_string())
+            }
+            Self::UnknownHost => (StatusCode::MISDIRECTED_REQUEST, "unknown-host", self.to_string()),
+            Self::Stalled(_) => (StatusCode::REQUEST_TIMEOUT, "stalled", self.to_string()),
+            Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken-off", self.to_string()),
+            Self::Road(error) if error.is_no_room() => Self::NoRoom.told(),
+            Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no-room", self.to_string()),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", self.to_string()),
+            Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed-out", self.to_string()),
+            Self::Catalog(filmgate_catalog::Error::Unmatchable { tag }) => {
+                let text = format!(
+                    "the value asked for in ({:04X},{:04X}) cannot be matched",
+                    tag.group(),
+                    tag.element()
+                );
+                (StatusCode::BAD_REQUEST, "unmatchable", text)
+            }
+            Self::Road(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "road", internal("reading or writing instances"))
+            }
+            Self::Catalog(_) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "catalog", internal("asking the catalog"))
+            }
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let (status, word, message) = self.told();
+        if status.is_server_error() && matches!(self, Self::Road(_) | Self::Catalog(_)) {
+            tracing::error!(
+                error = &self as &dyn std::error::Error,
+                status = status.as_u16(),
+                "request failed"
+            );
+        }
+        let mut response = (status, Json(json!({ "error": word, "message": message }))).into_response();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filmgate_model::{RecordId, tags};
+
+    use super::*;
+
+    #[test]
+    fn errors_are_told_by_status_and_keep_what_is_inside() {
+        let lost = filmgate_pipeline::Error::Lost(RecordId([7; 16]));
+        let unmatchable = filmgate_catalog::Error::Unmatchable { tag: tags::STUDY_DATE };
+        for (error, status, says) in [
+            (Error::Road(lost), 500, "log says why"),
+            (Error::Road(filmgate_pipeline::Error::NotFound(RecordId([7; 16]))), 404, "no such record"),
+            (Error::Catalog(unmatchable), 400, "(0008,0020)"),
+            (Error::NoRoom, 503, "later"),
+            (Error::UnknownHost, 421, "localhost"),
+        ] {
+            let (told, _, message) = error.told();
+            assert_eq!(told.as_u16(), status);
+            assert!(message.contains(says), "{message}");
+            assert!(!message.contains("0707"), "{message}");
+        }
+    }
+
+    #[test]
+    fn no_room_says_when_to_come_again() {
+        let response = Error::NoRoom.into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "30");
+    }
+}

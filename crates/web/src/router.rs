@@ -1,0 +1,126 @@
+//! Every route, and the limits around them.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post},
+};
+use filmgate_pipeline::Road;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{Error, Web, WebSettings, api, dicomweb, guard, health, metrics, status_page};
+
+/// How long a request waits for others of its kind to end.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What every handler shares.
+pub(crate) type App = Arc<Shared>;
+
+pub(crate) struct Shared {
+    pub(crate) web: Web,
+    retrieves: Arc<Semaphore>,
+    stores: Arc<Semaphore>,
+    verifications: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(crate) fn road(&self) -> &Arc<Road> {
+        &self.web.road
+    }
+
+    pub(crate) fn settings(&self) -> &WebSettings {
+        &self.web.settings
+    }
+
+    /// Leave to stream an answer.
+    pub(crate) async fn retrieve_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        turn(&self.retrieves, TURN_TIMEOUT).await
+    }
+
+    /// Leave to take instances in.
+    pub(crate) async fn store_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        turn(&self.stores, TURN_TIMEOUT).await
+    }
+
+    /// Leave to verify; one at a time.
+    pub(crate) fn verification_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.verifications).try_acquire_owned().map_err(|_| Error::Busy)
+    }
+}
+
+async fn turn(semaphore: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSemaphorePermit, Error> {
+    match tokio::time::timeout(patience, Arc::clone(semaphore).acquire_owned()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Error::Busy),
+    }
+}
+
+/// The web server's routes. Serve it with the peer's address (`into_make_service_with_connect_info::<SocketAddr>()`),
+/// so that what is stored knows where it came from.
+pub fn router(web: Web) -> Router {
+    let app = Arc::new(Shared {
+        retrieves: Arc::new(Semaphore::new(web.settings.retrieve_requests_max)),
+        stores: Arc::new(Semaphore::new(web.settings.stow_requests_max)),
+        verifications: Arc::new(Semaphore::new(1)),
+        web,
+    });
+    Router::new()
+        .route("/", get(status_page::page))
+        .route("/assets/status.css", get(status_page::style))
+        .route("/assets/status.js", get(status_page::script))
+        .route("/assets/icon.svg", get(status_page::icon))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::render))
+        .merge(own_api())
+        .merge(searches_and_stores())
+        .merge(retrievals())
+        .fallback(|| async { Error::NotFound("page") })
+        .layer(from_fn_with_state(Arc::clone(&app), guard::in_time))
+        .layer(from_fn_with_state(Arc::clone(&app), guard::same_site))
+        .layer(from_fn(guard::headers))
+        .layer(from_fn_with_state(Arc::clone(&app), guard::observe))
+        .with_state(app)
+}
+
+fn own_api() -> Router<App> {
+    Router::new()
+        .route("/api/status", get(api::status))
+        .route("/api/records", get(api::records))
+        .route("/api/records/{record}", get(api::record_file))
+        .route("/api/studies/{study}/records", get(api::study_records))
+        .route("/api/verify", post(api::verify))
+}
+
+/// QIDO-RS (PS3.18 10.6) and STOW-RS (PS3.18 10.5).
+fn searches_and_stores() -> Router<App> {
+    use dicomweb::{qido, stow, wado};
+    Router::new()
+        .route("/dicomweb/studies", get(qido::studies).post(stow::store))
+        .route("/dicomweb/studies/{study}", get(wado::study).post(stow::store_in_study))
+        .route("/dicomweb/series", get(qido::all_series))
+        .route("/dicomweb/instances", get(qido::all_instances))
+        .route("/dicomweb/studies/{study}/series", get(qido::series_of_study))
+        .route("/dicomweb/studies/{study}/instances", get(qido::instances_of_study))
+        .route("/dicomweb/studies/{study}/series/{series}/instances", get(qido::instances_of_series))
+}
+
+/// WADO-RS (PS3.18 10.4).
+fn retrievals() -> Router<App> {
+    use dicomweb::{bulk, wado};
+    Router::new()
+        .route("/dicomweb/studies/{study}/metadata", get(wado::study_metadata))
+        .route("/dicomweb/studies/{study}/series/{series}", get(wado::series))
+        .route("/dicomweb/studies/{study}/series/{series}/metadata", get(wado::series_metadata))
+        .route("/dicomweb/studies/{study}/series/{series}/instances/{instance}", get(wado::instance))
+        .route(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/metadata",
+            get(wado::instance_metadata),
+        )
+        .route(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}",
+            get(bulk::bulk_value),
+        )
+}

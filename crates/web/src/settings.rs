@@ -1,0 +1,46 @@
+//! Limits of the web server, and what its pages say of the gateway.
+
+use std::time::Duration;
+
+/// Limits and rules of the web server; each is a setting of the configuration.
+#[derive(Debug, Clone)]
+pub struct WebSettings {
+    /// Bytes one instance sent by STOW-RS may have.
+    pub stow_instance_bytes_max: u64,
+    /// A STOW-RS request whose body brings nothing for so long is given up.
+    pub stow_idle_timeout: Duration,
+    /// STOW-RS requests at work at one time.
+    pub stow_requests_max: usize,
+    /// Answers of instances or bulk data under way at one time.
+    pub retrieve_requests_max: usize,
+    /// A client that takes nothing of an answer for so long is given up.
+    pub retrieve_stall_timeout: Duration,
+    /// Rows a search answers with at most, and without a limit of its own.
+    pub query_results_max: u32,
+    /// An answer must begin within this time; what is sent to us (STOW-RS) and verification take as long as they take.
+    pub request_timeout: Duration,
+    /// Host names the gateway answers to beside localhost and loopback addresses; `None` answers to any. Guards what a
+    /// page in a user's browser could otherwise read by pointing a name of its own at this address.
+    pub hosts: Option<Vec<String>>,
+    /// The called AE title, as the status page tells it a person who wants to send.
+    pub ae_title: String,
+    /// Where associations are accepted, host and port, likewise.
+    pub dicom_address: String,
+}
+
+impl Default for WebSettings {
+    fn default() -> Self {
+        Self {
+            stow_instance_bytes_max: 16 * 1024 * 1024 * 1024,
+            stow_idle_timeout: Duration::from_secs(60),
+            stow_requests_max: 16,
+            retrieve_requests_max: 64,
+            retrieve_stall_timeout: Duration::from_secs(60),
+            query_results_max: 1000,
+            request_timeout: Duration::from_secs(60),
+            hosts: Some(Vec::new()),
+            ae_title: String::new(),
+            dicom_address: String::new(),
+        }
+    }
+}
