@@ -282,6 +282,14 @@ mod tests {
         }
     }
 
+    /// They move between an association's thread and others.
+    #[test]
+    fn sealer_and_writer_are_send() {
+        fn is_send<T: Send>() {}
+        is_send::<RecordSealer>();
+        is_send::<crate::PackWriter>();
+    }
+
     #[test]
     fn bulk_values_are_noted_to_their_limit() {
         let value = [&b"\x09\0\x18\0OB\0\0\x02\0\x01\0"[..], &[0; 65_538]].concat();

@@ -4,6 +4,7 @@
 //! length is counted down, never allocated. Whatever the bytes are, each is handed on exactly once and in order; trouble
 //! only ends the reading, never the passing on.
 
+mod fragments;
 pub(crate) mod head;
 pub(crate) mod inflate;
 mod notes;

@@ -3,10 +3,11 @@
 use filmgate_model::{Tag, VR, transfer_syntax::Encoding};
 
 use super::{
-    BulkKind, BulkValue, Capture, Container, Fragment, Fragments, Kind, NativeLayout, Oddity, Reading,
-    Scanner, Sink, Span, State, Value, capture_of,
-    head::{self, Form, HEAD_BYTES_MIN, Head, ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER},
-    notes::{BULK_VALUES_MAX, FRAGMENTS_MAX, OFFSET_TABLE_BYTES_MAX},
+    BulkKind, BulkValue, Capture, Container, Kind, NativeLayout, Oddity, Reading, Scanner, Sink, Span, State,
+    Value, capture_of,
+    fragments::is_encapsulated,
+    head::{self, Form, Head, ITEM, ITEM_DELIMITER, SEQUENCE_DELIMITER},
+    notes::BULK_VALUES_MAX,
     sniff,
 };
 
@@ -61,68 +62,6 @@ impl Scanner {
             None => {
                 self.place_at_top(head, encoding, sink);
                 true
-            }
-        }
-    }
-
-    /// Encapsulated pixel data: items and a delimiter, nothing else (PS3.5 A.4).
-    fn place_in_fragments(&mut self, head: &Head, fragments: Fragments, sink: &mut impl Sink) -> bool {
-        let span = if fragments.top_level { Span::Bulk } else { Span::Header };
-        match (head.tag, head.length) {
-            (ITEM, Some(length)) => self.enter_fragment(length, fragments, sink),
-            (ITEM, None) => {
-                let reason = "a fragment of undefined length".to_owned();
-                self.give_up(Reading::Broken(reason), sink);
-            }
-            (SEQUENCE_DELIMITER, _) => {
-                self.emit_head(span, sink);
-                self.pop(sink);
-                self.boundary(sink);
-            }
-            (tag, _) if tag.group() == 0xfffe => self.stray(span, sink),
-            _ => {
-                self.note(Oddity::MissingDelimiter);
-                self.pop(sink);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn enter_fragment(&mut self, length: u32, fragments: Fragments, sink: &mut impl Sink) {
-        let is_table = fragments.items == 0;
-        if let Some(Container { kind: Kind::Fragments(fragments), .. }) = self.stack.last_mut() {
-            fragments.items += 1;
-        }
-        if fragments.top_level && !is_table {
-            sink.fragment_begins();
-        }
-        self.emit_head(if fragments.top_level { Span::Bulk } else { Span::Header }, sink);
-        let long = u64::from(length) > self.limits.non_bulk_value_bytes_max;
-        let span = match (fragments.top_level, is_table) {
-            (true, false) => Span::Pixels,
-            (true, true) => Span::Bulk,
-            (false, _) if long => Span::Bulk,
-            (false, _) => Span::Header,
-        };
-        if fragments.top_level {
-            self.note_fragment(length, is_table);
-        } else if long {
-            self.note_bulk(fragments.tag, length.into(), BulkKind::Plain);
-        }
-        let kept = fragments.top_level && is_table && length as usize <= OFFSET_TABLE_BYTES_MAX;
-        let capture = if kept { Capture::BasicOffsetTable } else { Capture::Nothing };
-        let remaining = self.clip(length.into());
-        self.begin_value(Value { tag: fragments.tag, remaining, span, capture, announced: false }, sink);
-    }
-
-    fn note_fragment(&mut self, length: u32, is_table: bool) {
-        let dataset_offset = self.offset;
-        let pixel_data = self.scan.pixel_data.get_or_insert_default();
-        if !is_table {
-            pixel_data.fragments_total += 1;
-            if pixel_data.fragments.len() < FRAGMENTS_MAX {
-                pixel_data.fragments.push(Fragment { dataset_offset, bytes: length });
             }
         }
     }
@@ -196,7 +135,7 @@ impl Scanner {
     }
 
     /// A delimiter where none belongs has no meaning and, whatever its length says, no value (PS3.5 7.5).
-    fn stray(&mut self, span: Span, sink: &mut impl Sink) {
+    pub(super) fn stray(&mut self, span: Span, sink: &mut impl Sink) {
         self.note(Oddity::StrayDelimiter);
         self.emit_head(span, sink);
         self.boundary(sink);
@@ -249,12 +188,12 @@ impl Scanner {
         }
     }
 
-    fn bound(&self) -> u64 {
+    pub(super) fn bound(&self) -> u64 {
         self.stack.last().map_or(u64::MAX, |container| container.bound)
     }
 
     /// A length, cut to what the container around has left: the outer length is believed.
-    fn clip(&mut self, length: u64) -> u64 {
+    pub(super) fn clip(&mut self, length: u64) -> u64 {
         let left = self.bound().saturating_sub(self.offset);
         if length > left {
             self.note(Oddity::LengthMismatch);
@@ -304,41 +243,8 @@ impl Scanner {
         }
     }
 
-    fn enter_fragments(&mut self, head: &Head, encoding: Encoding, sink: &mut impl Sink) {
-        if self.stack.len() >= 2 * self.limits.depth_max {
-            self.note(Oddity::BeyondDepth);
-            return self.give_up(Reading::Read, sink);
-        }
-        self.emit_head(Span::Header, sink);
-        let top_level = self.is_first_pixel_data(head.tag);
-        if top_level {
-            self.scan.pixel_data.get_or_insert_default();
-            self.note_bulk(head.tag, 0, BulkKind::Encapsulated);
-        }
-        sink.value_begins(head, encoding == Encoding::ExplicitBig, self.offset);
-        let kind = Kind::Fragments(Fragments { tag: head.tag, top_level, items: 0 });
-        let bound = self.bound();
-        self.stack.push(Container { kind, end: None, bound, encoding, items: 0 });
-        self.boundary(sink);
-    }
-
-    /// The length of encapsulated pixel data is known when it has passed.
-    pub(super) fn close_fragments(&mut self, fragments: Fragments) {
-        let offset = self.offset;
-        if fragments.top_level
-            && let Some(bulk) = self
-                .scan
-                .bulk_values
-                .iter_mut()
-                .rev()
-                .find(|bulk| bulk.kind == BulkKind::Encapsulated && bulk.tag == fragments.tag)
-        {
-            bulk.bytes = offset.saturating_sub(bulk.dataset_offset);
-        }
-    }
-
     /// True once for each kind of pixel data of the top level: a second one gets no chunks of its own.
-    fn is_first_pixel_data(&mut self, tag: Tag) -> bool {
+    pub(super) fn is_first_pixel_data(&mut self, tag: Tag) -> bool {
         if !self.stack.is_empty() || !head::is_pixel_data(tag) {
             return false;
         }
@@ -372,7 +278,7 @@ impl Scanner {
         self.begin_value(Value { tag: head.tag, remaining: length, span, capture, announced: true }, sink);
     }
 
-    fn note_bulk(&mut self, tag: Tag, bytes: u64, kind: BulkKind) {
+    pub(super) fn note_bulk(&mut self, tag: Tag, bytes: u64, kind: BulkKind) {
         if self.scan.bulk_values.len() >= BULK_VALUES_MAX {
             return;
         }
@@ -455,10 +361,3 @@ impl Scanner {
 
 /// Why a dataset without a single element is broken.
 const NOTHING: &str = "no element found";
-
-/// True for a value of undefined length that is made of fragments (PS3.5 A.4), not of items with elements.
-fn is_encapsulated(tag: Tag, vr: VR) -> bool {
-    head::is_pixel_data(tag) || matches!(vr, VR::OB | VR::OW | VR::OF | VR::OD | VR::OL | VR::OV)
-}
-
-const _: () = assert!(HEAD_BYTES_MIN == 8, "items and delimiters are as long as the shortest head");
