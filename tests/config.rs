@@ -20,7 +20,7 @@ fn an_empty_data_directory_gets_a_key_and_both_ports_open() {
         fs::metadata(home.key_path()).expect("the key is beside the data directory").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let log = gateway.log();
-    assert!(log.contains("copy this off the machine"), "{log}");
+    assert!(log.to_lowercase().contains("copy this off the machine"), "{log}");
     wire::echo(&gateway.dicom);
     assert_eq!(gateway.web.get("/healthz", "*/*").status, 200);
     assert_eq!(gateway.web.get("/readyz", "*/*").status, 200);

@@ -97,7 +97,8 @@ fn unknown_callers_and_wrong_titles_are_refused() {
     assert!(gateway.records().is_empty());
     gateway.stop();
 
-    let mut open = Home::new().serve();
+    let home = Home::new();
+    let mut open = home.serve();
     open.expect_log("refused");
     open.expect_log("rejected");
     assert_eq!(peers::echoscu(&open.dicom, "STRANGER", AE_TITLE).code, Some(0));
