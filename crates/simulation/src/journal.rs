@@ -131,9 +131,12 @@ impl Run {
         let faults = match random.below(3) {
             0 => Faults::default(),
             1 => Faults { sync: 100, ..Faults::default() },
-            _ => {
-                Faults { read: random.below(2_500), write: random.below(60), full: random.below(60), sync: 40 }
-            }
+            _ => Faults {
+                read: random.below(2_500),
+                write: random.below(60),
+                full: random.below(60),
+                sync: 40,
+            },
         };
         let segment_bytes = (10 + random.below(30)) * 4096;
         Self {
