@@ -137,10 +137,10 @@ impl Story {
         let answer = gateway
             .web
             .get(&format!("/dicomweb/studies/{study}/instances?limit=10000"), "application/dicom+json");
-        if answer.status == 204 || answer.status == 404 {
+        let rows: Vec<Value> = if answer.status == 204 { Vec::new() } else { answer.ok().json() };
+        if rows.is_empty() {
             return HashSet::new();
         }
-        let rows: Vec<Value> = answer.ok().json();
         let uids: HashSet<String> = rows.iter().map(|row| text(&row["00080018"]["Value"][0])).collect();
         assert_eq!(uids.len(), rows.len(), "an instance of {study} is answered twice (seed {})", self.seed);
         for uid in uids.iter().step_by(7) {

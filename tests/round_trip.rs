@@ -130,7 +130,7 @@ fn rounds(samples: Vec<Sample>) -> Vec<Vec<Subject>> {
 
 /// Sends a round's files to a fresh gateway by one door and fetches them back by both ways.
 fn run_round(door: Door, subjects: &[Subject]) -> Vec<Row> {
-    let home = Home::new();
+    let home = Home::new().set("DICOM__PRIVATE_SOP_CLASSES", test_data::PRIVATE_SOP_CLASS);
     let mut gateway = home.serve();
     gateway.expect_log("quarantine");
     let tap = Tap::before(&gateway.dicom);

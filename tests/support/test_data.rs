@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use super::root;
 
+/// A SOP class of someone's own that one of the files has; such a class is taken when it is configured.
+pub(crate) const PRIVATE_SOP_CLASS: &str = "2.25.152752519834663263826301420581341174218";
+
 /// One line of the manifest.
 #[derive(Debug, Clone)]
 pub(crate) struct Sample {
