@@ -2,8 +2,11 @@
 
 use super::*;
 
-/// Parts with their types and bytes, as read from pieces of a length.
-fn read(body: &[u8], piece_bytes: usize) -> Result<Vec<(Option<String>, Vec<u8>)>, Malformed> {
+/// A part's type and bytes.
+type Part = (Option<String>, Vec<u8>);
+
+/// Parts as read from pieces of a length.
+fn read(body: &[u8], piece_bytes: usize) -> Result<Vec<Part>, Malformed> {
     let mut reader = Reader::new("B")?;
     let mut parts = Vec::new();
     let mut open = false;
@@ -26,7 +29,7 @@ fn read(body: &[u8], piece_bytes: usize) -> Result<Vec<(Option<String>, Vec<u8>)
     reader.finish().map(|()| parts)
 }
 
-fn every_split(body: &[u8]) -> Vec<(Option<String>, Vec<u8>)> {
+fn every_split(body: &[u8]) -> Vec<Part> {
     let whole = read(body, body.len()).expect("a body");
     for piece_bytes in 1..body.len() {
         assert_eq!(read(body, piece_bytes).as_ref(), Ok(&whole), "pieces of {piece_bytes} bytes");

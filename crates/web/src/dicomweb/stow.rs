@@ -20,7 +20,7 @@ use super::{
     DICOM,
     accept::Accepted,
     media_type::MediaType,
-    multipart::{Event, Reader},
+    multipart::{Event, Malformed, Reader},
     stow_answer::{Answer, Outcome},
     stow_part::{Ending, Part},
     wants_json,
@@ -100,7 +100,11 @@ fn reader_for(headers: &HeaderMap) -> Result<Reader, Error> {
         return Err(Error::UnsupportedMediaType(TAKEN));
     }
     let boundary = media_type.parameter("boundary").unwrap_or_default();
-    Reader::new(boundary).map_err(|error| Error::BadRequest(error.to_string()))
+    Reader::new(boundary).map_err(malformed)
+}
+
+fn malformed(error: Malformed) -> Error {
+    Error::BadRequest(error.to_string())
 }
 
 /// What is known of an instance before its first byte.
@@ -143,14 +147,11 @@ impl Store<'_> {
         let mut pieces = body.into_data_stream();
         while let Some(piece) = self.next_piece(&mut pieces).await? {
             reader.push(&piece);
-            loop {
-                match reader.next().map_err(|error| Error::BadRequest(error.to_string()))? {
-                    Some(event) => self.on_event(event).await,
-                    None => break,
-                }
+            while let Some(event) = reader.next().map_err(malformed)? {
+                self.on_event(event).await;
             }
         }
-        reader.finish().map_err(|error| Error::BadRequest(error.to_string()))?;
+        reader.finish().map_err(malformed)?;
         if self.answer.is_empty() && self.ending.is_empty() {
             return Err(Error::BadRequest("the body holds no instance".to_owned()));
         }

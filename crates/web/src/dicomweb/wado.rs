@@ -13,13 +13,16 @@ use filmgate_model::RecordId;
 use filmgate_pipeline::{OpenRecord, Road};
 
 use super::{
-    DICOM, Pairs, accept::Accepted, accept::Offer, dicom_json, instance_url, multipart::Boundary, wants_json,
+    DICOM, DICOM_JSON, Pairs, accept::Accepted, accept::Offer, instance_url, multipart::Boundary, wants_json,
 };
 use crate::{
     Error,
     router::App,
     streaming::{self, Outlet, Stopped},
 };
+
+/// Instances whose metadata is in memory at one time.
+const METADATA_BATCH: usize = 256;
 
 /// All instances of a study.
 pub(crate) async fn study(
@@ -101,7 +104,22 @@ async fn metadata(app: &App, instances: &[Location], level: &'static str) -> Res
         return Err(Error::NotFound(level));
     }
     let records: Vec<RecordId> = instances.iter().map(|instance| instance.record_id).collect();
-    Ok(dicom_json(&app.road().metadata(&records).await?))
+    let permit = app.retrieve_turn().await?;
+    let (road, stall) = (Arc::clone(app.road()), app.settings().retrieve_stall_timeout);
+    let body = streaming::body(permit, stall, |outlet| send_metadata(road, records, outlet)).await?;
+    Ok(with_type(body, DICOM_JSON))
+}
+
+/// Sends an array of datasets, some at a time.
+async fn send_metadata(road: Arc<Road>, records: Vec<RecordId>, outlet: Outlet) -> Result<(), Stopped> {
+    let mut before = b'[';
+    for some in records.chunks(METADATA_BATCH) {
+        for json in road.metadata(some).await? {
+            outlet.send([&[before], json.as_slice()].concat()).await?;
+            before = b',';
+        }
+    }
+    Ok(outlet.send("]").await?)
 }
 
 async fn retrieve(
