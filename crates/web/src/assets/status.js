@@ -138,10 +138,12 @@ function showLists(status) {
 function showSender(status) {
   const { ae_title: title, address } = status.send_to;
   const total = Object.values(status.states).reduce((sum, number) => sum + number, 0);
+  // Bound to every address of the machine: others reach it by the one they know it by.
+  const anywhere = /^(0\.0\.0\.0|\[::\]):/;
   part("empty").hidden = total > 0;
   part("send-ae").textContent = title;
-  part("send-address").textContent = address;
-  part("send-command").textContent = `filmgate send ${address} 文件夹 --aec ${title}`;
+  part("send-address").textContent = address.replace(anywhere, "本机 IP:");
+  part("send-command").textContent = `filmgate send ${address.replace(anywhere, "127.0.0.1:")} 文件夹 --aec ${title}`;
   part("foot-send").textContent = `${title}@${address}`;
 }
 
@@ -184,7 +186,8 @@ function showSilence(why) {
   chip.className = "chip bad";
   say(chip, "没有响应", "no answer");
   const since = lastAnswerAt ? `下面是 ${lastAnswerAt.toLocaleTimeString("zh-CN")} 的情况。` : "";
-  say(part("silence"), `网关没有响应（${why}）。${since}正在继续尝试。`, "The gateway does not answer; what is shown below is old. Still trying.");
+  const old = lastAnswerAt ? " What is shown below is old." : "";
+  say(part("silence"), `网关没有响应（${why}）。${since}正在继续尝试。`, `The gateway does not answer.${old} Still trying.`);
   part("silence").hidden = false;
 }
 
