@@ -35,10 +35,12 @@ pub enum Fault {
     Corrupt,
 }
 
+type Plan = dyn Fn(Operation, &str) -> Fault + Send + Sync;
+
 /// A bucket whose every call first asks a plan.
 pub struct FaultyBucket {
     inner: Arc<dyn Bucket>,
-    plan: Box<dyn Fn(Operation, &str) -> Fault + Send + Sync>,
+    plan: Box<Plan>,
 }
 
 impl FaultyBucket {
@@ -66,11 +68,15 @@ fn after<T>(fault: Fault, operation: Operation, answer: T) -> Result<T, Error> {
     if fault == Fault::After { Err(lost(operation)) } else { Ok(answer) }
 }
 
-fn flip_a_bit(bytes: &[u8]) -> Bytes {
+/// Bits that writes and reads flip; not the same, so that the one never mends the other.
+const FLIPPED_BY_WRITE: u8 = 1;
+const FLIPPED_BY_READ: u8 = 2;
+
+fn flip_a_bit(bytes: &[u8], bit: u8) -> Bytes {
     let mut bytes = bytes.to_vec();
     let middle = bytes.len() / 2;
     if let Some(byte) = bytes.get_mut(middle) {
-        *byte ^= 1;
+        *byte ^= bit;
     }
     bytes.into()
 }
@@ -82,8 +88,9 @@ impl Bucket for FaultyBucket {
         if fault == Fault::Corrupt {
             let content = content.clone();
             let bytes = content.bytes();
-            let flipped =
-                Source::new(bytes, move |range| content.read(range).map(|piece| flip_a_bit(&piece)));
+            let flipped = Source::new(bytes, move |range| {
+                content.read(range).map(|piece| flip_a_bit(&piece, FLIPPED_BY_WRITE))
+            });
             return self.inner.put(name, &flipped).await;
         }
         self.inner.put(name, content).await?;
@@ -93,7 +100,7 @@ impl Bucket for FaultyBucket {
     async fn get(&self, name: &str, range: Range<u64>) -> Result<Bytes, Error> {
         let fault = self.before(Operation::Get, name)?;
         let bytes = self.inner.get(name, range).await?;
-        let bytes = if fault == Fault::Corrupt { flip_a_bit(&bytes) } else { bytes };
+        let bytes = if fault == Fault::Corrupt { flip_a_bit(&bytes, FLIPPED_BY_READ) } else { bytes };
         after(fault, Operation::Get, bytes)
     }
 

@@ -9,13 +9,18 @@ use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Encoding, Random};
 use filmgate_pipeline::{Parts, Placement, Recovered, Road};
 use filmgate_seal::SealOptions;
-use filmgate_spool::{Admission, Disk, Journal, JournalOptions, PackFolder, RealDisk, Reserve};
+use filmgate_spool::{
+    Admission, Disk, Journal, JournalOptions, MirrorMode, MirroredDisk, PackFolder, RealDisk, Reserve, Side,
+};
 
 use crate::{
     config::{BucketKind, Mirror, PrivateEncoding, Settings, milliseconds},
     data_dir::DataDir,
     failure,
 };
+
+/// Folders of the data directory that the second directory has too.
+const MIRRORED: [&str; 5] = ["journal", "packs", "keys", "keys/landing", "keys/study"];
 
 /// A gateway with everything open but its doors.
 pub(crate) struct Gateway {
@@ -44,7 +49,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         data_dir: root.clone(),
         packs,
         keys,
-        catalog,
+        catalog: Arc::new(catalog),
         placements: open_placements(settings)?,
         admission: Admission::new(reserve(settings)),
         seal: seal_options(settings),
@@ -68,8 +73,9 @@ fn open_disk(settings: &Settings) -> anyhow::Result<Arc<dyn Disk>> {
     if node.mirror == Mirror::Off {
         return Ok(Arc::new(RealDisk));
     }
-    let required = node.mirror == Mirror::Required;
-    let mirrored = MirroredDisk::open(RealDisk, &node.data_dir, RealDisk, &node.second_dir, required);
+    let mode = if node.mirror == Mirror::Required { MirrorMode::Required } else { MirrorMode::Preferred };
+    let side = |root: &Path| Side { disk: Arc::new(RealDisk), root: root.to_owned() };
+    let mirrored = MirroredDisk::open(side(&node.data_dir), side(&node.second_dir), mode, &MIRRORED);
     Ok(Arc::new(mirrored.context("open the second directory")?))
 }
 

@@ -87,6 +87,7 @@ impl KeyRing {
         }
         let site_key = label.open(kek.as_bytes(), &bytes, &path)?;
         make_folders(&*disk, folder)?;
+        sync_folders(&*disk, folder)?;
         let landing = LandingKeys::list(&*disk, folder, label.site_id, &site_key)?;
         Ok(Self {
             disk,
@@ -141,6 +142,15 @@ pub(crate) fn read_key_file(disk: &dyn Disk, path: &Path, kind: Kind) -> Result<
 
 fn site_file(folder: &Path) -> PathBuf {
     folder.join("site.key")
+}
+
+/// A process killed between a rename and the folder's sync leaves a name that a power cut can still take away; nothing
+/// may be wrapped by such a key before its name is durable.
+fn sync_folders(disk: &dyn Disk, folder: &Path) -> Result<(), Error> {
+    for folder in [folder.to_owned(), landing_folder(folder), study_folder(folder)] {
+        disk.sync_dir(&folder).map_err(Error::io("sync folder of keys", folder))?;
+    }
+    Ok(())
 }
 
 fn make_folders(disk: &dyn Disk, folder: &Path) -> Result<(), Error> {

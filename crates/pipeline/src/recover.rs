@@ -24,6 +24,8 @@ pub struct Recovered {
     pub packs_adopted: usize,
     /// Packs that should be on the local disk and are not.
     pub packs_missing: usize,
+    /// Records that should be in the journal and are not.
+    pub records_missing: usize,
 }
 
 impl Road {
@@ -36,7 +38,25 @@ impl Road {
         let packs_missing = self.settle_missing_packs().await?;
         let freed = self.free_packed_records().await?;
         let indexed = self.index_missing().await?;
-        Ok(Recovered { indexed, freed, packs_removed, packs_adopted, packs_missing })
+        let records_missing = self.settle_missing_records().await?;
+        Ok(Recovered { indexed, freed, packs_removed, packs_adopted, packs_missing, records_missing })
+    }
+
+    /// Records the catalog takes for journaled that are not there. An acknowledged record is never one of them: a disk
+    /// that failed a sync and then lost power can take away what an earlier start found and nobody was told of.
+    async fn settle_missing_records(self: &Arc<Self>) -> Result<usize, Error> {
+        let mut missing = 0;
+        for study in self.catalog.unpacked_studies().await? {
+            let uid = &study.study_instance_uid;
+            for record in self.catalog.records_to_pack(uid, study.quarantine, u64::MAX).await? {
+                if !self.journal.contains(record.record_id) {
+                    missing += 1;
+                    let reason = "the journal does not have it any more";
+                    self.catalog.mark_record_damaged(record.record_id, reason, self.clock.now()).await?;
+                }
+            }
+        }
+        Ok(missing)
     }
 
     /// Records that a crash kept in the journal after their pack was known, or after they were dropped.

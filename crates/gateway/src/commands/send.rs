@@ -13,7 +13,8 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use filmgate_dimse::{CONTEXTS_MAX, ProposedContext, Requested, RequestorOptions, Status};
-use filmgate_model::{AeTitle, part10, tags};
+use filmgate_model::{AeTitle, Door, Facts, NodeId, Provenance, RecordId, Timestamp, part10, tags};
+use filmgate_seal::{RecordKey, RecordSealer, SealOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -269,7 +270,7 @@ impl Outgoing {
         Read::by_ref(&mut file).take(4 * part10::FILE_META_BYTES_MAX as u64).read_to_end(&mut begin)?;
         let head = part10::read_file_head(&begin).context("this is no DICOM file")?;
         let dataset = begin.get(head.dataset_offset..).unwrap_or_default();
-        let facts = filmgate_seal::facts_of(dataset, &head.transfer_syntax_uid);
+        let facts = facts_of(dataset, &head.transfer_syntax_uid);
         let stated = |tag, announced: String| facts.text(tag).unwrap_or(announced);
         let outgoing = Self {
             path: path.to_owned(),
@@ -293,6 +294,27 @@ impl Outgoing {
         file.seek(SeekFrom::Start(self.dataset_offset))?;
         Ok(file)
     }
+}
+
+/// What the beginning of a dataset says of itself: read as a receiver would read it, the sealed bytes thrown away.
+fn facts_of(beginning: &[u8], transfer_syntax_uid: &str) -> Facts {
+    let provenance = Provenance {
+        received_at: Timestamp::default(),
+        door: Door::CStore,
+        calling_ae: String::new(),
+        called_ae: String::new(),
+        peer: String::new(),
+        node: NodeId([0; 16]),
+        transfer_syntax_uid: transfer_syntax_uid.to_owned(),
+        sop_class_uid: String::new(),
+        sop_instance_uid: String::new(),
+        file_meta: Vec::new(),
+    };
+    let key = RecordKey::from_bytes([0; 32]);
+    let mut sealer = RecordSealer::new(RecordId([0; 16]), key, provenance, &SealOptions::default());
+    let mut thrown_away = Vec::new();
+    sealer.push(beginning, &mut thrown_away);
+    sealer.finish(&mut thrown_away).facts
 }
 
 /// Counts what is read towards the progress.
