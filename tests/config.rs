@@ -111,7 +111,7 @@ fn one_shot_commands_tell_by_their_exit_code_how_it_went() {
     let no_dicom = no_dicom.display().to_string();
     home.run(&["send", &gateway.dicom, &sample, &no_dicom, "--aec", AE_TITLE, "--json"]).ended(2);
     home.run(&["status", "--json"]).ended(0).json();
-    gateway.settled();
+    gateway.settled(1);
     home.run(&["verify", "--json"]).ended(0);
     let gone = gateway.dicom.clone();
     gateway.stop();

@@ -48,7 +48,7 @@ fn every_malformed_file_gets_a_status() {
     }
     let grown = gateway.resident_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "memory grew by {grown} bytes");
-    let records = gateway.settled();
+    let records = gateway.settled(odd.len());
     assert_eq!(records.len(), odd.len(), "every arrival has a record");
     for record in records.iter().filter(|record| record.state == "quarantined") {
         assert!(record.reason.as_deref().is_some_and(|reason| !reason.is_empty()), "{record:?}");
@@ -82,7 +82,7 @@ fn send_and_stow_report_every_malformed_file() {
         assert!(matches!(stored.status, 200 | 202 | 400 | 409 | 415), "{}: {}", sample.name, stored.status);
         wire::echo(&gateway.dicom);
     }
-    gateway.settled();
+    gateway.settled(1);
     gateway.stop();
 }
 
@@ -103,7 +103,7 @@ fn a_dataset_cut_short_is_quarantined_with_its_reason() {
         assert_eq!(reaction, Reaction::Status(0xC000), "cut at {cut}");
     }
     wire.release();
-    let records = gateway.settled();
+    let records = gateway.settled(cuts.len());
     assert_eq!(records.len(), cuts.len());
     for record in &records {
         assert_eq!(record.state, "quarantined", "{record:?}");
@@ -133,7 +133,7 @@ fn an_association_lost_in_a_dataset_leaves_nothing_behind() {
     let mut wire = Wire::associate(&gateway.dicom, CT_IMAGE, EXPLICIT_LE);
     assert_eq!(wire.store(CT_IMAGE, &image.sop_instance_uid, &dataset), Reaction::Status(0));
     wire.release();
-    assert_eq!(gateway.settled().len(), 1);
+    assert_eq!(gateway.settled(1).len(), 1);
     gateway.stop();
 }
 
@@ -334,6 +334,6 @@ fn fixtures_with_noise_in_them_are_kept_or_refused() {
     }
     let grown = gateway.resident_bytes().saturating_sub(before);
     assert!(grown < GROWTH_BYTES_MAX, "memory grew by {grown} bytes");
-    gateway.settled();
+    gateway.settled(1);
     gateway.stop();
 }

@@ -34,7 +34,7 @@ fn nothing_readable_lies_in_journal_packs_catalog_or_bucket() {
 
     // After they were packed, uploaded and verified.
     let gateway = home.serve();
-    assert_eq!(gateway.settled().len(), files.len());
+    assert_eq!(gateway.settled(files.len()).len(), files.len());
     search(&home, &needles, "packs and bucket");
     gateway.stop();
     search(&home, &needles, "stopped");

@@ -108,7 +108,7 @@ impl Story {
 
     fn check(&self, kills: u64) {
         let gateway = self.home.serve();
-        let records = gateway.settled();
+        let records = gateway.settled(self.acknowledged.len());
         let record_ids: HashSet<&str> = records.iter().map(|record| record.record_id.as_str()).collect();
         assert_eq!(record_ids.len(), records.len(), "a record is listed twice (seed {})", self.seed);
         let mut studies: Vec<&str> =

@@ -143,7 +143,7 @@ fn run_round(door: Door, subjects: &[Subject]) -> Vec<Row> {
         })
         .collect();
     let early = fetch_all(&gateway, subjects, &crossed);
-    gateway.settled();
+    gateway.settled(crossed.iter().flatten().count());
     let late = fetch_all(&gateway, subjects, &crossed);
     let exports = Exports::of(&home, &gateway, subjects);
     let records = gateway.records();
@@ -254,10 +254,13 @@ fn deliver(
             .filter_map(|subject| {
                 let sample = &subject.sample;
                 let sent = peers::storescu(&tap.address, &sample.transfer_syntax_uid, &sample.path);
-                let complaint =
-                    sent.err.lines().find(|line| line.starts_with("E:") || line.starts_with("F:"));
-                (sent.code != Some(0))
-                    .then(|| (sample.path.clone(), complaint.unwrap_or_default().to_owned()))
+                let complaints =
+                    sent.err.lines().filter(|line| line.starts_with("E:") || line.starts_with("F:"));
+                let why = complaints
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .replace(&sample.path.display().to_string(), "it");
+                (sent.code != Some(0)).then(|| (sample.path.clone(), why))
             })
             .collect(),
         Door::Stow => {

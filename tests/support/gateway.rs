@@ -187,12 +187,13 @@ impl Gateway {
         records
     }
 
-    /// Waits until nothing is on its way any more: every record verified or quarantined.
-    pub(crate) fn settled(&self) -> Vec<Record> {
+    /// Waits until `arrivals` records are listed, or more, and nothing is on its way any more: every one is verified
+    /// or quarantined.
+    pub(crate) fn settled(&self, arrivals: usize) -> Vec<Record> {
         wait_for("every record is verified or quarantined", SETTLE_DEADLINE, || {
             let records = self.records();
             let settled = |record: &Record| matches!(record.state.as_str(), "verified" | "quarantined");
-            records.iter().all(settled).then_some(records)
+            (records.len() >= arrivals && records.iter().all(settled)).then_some(records)
         })
     }
 
