@@ -33,13 +33,16 @@ pub(crate) struct Gateway {
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
     let data_dir = DataDir::take(&settings.node.data_dir)?;
     let (clock, random) = (Clock::system(), Random::system());
-    let disk = open_disk(settings)?;
-    let keys = Arc::new(open_keys(settings, &disk, &clock, &random)?);
     let root = &settings.node.data_dir;
+    let was_empty = is_empty(root);
+    let disk = open_disk(settings)?;
+    let keys = Arc::new(open_keys(settings, was_empty, &disk, &clock, &random)?);
     let journal_options = JournalOptions { bytes_max: settings.spool.bytes_max, ..JournalOptions::default() };
-    let (journal, _) = Journal::open(Arc::clone(&disk), &root.join("journal"), journal_options, &clock, &random)
-        .context("open the journal")?;
-    let packs = PackFolder::open_folder(Arc::clone(&disk), &root.join("packs")).context("open the folder of packs")?;
+    let (journal, _) =
+        Journal::open(Arc::clone(&disk), &root.join("journal"), journal_options, &clock, &random)
+            .context("open the journal")?;
+    let packs = PackFolder::open_folder(Arc::clone(&disk), &root.join("packs"))
+        .context("open the folder of packs")?;
     let catalog = open_catalog(settings, &keys).await?;
     let road = Road::new(Parts {
         clock,
@@ -80,10 +83,16 @@ fn open_disk(settings: &Settings) -> anyhow::Result<Arc<dyn Disk>> {
 }
 
 /// The key of keys is made only for a directory without keys: data whose key is gone is never overlaid by a new one.
-fn open_keys(settings: &Settings, disk: &Arc<dyn Disk>, clock: &Clock, random: &Random) -> anyhow::Result<KeyRing> {
+fn open_keys(
+    settings: &Settings,
+    was_empty: bool,
+    disk: &Arc<dyn Disk>,
+    clock: &Clock,
+    random: &Random,
+) -> anyhow::Result<KeyRing> {
     let (folder, key_file) = (settings.node.data_dir.join("keys"), settings.key_file());
-    let fresh = !KeyRing::exists(&**disk, &folder)?;
-    if fresh && is_empty(&settings.node.data_dir) && !key_file.exists() {
+    let fresh = was_empty && !KeyRing::exists(&**disk, &folder)?;
+    if fresh && !key_file.exists() {
         Kek::create_file(&key_file, random)?;
         failure::eprint(&format!(
             "filmgate: made the key {}. Copy this off the machine: without it nothing stored here can be opened.",
@@ -91,7 +100,7 @@ fn open_keys(settings: &Settings, disk: &Arc<dyn Disk>, clock: &Clock, random: &
         ));
     }
     let kek = Kek::load_file(&key_file)?;
-    if fresh && is_empty(&settings.node.data_dir) {
+    if fresh {
         return Ok(KeyRing::create(Arc::clone(disk), &folder, &kek, clock, random)?);
     }
     Ok(KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random)?)
@@ -106,16 +115,19 @@ fn is_empty(data_dir: &Path) -> bool {
 async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Catalog> {
     let options = CatalogOptions::new(keys.site_id(), keys.node_id());
     let file = settings.catalog_file();
-    Catalog::open(&file, &keys.catalog_key(), &options).await.with_context(|| format!("open the catalog {}", file.display()))
+    Catalog::open(&file, &keys.catalog_key(), &options)
+        .await
+        .with_context(|| format!("open the catalog {}", file.display()))
 }
 
 fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placement>> {
     let open = |(name, bucket): (&String, &crate::config::Bucket)| {
         let path = settings.bucket_path(name, bucket);
         let store: Arc<dyn Bucket> = match bucket.kind {
-            BucketKind::Local => {
-                Arc::new(LocalBucket::open(&path).with_context(|| format!("open bucket {name} at {}", path.display()))?)
-            }
+            BucketKind::Local => Arc::new(
+                LocalBucket::open(&path)
+                    .with_context(|| format!("open bucket {name} at {}", path.display()))?,
+            ),
         };
         Ok(Placement { name: name.clone(), bucket: store })
     };
@@ -128,8 +140,13 @@ fn seal_options(settings: &Settings) -> SealOptions {
         PrivateEncoding::ExplicitBig => Encoding::ExplicitBig,
         PrivateEncoding::ImplicitLittle => Encoding::ImplicitLittle,
     };
-    let private = settings.dicom.private_syntaxes.iter().map(|(uid, private)| (uid.clone(), encoding(*private)));
-    SealOptions { zstd_level: settings.seal.zstd_level, private_syntaxes: Arc::new(private.collect()), ..SealOptions::default() }
+    let private =
+        settings.dicom.private_syntaxes.iter().map(|(uid, private)| (uid.clone(), encoding(*private)));
+    SealOptions {
+        zstd_level: settings.seal.zstd_level,
+        private_syntaxes: Arc::new(private.collect()),
+        ..SealOptions::default()
+    }
 }
 
 fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {

@@ -13,8 +13,8 @@ use std::{
 };
 
 use filmgate_dimse::{
-    AbortReason, AcceptorOptions, Admission, AssociateRequest, Association, ContextPolicy, Rejection, Request, Status,
-    StoreRequest,
+    AbortReason, AcceptorOptions, Admission, AssociateRequest, Association, ContextPolicy, Rejection,
+    Request, Status, StoreRequest,
 };
 use filmgate_model::{Door, Provenance};
 use filmgate_pipeline::{Committing, Received, Receiving, Road, Verdict};
@@ -62,7 +62,9 @@ impl DicomDoor {
             idle: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
-        thread::Builder::new().name("dicom-accept".into()).spawn(move || accept_all(&listener, &accepting))?;
+        thread::Builder::new()
+            .name("dicom-accept".into())
+            .spawn(move || accept_all(&listener, &accepting))?;
         Ok(Self { shared, address })
     }
 
@@ -82,7 +84,10 @@ impl DicomDoor {
             }
             thread::sleep(DRAIN_LOOK);
         }
-        tracing::warn!(connections = self.shared.connections.load(Ordering::SeqCst), "associations were cut off");
+        tracing::warn!(
+            connections = self.shared.connections.load(Ordering::SeqCst),
+            "associations were cut off"
+        );
     }
 }
 
@@ -170,7 +175,8 @@ impl Connection<'_> {
         let admit = |request: &AssociateRequest| {
             let admission = self.admit(request);
             if matches!(admission, Admission::Accept) {
-                *counted.lock() = Counted::below(&self.shared.associations, self.shared.settings.associations_max);
+                *counted.lock() =
+                    Counted::below(&self.shared.associations, self.shared.settings.associations_max);
                 if counted.lock().is_none() {
                     return Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
                 }
@@ -207,7 +213,10 @@ impl Connection<'_> {
                 Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED)
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "the local disk cannot be asked for room");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the local disk cannot be asked for room"
+                );
                 Admission::Reject(Rejection::TEMPORARY_CONGESTION)
             }
         }

@@ -71,8 +71,13 @@ async fn evict(road: Arc<Road>) -> Result<bool, Error> {
 }
 
 /// Does units of work until told to stop; a unit is never cut, the rest between them always can be.
-async fn repeat<F>(name: &'static str, rest: Duration, road: Arc<Road>, mut stop: Stop, unit: fn(Arc<Road>) -> F)
-where
+async fn repeat<F>(
+    name: &'static str,
+    rest: Duration,
+    road: Arc<Road>,
+    mut stop: Stop,
+    unit: fn(Arc<Road>) -> F,
+) where
     F: Future<Output = Result<bool, Error>>,
 {
     while !*stop.borrow() {

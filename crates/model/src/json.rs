@@ -160,7 +160,6 @@ fn write_list<T>(out: &mut Vec<u8>, values: impl Iterator<Item = T>, write: impl
 }
 
 /// An empty value among several is null (PS3.18 F.2.5).
-#[expect(clippy::ptr_arg, reason = "one shape for every writer of a value")]
 fn write_string_or_null(out: &mut Vec<u8>, text: &str) {
     if text.is_empty() { out.extend_from_slice(b"null") } else { write_string(out, text) }
 }

@@ -41,7 +41,11 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    anyhow::ensure!(arguments.samples.is_dir(), "there is no folder {}; name one by --samples", arguments.samples.display());
+    anyhow::ensure!(
+        arguments.samples.is_dir(),
+        "there is no folder {}; name one by --samples",
+        arguments.samples.display()
+    );
     if let Some(folder) = arguments.data_dir.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     }
@@ -106,7 +110,12 @@ async fn follow(road: &Arc<Road>) -> anyhow::Result<bool> {
         }
         let states = road.catalog().counts_by_state().await?;
         let of = |state| states.get(&state).copied().unwrap_or(0);
-        let moving = [InstanceState::Received, InstanceState::Packed, InstanceState::Uploaded, InstanceState::Retrying];
+        let moving = [
+            InstanceState::Received,
+            InstanceState::Packed,
+            InstanceState::Uploaded,
+            InstanceState::Retrying,
+        ];
         if !under_way && !lines.is_empty() && moving.into_iter().all(|state| of(state) == 0) {
             lines.values().for_each(ProgressBar::finish);
             return Ok(of(InstanceState::Damaged) == 0);

@@ -51,10 +51,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
     let mut export = Export::new(arguments)?;
     match data_dir::running(&settings.node.data_dir)? {
-        Some(running) => export.from_gateway(&running)?,
+        Some(running) => export.fetch_from_gateway(&running)?,
         None => runtime()?.block_on(async {
             let gateway = build::open(&settings).await?;
-            export.from_directory(&gateway.road).await
+            export.write_from_directory(&gateway.road).await
         })?,
     }
     Ok(export.finish())
@@ -74,7 +74,7 @@ impl<'a> Export<'a> {
         Ok(Self { arguments, names: FileNames::default(), written: 0, failed: 0 })
     }
 
-    async fn from_directory(&mut self, road: &Arc<Road>) -> anyhow::Result<()> {
+    async fn write_from_directory(&mut self, road: &Arc<Road>) -> anyhow::Result<()> {
         let records = match &self.arguments.what {
             What { record: Some(record_id), .. } => vec![*record_id],
             What { study, .. } => {
@@ -89,7 +89,11 @@ impl<'a> Export<'a> {
         Ok(())
     }
 
-    async fn write_opened(&mut self, road: &Arc<Road>, record_id: RecordId) -> anyhow::Result<(PathBuf, Exported)> {
+    async fn write_opened(
+        &mut self,
+        road: &Arc<Road>,
+        record_id: RecordId,
+    ) -> anyhow::Result<(PathBuf, Exported)> {
         let opened = road.open(record_id).await?;
         let path = self.path(&opened.identity().sop_instance_uid, record_id);
         let mut file = unfinished(&path)?;
@@ -98,13 +102,14 @@ impl<'a> Export<'a> {
         Ok((path, exported))
     }
 
-    fn from_gateway(&mut self, running: &Running) -> anyhow::Result<()> {
+    fn fetch_from_gateway(&mut self, running: &Running) -> anyhow::Result<()> {
         let base = format!("http://{}/api", running.web);
         let records = match &self.arguments.what {
             What { record: Some(record_id), .. } => vec![*record_id],
             What { study, .. } => {
                 let url = format!("{base}/studies/{}/records", study.as_deref().unwrap_or_default());
-                let listed: Value = serde_json::from_reader(ureq::get(&url).call()?.into_body().into_reader())?;
+                let listed: Value =
+                    serde_json::from_reader(ureq::get(&url).call()?.into_body().into_reader())?;
                 let ids = listed.as_array().into_iter().flatten().filter_map(|row| row["record_id"].as_str());
                 ids.map(str::parse).collect::<Result<_, _>>()?
             }
@@ -156,7 +161,10 @@ impl<'a> Export<'a> {
             return failure::COULD_NOT_RUN;
         }
         if !self.arguments.json {
-            failure::print(&format!("{written} instances written to {}, {failed} failed", self.arguments.out.display()));
+            failure::print(&format!(
+                "{written} instances written to {}, {failed} failed",
+                self.arguments.out.display()
+            ));
         }
         if failed > 0 { failure::SOME_FAILED } else { failure::DONE }
     }
@@ -178,8 +186,10 @@ fn finish(mut file: File, path: &Path) -> anyhow::Result<()> {
 }
 
 fn exported_of(record_id: RecordId, headers: &HeaderMap) -> anyhow::Result<Exported> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let number = |name: &str| text(name).parse().with_context(|| format!("the gateway's answer has no {name}"));
+    let text =
+        |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let number =
+        |name: &str| text(name).parse().with_context(|| format!("the gateway's answer has no {name}"));
     Ok(Exported {
         record_id,
         study_instance_uid: text("x-filmgate-study-instance-uid"),

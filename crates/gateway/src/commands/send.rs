@@ -13,7 +13,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use filmgate_dimse::{CONTEXTS_MAX, ProposedContext, Requested, RequestorOptions, Status};
-use filmgate_model::{AeTitle, Door, Facts, NodeId, Provenance, RecordId, Timestamp, part10, tags};
+use filmgate_model::{AeTitle, Door, Facts, NodeId, Provenance, RecordId, Timestamp, part10, tags, uids};
 use filmgate_seal::{RecordKey, RecordSealer, SealOptions};
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
@@ -72,6 +72,9 @@ struct FileResult {
     bytes: u64,
 }
 
+/// SOP class and transfer syntax.
+type Context = (String, String);
+
 /// A file that can be sent.
 #[derive(Debug, Clone)]
 struct Outgoing {
@@ -87,9 +90,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let began = now();
     let report = Report::new(arguments.json);
     let mut ready = Vec::new();
-    for path in list_files(&arguments.paths)? {
+    for Found { path, named } in list_files(&arguments.paths)? {
         match Outgoing::read(&path) {
-            Ok(outgoing) => ready.push(outgoing),
+            Ok(Some(outgoing)) => ready.push(outgoing),
+            Ok(None) if !named => report.skip(),
+            Ok(None) => {
+                report.tell(FileResult::unreadable(path, &anyhow::anyhow!("this is no DICOM instance")))
+            }
             Err(error) => report.tell(FileResult::unreadable(path, &error)),
         }
     }
@@ -111,27 +118,39 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn list_files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+/// A file to send.
+struct Found {
+    path: PathBuf,
+    /// Named on the command line, not found in a folder: something other than an instance is an error then.
+    named: bool,
+}
+
+fn list_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Found>> {
     let mut files = Vec::new();
-    let mut waiting: Vec<PathBuf> = paths.iter().rev().cloned().collect();
-    while let Some(path) = waiting.pop() {
-        let what = fs::metadata(&path).with_context(|| format!("open {}", path.display()))?;
+    let mut waiting: Vec<Found> =
+        paths.iter().rev().map(|path| Found { path: path.clone(), named: true }).collect();
+    while let Some(found) = waiting.pop() {
+        let path = &found.path;
+        let what = fs::metadata(path).with_context(|| format!("open {}", path.display()))?;
         if !what.is_dir() {
-            files.push(path);
+            files.push(found);
             continue;
         }
-        let entries = fs::read_dir(&path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut inside: Vec<_> =
-            entries.with_context(|| format!("list {}", path.display()))?.iter().map(fs::DirEntry::path).collect();
+        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let mut inside: Vec<_> = entries
+            .with_context(|| format!("list {}", path.display()))?
+            .iter()
+            .map(fs::DirEntry::path)
+            .collect();
         inside.sort();
-        waiting.extend(inside.into_iter().rev());
+        waiting.extend(inside.into_iter().rev().map(|path| Found { path, named: false }));
     }
     Ok(files)
 }
 
 /// Runs of files whose presentation contexts fit one association.
 fn batches(files: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
-    let mut batches: Vec<(BTreeSet<(String, String)>, Vec<Outgoing>)> = Vec::new();
+    let mut batches: Vec<(BTreeSet<Context>, Vec<Outgoing>)> = Vec::new();
     for file in files {
         let context = file.context();
         let fits = |known: &BTreeSet<_>| known.contains(&context) || known.len() < CONTEXTS_MAX;
@@ -164,7 +183,7 @@ fn send_batch(arguments: &Arguments, batch: Vec<Outgoing>, report: &Report) -> a
 /// Several associations that take files from one queue.
 struct Sender<'a> {
     arguments: &'a Arguments,
-    contexts: BTreeSet<(String, String)>,
+    contexts: BTreeSet<Context>,
     waiting: Mutex<VecDeque<Outgoing>>,
     report: &'a Report,
 }
@@ -209,7 +228,9 @@ impl Sender<'_> {
     fn connect(&self) -> anyhow::Result<Requested<TcpStream>> {
         let timeout = Duration::from_secs(self.arguments.timeout);
         let mut last = anyhow::anyhow!("{} has no address", self.arguments.to);
-        for address in self.arguments.to.to_socket_addrs().with_context(|| format!("look up {}", self.arguments.to))? {
+        for address in
+            self.arguments.to.to_socket_addrs().with_context(|| format!("look up {}", self.arguments.to))?
+        {
             match TcpStream::connect_timeout(&address, timeout) {
                 Ok(stream) => return Ok(filmgate_dimse::request(stream, &self.options(timeout))?),
                 Err(error) => last = anyhow::Error::new(error).context(format!("connect to {address}")),
@@ -227,13 +248,18 @@ impl Sender<'_> {
             negotiation_timeout: timeout,
             response_timeout: timeout,
             write_timeout: timeout,
-            ..RequestorOptions::new(self.arguments.aet.clone(), self.arguments.aec.clone(), contexts.collect())
+            ..RequestorOptions::new(
+                self.arguments.aet.clone(),
+                self.arguments.aec.clone(),
+                contexts.collect(),
+            )
         }
     }
 
     /// Sends one file; the association comes back when it can be used again.
     fn send(&self, mut association: Requested<TcpStream>, file: &Outgoing) -> Option<Requested<TcpStream>> {
-        let Some(context) = association.accepted_context(&file.sop_class_uid, &file.transfer_syntax_uid) else {
+        let Some(context) = association.accepted_context(&file.sop_class_uid, &file.transfer_syntax_uid)
+        else {
             let why = format!(
                 "the receiver does not take SOP class {} in transfer syntax {}",
                 file.sop_class_uid, file.transfer_syntax_uid
@@ -263,12 +289,16 @@ impl Sender<'_> {
 
 impl Outgoing {
     /// Reads the head of a file; where it does not say what the dataset is, the dataset does.
-    fn read(path: &Path) -> anyhow::Result<Self> {
+    /// `None` for what is no instance: another kind of file, or the directory of a file-set (PS3.10 8.6).
+    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
         let mut file = File::open(path)?;
         let bytes = file.metadata()?.len();
         let mut begin = Vec::new();
         Read::by_ref(&mut file).take(4 * part10::FILE_META_BYTES_MAX as u64).read_to_end(&mut begin)?;
-        let head = part10::read_file_head(&begin).context("this is no DICOM file")?;
+        let Some(head) = part10::read_file_head(&begin) else { return Ok(None) };
+        if head.sop_class_uid == uids::MEDIA_STORAGE_DIRECTORY_STORAGE {
+            return Ok(None);
+        }
         let dataset = begin.get(head.dataset_offset..).unwrap_or_default();
         let facts = facts_of(dataset, &head.transfer_syntax_uid);
         let stated = |tag, announced: String| facts.text(tag).unwrap_or(announced);
@@ -282,10 +312,10 @@ impl Outgoing {
         };
         anyhow::ensure!(!outgoing.sop_class_uid.is_empty(), "it has no SOP Class UID");
         anyhow::ensure!(!outgoing.sop_instance_uid.is_empty(), "it has no SOP Instance UID");
-        Ok(outgoing)
+        Ok(Some(outgoing))
     }
 
-    fn context(&self) -> (String, String) {
+    fn context(&self) -> Context {
         (self.sop_class_uid.clone(), self.transfer_syntax_uid.clone())
     }
 
@@ -353,7 +383,14 @@ impl FileResult {
 
     fn unreadable(path: PathBuf, error: &anyhow::Error) -> Self {
         let error = Some(format!("{error:#}"));
-        Self { path, sop_instance_uid: String::new(), status: None, outcome: Outcome::Unreadable, error, bytes: 0 }
+        Self {
+            path,
+            sop_instance_uid: String::new(),
+            status: None,
+            outcome: Outcome::Unreadable,
+            error,
+            bytes: 0,
+        }
     }
 
     fn answered(file: &Outgoing, status: Status) -> Self {
@@ -379,13 +416,15 @@ struct Totals {
     files: u64,
     stored: u64,
     failed: u64,
+    skipped: u64,
     bytes: u64,
 }
 
 impl Report {
     fn new(json: bool) -> Self {
         let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left {msg}");
+        let style =
+            ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left {msg}");
         if let Ok(style) = style {
             bar.set_style(style);
         }
@@ -394,6 +433,10 @@ impl Report {
 
     fn expect(&self, bytes: u64) {
         self.bar.set_length(bytes);
+    }
+
+    fn skip(&self) {
+        self.totals.lock().skipped += 1;
     }
 
     fn tell(&self, result: FileResult) {
@@ -417,14 +460,20 @@ impl Report {
     fn finish(&self, took: Duration) -> Totals {
         self.bar.finish_and_clear();
         let totals = *self.totals.lock();
-        let Totals { files, stored, failed, bytes } = totals;
+        let Totals { files, stored, failed, skipped, bytes } = totals;
         let seconds = took.as_secs_f64();
         if self.json {
-            let summary = json!({"event": "summary", "files": files, "stored": stored, "failed": failed, "bytes": bytes, "seconds": seconds});
+            let summary = json!({"event": "summary", "files": files, "stored": stored, "failed": failed, "skipped": skipped, "bytes": bytes, "seconds": seconds});
             failure::print_json(&summary);
         } else {
             let rate = bytes as f64 / 1e6 / seconds.max(1e-3);
-            failure::print(&format!("{stored} of {files} files stored, {failed} failed: {:.1} MB in {seconds:.1} s, {rate:.0} MB/s", bytes as f64 / 1e6));
+            if skipped > 0 {
+                failure::print(&format!("{skipped} files are no DICOM instances and were left out"));
+            }
+            failure::print(&format!(
+                "{stored} of {files} files stored, {failed} failed: {:.1} MB in {seconds:.1} s, {rate:.0} MB/s",
+                bytes as f64 / 1e6
+            ));
         }
         totals
     }
@@ -432,7 +481,15 @@ impl Report {
 
 /// Sends what `demo` shows: the same as the command, in this process.
 pub(crate) fn send_paths(to: &str, aec: &AeTitle, aet: &AeTitle, paths: Vec<PathBuf>) -> anyhow::Result<u8> {
-    run(&Arguments { to: to.to_owned(), paths, aec: aec.clone(), aet: aet.clone(), associations: 2, timeout: 60, json: false })
+    run(&Arguments {
+        to: to.to_owned(),
+        paths,
+        aec: aec.clone(),
+        aet: aet.clone(),
+        associations: 2,
+        timeout: 60,
+        json: false,
+    })
 }
 
 #[cfg(test)]
@@ -468,7 +525,8 @@ mod tests {
             fs::write(folder.path().join(name), "x").expect("write");
         }
         let files = list_files(&[folder.path().to_owned()]).expect("listed");
-        let names: Vec<_> = files.iter().filter_map(|file| file.strip_prefix(folder.path()).ok()?.to_str()).collect();
+        let names: Vec<_> =
+            files.iter().filter_map(|file| file.path.strip_prefix(folder.path()).ok()?.to_str()).collect();
         assert_eq!(names, ["a", "b/1", "b/2", "c"]);
     }
 }

@@ -43,6 +43,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     runtime()?.block_on(async move {
         let doors = Doors::open(&settings, metrics).await?;
         doors.tell(json);
+        if settings.dicom.known_callers.is_empty() && !settings.dicom.accept_unknown_callers {
+            failure::eprint(
+                "filmgate: no caller is known, so every association is refused; name AE titles in dicom.known_callers \
+                 (FILMGATE__DICOM__KNOWN_CALLERS=CT_1,PACS)",
+            );
+        }
         doors.until_stopped().await
     })
 }
@@ -68,7 +74,14 @@ impl Doors {
         let journal = Arc::clone(gateway.road.journal());
         thread::Builder::new().name("journal-sync".into()).spawn(move || journal.run_sync_thread())?;
         let workers = workers::start(&gateway.road, &stopped);
-        let web = filmgate_model::spawn(serve_web(web, gateway.road.clone(), settings.clone(), metrics, running.clone(), stopped));
+        let web = filmgate_model::spawn(serve_web(
+            web,
+            gateway.road.clone(),
+            settings.clone(),
+            metrics,
+            running.clone(),
+            stopped,
+        ));
         let dicom = Arc::new(DicomDoor::open(dicom, Arc::clone(&gateway.road), &settings.dicom)?);
         gateway.data_dir.announce(&running)?;
         tracing::info!(recovered = ?gateway.recovered, dicom = %running.dicom, web = %running.web, "filmgate is open");
@@ -95,7 +108,9 @@ impl Doors {
         if json {
             failure::print_json(&json!({"event": "listening", "dicom": dicom, "web": web}));
         } else {
-            failure::print(&format!("DICOM    {dicom}\nDICOMweb http://{web}/dicomweb\nStatus   http://{web}/"));
+            failure::print(&format!(
+                "DICOM    {dicom}\nDICOMweb http://{web}/dicomweb\nStatus   http://{web}/"
+            ));
         }
     }
 

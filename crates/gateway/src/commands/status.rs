@@ -58,7 +58,11 @@ fn page(status: &Value) -> String {
         lines.push(format!("Waiting       pack {}: {}", text(&pack["pack_id"]), text(&pack["reason"])));
     }
     for instance in status["quarantined"].as_array().into_iter().flatten() {
-        lines.push(format!("Quarantined   record {}: {}", text(&instance["record_id"]), text(&instance["reason"])));
+        lines.push(format!(
+            "Quarantined   record {}: {}",
+            text(&instance["record_id"]),
+            text(&instance["reason"])
+        ));
     }
     lines.join("\n")
 }

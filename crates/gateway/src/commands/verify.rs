@@ -35,9 +35,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         failure::print_json(&report);
     } else {
         for finding in &findings {
-            failure::print(&format!("record {} ({}): {}", finding["record_id"], finding["state"], finding["problem"]));
+            failure::print(&format!(
+                "record {} ({}): {}",
+                finding["record_id"], finding["state"], finding["problem"]
+            ));
         }
-        failure::print(&format!("{} records looked at, {} with a problem.", report["records"], findings.len()));
+        failure::print(&format!(
+            "{} records looked at, {} with a problem.",
+            report["records"],
+            findings.len()
+        ));
     }
     Ok(if findings.is_empty() { failure::DONE } else { failure::SOME_FAILED })
 }

@@ -1,6 +1,9 @@
 //! Reading the settings: defaults, file, environment, in this order.
 
-use std::{fs, io, path::{Path, PathBuf}};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use toml::{Table, Value};
 
@@ -30,7 +33,8 @@ pub(crate) fn load(
 ) -> Result<Settings, Error> {
     let mut table = Table::try_from(Settings::defaults()).map_err(|error| Error::Shape(error.to_string()))?;
     if let Some(path) = file {
-        let text = fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        let text =
+            fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
         let told = |message: String| Error::File { path: path.to_owned(), message };
         // Read on its own first, so that a message names the line of the file.
         toml::from_str::<Settings>(&text).map_err(|error| told(error.to_string()))?;
@@ -42,9 +46,9 @@ pub(crate) fn load(
     for (name, value) in variables {
         set(&mut table, &name, &value)?;
     }
-    let settings: Settings = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-        Error::Shape(error.to_string().trim().to_owned())
-    })?;
+    let settings: Settings = Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| Error::Shape(error.to_string().trim().to_owned()))?;
     settings.check()?;
     Ok(settings)
 }
@@ -76,9 +80,9 @@ fn set(table: &mut Table, name: &str, text: &str) -> Result<(), Error> {
         Some(Value::Integer(_)) => {
             Value::Integer(text.trim().parse().map_err(|_| told(format!("{text:?} is not a whole number")))?)
         }
-        Some(Value::Boolean(_)) => {
-            Value::Boolean(text.trim().parse().map_err(|_| told(format!("{text:?} is neither true nor false")))?)
-        }
+        Some(Value::Boolean(_)) => Value::Boolean(
+            text.trim().parse().map_err(|_| told(format!("{text:?} is neither true nor false")))?,
+        ),
         Some(Value::Array(_)) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())

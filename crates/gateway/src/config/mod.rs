@@ -267,16 +267,25 @@ impl Settings {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |key: &'static str, why: String| Err(Error::Value { key: key.to_owned(), why });
         if !self.web.bind.ip().is_loopback() {
-            return refuse("web.bind", format!("{} is not a loopback address; the web door has no login yet", self.web.bind));
+            return refuse(
+                "web.bind",
+                format!("{} is not a loopback address; the web door has no login yet", self.web.bind),
+            );
         }
         if self.bucket.is_empty() {
             return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());
         }
         if !(4096..=16 << 20).contains(&self.dicom.max_pdu_bytes) {
-            return refuse("dicom.max_pdu_bytes", format!("{} is not within 4096 and 16777216", self.dicom.max_pdu_bytes));
+            return refuse(
+                "dicom.max_pdu_bytes",
+                format!("{} is not within 4096 and 16777216", self.dicom.max_pdu_bytes),
+            );
         }
         if self.spool.bytes_max < 256 << 20 {
-            return refuse("spool.bytes_max", format!("{} is below 268435456, four segments", self.spool.bytes_max));
+            return refuse(
+                "spool.bytes_max",
+                format!("{} is below 268435456, four segments", self.spool.bytes_max),
+            );
         }
         if self.pack.size_bytes == 0 || self.pack.size_bytes > self.spool.bytes_max / 2 {
             return refuse("pack.size_bytes", "it must lie within 1 and half of spool.bytes_max".into());
@@ -289,7 +298,10 @@ impl Settings {
         }
         let url = &self.catalog.url;
         if !url.is_empty() && !url.starts_with("sqlite:") {
-            return refuse("catalog.url", format!("{url:?} is no sqlite: address, the only kind of catalog so far"));
+            return refuse(
+                "catalog.url",
+                format!("{url:?} is no sqlite: address, the only kind of catalog so far"),
+            );
         }
         Ok(())
     }
@@ -315,7 +327,11 @@ impl Settings {
 
     /// The folder of a placement: in the data directory unless set.
     pub(crate) fn bucket_path(&self, name: &str, bucket: &Bucket) -> PathBuf {
-        if bucket.path.as_os_str().is_empty() { self.node.data_dir.join("bucket").join(name) } else { bucket.path.clone() }
+        if bucket.path.as_os_str().is_empty() {
+            self.node.data_dir.join("bucket").join(name)
+        } else {
+            bucket.path.clone()
+        }
     }
 }
 
