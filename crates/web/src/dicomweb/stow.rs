@@ -18,12 +18,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     DICOM,
-    accept::Accepted,
     media_type::MediaType,
     multipart::{Event, Malformed, Reader},
     stow_answer::{Answer, Outcome},
     stow_part::{Ending, Part},
-    wants_json,
 };
 use crate::{Error, router::App};
 
@@ -49,9 +47,8 @@ pub(crate) async fn store_in_study(
 }
 
 async fn take(app: &App, study: Option<String>, request: Request) -> Result<Response, Error> {
-    let headers = request.headers();
-    wants_json(&Accepted::of(headers, &[]))?;
-    let reader = reader_for(headers)?;
+    // Answered as DICOM JSON whatever is accepted: no instance is refused for the form of its answer.
+    let reader = reader_for(request.headers())?;
     let announced = announced_by(app, &request);
     let _turn = match admit(app).await {
         Ok(turn) => turn,

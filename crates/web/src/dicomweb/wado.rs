@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Instances whose metadata is in memory at one time.
-const METADATA_BATCH: usize = 256;
+const METADATA_BATCH: usize = 1024;
 
 /// All instances of a study.
 pub(crate) async fn study(
