@@ -10,6 +10,7 @@ mod config;
 mod malformed;
 mod plaintext;
 mod receive;
+mod regression;
 mod restart;
 mod round_trip;
 mod support;
