@@ -62,11 +62,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         ));
         send_samples(&settings, doors.running().dicom.to_string(), arguments.samples.clone()).await?;
         let verified = follow(doors.road()).await?;
+        tell_what_next(&settings, doors.road(), &web.to_string(), &doors.running().dicom.to_string()).await?;
         if arguments.once {
             doors.stop().await;
             return Ok(if verified { failure::DONE } else { failure::SOME_FAILED });
         }
-        tell_what_next(&settings, doors.road(), &web.to_string(), &doors.running().dicom.to_string()).await?;
+        failure::print(&format!("Ctrl-C ends it; the data stays in {}.", shown(&settings.node.data_dir)));
         doors.until_stopped().await
     })
 }
@@ -106,6 +107,10 @@ async fn follow(road: &Arc<Road>) -> anyhow::Result<bool> {
             line.set_length(instances);
             line.set_position(verified);
             line.set_message(study.study_instance_uid.clone());
+            if verified == instances && !line.is_finished() {
+                line.finish();
+                tell_study(&bars, verified, &study.study_instance_uid);
+            }
             under_way |= verified < instances;
         }
         let states = road.catalog().counts_by_state().await?;
@@ -117,10 +122,16 @@ async fn follow(road: &Arc<Road>) -> anyhow::Result<bool> {
             InstanceState::Retrying,
         ];
         if !under_way && !lines.is_empty() && moving.into_iter().all(|state| of(state) == 0) {
-            lines.values().for_each(ProgressBar::finish);
             return Ok(of(InstanceState::Damaged) == 0);
         }
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Where nobody watches bars, a line says that a study is safe.
+fn tell_study(bars: &MultiProgress, instances: u64, study_instance_uid: &str) {
+    if bars.is_hidden() {
+        failure::print(&format!("  verified {instances:>4} of {instances:<4} study {study_instance_uid}"));
     }
 }
 
@@ -144,8 +155,7 @@ async fn tell_what_next(settings: &Settings, road: &Arc<Road>, web: &str, dicom:
          Fetch  http://{web}/dicomweb/studies/{study}/metadata\n\n\
          Try    target/release/filmgate send {dicom} YOUR_FILES --aec {aet} --aet {SENDER}\n\
          Try    FILMGATE__NODE__DATA_DIR={data_dir} target/release/filmgate export --study {study} --out target/demo/export\n\
-         Try    FILMGATE__NODE__DATA_DIR={data_dir} target/release/filmgate verify --deep\n\n\
-         Ctrl-C ends it; the data stays in {data_dir}.",
+         Try    FILMGATE__NODE__DATA_DIR={data_dir} target/release/filmgate verify --deep\n",
         studies.len(),
     ));
     Ok(())

@@ -73,7 +73,7 @@ struct FileResult {
 }
 
 /// SOP class and transfer syntax.
-type Context = (String, String);
+type Proposal = (String, String);
 
 /// A file that can be sent.
 #[derive(Debug, Clone)]
@@ -150,7 +150,7 @@ fn list_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Found>> {
 
 /// Runs of files whose presentation contexts fit one association.
 fn batches(files: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
-    let mut batches: Vec<(BTreeSet<Context>, Vec<Outgoing>)> = Vec::new();
+    let mut batches: Vec<(BTreeSet<Proposal>, Vec<Outgoing>)> = Vec::new();
     for file in files {
         let context = file.context();
         let fits = |known: &BTreeSet<_>| known.contains(&context) || known.len() < CONTEXTS_MAX;
@@ -183,7 +183,7 @@ fn send_batch(arguments: &Arguments, batch: Vec<Outgoing>, report: &Report) -> a
 /// Several associations that take files from one queue.
 struct Sender<'a> {
     arguments: &'a Arguments,
-    contexts: BTreeSet<Context>,
+    contexts: BTreeSet<Proposal>,
     waiting: Mutex<VecDeque<Outgoing>>,
     report: &'a Report,
 }
@@ -315,7 +315,7 @@ impl Outgoing {
         Ok(Some(outgoing))
     }
 
-    fn context(&self) -> Context {
+    fn context(&self) -> Proposal {
         (self.sop_class_uid.clone(), self.transfer_syntax_uid.clone())
     }
 
