@@ -28,6 +28,9 @@ pub enum Error {
     /// Instances that cannot be understood take all they may.
     #[error("the quarantine is full; look at what is in it, or raise quarantine.bytes_max")]
     QuarantineFull,
+    /// A sender named another study than the instance is of.
+    #[error("the instance is of another study than the request")]
+    OtherStudy,
     /// No such record.
     #[error("record {0} is not here")]
     NotFound(RecordId),
@@ -66,7 +69,7 @@ impl Error {
             Self::Keys(error) => error.is_permanent(),
             Self::Catalog(error) => error.is_permanent(),
             Self::Bucket(error) => error.is_permanent(),
-            Self::NotFound(_) | Self::Lost(_) | Self::Differs { .. } => true,
+            Self::NotFound(_) | Self::Lost(_) | Self::Differs { .. } | Self::OtherStudy => true,
             Self::Io(_) | Self::Cut(_) | Self::QuarantineFull => false,
         }
     }

@@ -141,8 +141,20 @@ impl Receiving {
     /// # Errors
     /// When the journal or the landing key cannot be written, or when the instance cannot be understood and the
     /// quarantine has no room left.
-    pub fn finish(mut self) -> Result<Committing, Error> {
+    pub fn finish(self) -> Result<Committing, Error> {
+        self.finish_in(None)
+    }
+
+    /// The same for a sender who says which study the instance is of.
+    ///
+    /// # Errors
+    /// [`Error::OtherStudy`] when it is of another one: nothing of it is kept then; else as [`Receiving::finish`].
+    pub fn finish_in(mut self, study_instance_uid: Option<&str>) -> Result<Committing, Error> {
         let table = self.sealer.finish(&mut self.sealed);
+        let identity = Identity::of(table.record_id, &table.facts, &table.provenance);
+        if study_instance_uid.is_some_and(|study| study != identity.study_instance_uid) {
+            return Err(Error::OtherStudy);
+        }
         if Verdict::of(&table) != Verdict::Accepted && self.road.quarantine_full.load(Ordering::SeqCst) {
             return Err(Error::QuarantineFull);
         }

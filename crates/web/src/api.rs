@@ -1,9 +1,6 @@
 //! Our own API: every record as it stands, for the command line, the status page and a person with a browser.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -82,14 +79,14 @@ pub(crate) struct RecordEntry {
 }
 
 impl RecordEntry {
-    fn new(location: Location, calling_ae: String) -> Self {
+    fn new(location: Location) -> Self {
         Self {
             record_id: location.record_id,
             state: location.state.as_str(),
             reason: location.reason,
             dataset_sha256: hex(&location.dataset_sha256),
             dataset_bytes: location.dataset_bytes,
-            calling_ae,
+            calling_ae: location.calling_ae,
             received_at: location.received_at.to_string(),
             copy_kind: location.copy_kind.as_str(),
             study_instance_uid: location.study_instance_uid,
@@ -101,18 +98,8 @@ impl RecordEntry {
     }
 }
 
-/// Records with who sent them.
-async fn entries(app: &App, records: Vec<Location>) -> Result<Json<Vec<RecordEntry>>, Error> {
-    let uids: BTreeSet<&str> = records.iter().map(|record| record.sop_instance_uid.as_str()).collect();
-    let uids: Vec<&str> = uids.into_iter().collect();
-    let copies = app.road().catalog().copies_of(&uids).await?;
-    let mut senders: HashMap<RecordId, String> =
-        copies.into_iter().map(|copy| (copy.record_id, copy.calling_ae)).collect();
-    let entry = |record: Location| {
-        let calling_ae = senders.remove(&record.record_id).unwrap_or_default();
-        RecordEntry::new(record, calling_ae)
-    };
-    Ok(Json(records.into_iter().map(entry).collect()))
+fn entries(records: Vec<Location>) -> Json<Vec<RecordEntry>> {
+    Json(records.into_iter().map(RecordEntry::new).collect())
 }
 
 /// Every record, in the order of their ids; the next page begins after the last id of this one.
@@ -123,7 +110,7 @@ pub(crate) async fn records(
     let after = page.after.as_deref().map(record_id).transpose()?;
     let limit = page.limit.unwrap_or(RECORDS_MAX).min(RECORDS_MAX);
     let records = app.road().catalog().records_after(after, limit).await?;
-    entries(&app, records).await
+    Ok(entries(records))
 }
 
 /// Every record of a study that is not deleted: variants, conflicts and quarantined ones too.
@@ -135,7 +122,7 @@ pub(crate) async fn study_records(
     if records.is_empty() {
         return Err(Error::NotFound("study"));
     }
-    entries(&app, records).await
+    Ok(entries(records))
 }
 
 /// A record as a Part 10 file, whatever its state; its headers say where the dataset begins and what it must be.

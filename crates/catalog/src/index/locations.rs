@@ -39,6 +39,8 @@ pub struct Location {
     pub quarantine: bool,
     /// First, variant or conflict.
     pub copy_kind: CopyKind,
+    /// Who sent it: a calling AE title, or the name of a web client; may be empty.
+    pub calling_ae: String,
     /// When its first byte arrived.
     pub received_at: Timestamp,
     /// Length of the dataset as received.
@@ -70,7 +72,7 @@ pub struct PackLocation {
 
 const COLUMNS: &str = "
     i.record_id, i.node_id, i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid,
-    i.transfer_syntax_uid, i.state, i.reason, i.quarantine, i.copy_kind, i.received_at, i.dataset_bytes,
+    i.transfer_syntax_uid, i.state, i.reason, i.quarantine, i.copy_kind, i.calling_ae, i.received_at, i.dataset_bytes,
     i.record_bytes, i.dataset_sha256, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id, p.local
     FROM index_instances i LEFT JOIN index_packs p ON p.pack_id = i.pack_id";
 
@@ -265,6 +267,7 @@ fn location(row: &SqliteRow) -> Result<Location, Error> {
         reason: get(row, "reason")?,
         quarantine: get(row, "quarantine")?,
         copy_kind: word(row, "copy_kind")?,
+        calling_ae: get(row, "calling_ae")?,
         received_at: time(row, "received_at")?,
         dataset_bytes: unsigned(row, "dataset_bytes")?,
         record_bytes: unsigned(row, "record_bytes")?,

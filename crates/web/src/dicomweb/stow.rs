@@ -167,7 +167,7 @@ impl Store<'_> {
                 let received_at = self.app.road().clock().now();
                 let announced = Provenance { received_at, ..self.announced.clone() };
                 let bytes_max = self.app.settings().stow_instance_bytes_max;
-                self.part = Some(Part::new(self.app.road(), announced, bytes_max));
+                self.part = Some(Part::new(self.app.road(), announced, bytes_max, self.answer.study()));
             }
             Event::Data(bytes) => {
                 if let Some(part) = &mut self.part {

@@ -29,6 +29,9 @@ impl Failure {
         if error.is_no_room() {
             return Self::OutOfResources;
         }
+        if matches!(error, RoadError::OtherStudy) {
+            return Self::Mismatch;
+        }
         tracing::error!(
             error = error as &dyn std::error::Error,
             "an instance sent by STOW-RS was not stored"
@@ -98,20 +101,18 @@ impl Answer {
         Self { study, outcomes: Vec::new() }
     }
 
+    /// The study the request is bound to.
+    pub(crate) fn study(&self) -> Option<String> {
+        self.study.clone()
+    }
+
     /// True while no instance has an outcome.
     pub(crate) fn is_empty(&self) -> bool {
         self.outcomes.is_empty()
     }
 
-    /// Adds an outcome; an instance of another study than the request's failed (PS3.18 10.5.1.2).
-    pub(crate) fn push(&mut self, mut outcome: Outcome) {
-        let elsewhere = match (&self.study, &outcome.result) {
-            (Some(study), Ok(identity)) => *study != identity.study_instance_uid,
-            _ => false,
-        };
-        if elsewhere {
-            outcome.result = Err(Failure::Mismatch);
-        }
+    /// Adds an outcome.
+    pub(crate) fn push(&mut self, outcome: Outcome) {
         self.outcomes.push(outcome);
     }
 
@@ -257,9 +258,11 @@ mod tests {
         assert_eq!(json["0008119A"]["Value"][0]["00081197"]["Value"][0], 0xc000);
     }
 
+    /// PS3.18 10.5.1.2: it is refused before it is kept.
     #[test]
     fn an_instance_of_another_study_failed() {
-        let (status, json) = told(&answer(Some("1.2"), vec![received("1.7", "1.4", Verdict::Accepted)]));
+        let elsewhere = Outcome::failed("1.7".into(), "1.4".into(), Failure::of(&RoadError::OtherStudy));
+        let (status, json) = told(&answer(Some("1.2"), vec![elsewhere]));
         assert_eq!(status, 409);
         assert_eq!(json["00081198"]["Value"][0]["00081197"]["Value"][0], 0xa900);
         assert!(json.get("00081199").is_none());

@@ -24,6 +24,8 @@ pub(crate) struct Part {
     /// Bytes that came in all.
     bytes: u64,
     bytes_max: u64,
+    /// The study the request is bound to.
+    study: Option<String>,
 }
 
 /// SOP Class and Instance UID as the file meta information states them; empty when it does not.
@@ -53,7 +55,12 @@ enum EndStep {
 
 impl Part {
     /// An instance of which nothing came yet.
-    pub(crate) fn new(road: &Arc<Road>, announced: Provenance, bytes_max: u64) -> Self {
+    pub(crate) fn new(
+        road: &Arc<Road>,
+        announced: Provenance,
+        bytes_max: u64,
+        study: Option<String>,
+    ) -> Self {
         Self {
             road: Arc::clone(road),
             named: Named::default(),
@@ -62,6 +69,7 @@ impl Part {
             pending_bytes: 0,
             bytes: 0,
             bytes_max,
+            study,
         }
     }
 
@@ -88,11 +96,13 @@ impl Part {
     pub(crate) async fn finish(mut self) -> Ending {
         self.seal_pending().await;
         let step = match self.step {
-            Step::Receiving(receiving) => match compute(move || receiving.finish()).await {
-                Ok(Ok(committing)) => EndStep::Syncing(spawn(synced(committing))),
-                Ok(Err(error)) => EndStep::Failed(Failure::of(&error)),
-                Err(_) => EndStep::Failed(Failure::Processing),
-            },
+            Step::Receiving(receiving) => {
+                match compute(move || receiving.finish_in(self.study.as_deref())).await {
+                    Ok(Ok(committing)) => EndStep::Syncing(spawn(synced(committing))),
+                    Ok(Err(error)) => EndStep::Failed(Failure::of(&error)),
+                    Err(_) => EndStep::Failed(Failure::Processing),
+                }
+            }
             Step::Failed(failure) => EndStep::Failed(failure),
             Step::Head(_) => EndStep::Failed(Failure::NotUnderstood),
         };
