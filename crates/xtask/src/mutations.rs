@@ -2,7 +2,7 @@
 //!
 //! All patches share one worktree and one target folder, so that each costs the rebuild of what it touches.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -34,6 +34,7 @@ struct Verdict {
 impl Mutations {
     pub(crate) fn run(&self) -> Result<()> {
         let patches = patches(&self.only)?;
+        let _alone = alone()?;
         let tree = fresh_worktree()?;
         let intact = self.simulate(&tree)?;
         if !intact.0 {
@@ -88,6 +89,15 @@ fn patches(only: &str) -> Result<Vec<PathBuf>> {
         bail!("no mutation in {}", folder.display());
     }
     Ok(patches)
+}
+
+/// Held while this runs: two runs would take the worktree from each other.
+fn alone() -> Result<File> {
+    let folder = root().join("target/mutations");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    let lock = File::create(folder.join("lock")).context("open the lock of the mutations")?;
+    lock.try_lock().context("another run of the mutations is under way")?;
+    Ok(lock)
 }
 
 /// The commit at hand, checked out apart: a mutation never touches the folder someone works in.
