@@ -8,6 +8,7 @@
 
 mod config;
 mod malformed;
+mod outage;
 mod plaintext;
 mod receive;
 mod regression;

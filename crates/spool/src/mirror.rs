@@ -55,7 +55,7 @@ struct Mirror {
 }
 
 impl MirroredDisk {
-    /// Opens both sides and makes `folders` (below the roots, not nested) alike: a file that one side lacks is copied
+    /// Opens both sides and makes `folders` (below the roots; one inside another is listed itself) alike: a file that one side lacks is copied
     /// from the other; when the second fell behind, all of it is made anew from the first.
     ///
     /// # Errors
@@ -121,7 +121,9 @@ impl Mirror {
         let marker = self.first.root.join(BEHIND);
         let behind = self.first.disk.exists(&marker)?;
         for folder in folders {
-            self.catch_up_folder(Path::new(folder), behind)?;
+            // A folder inside that is listed itself is no file of this one.
+            let inside = |name: &String| folders.contains(&format!("{folder}/{name}").as_str());
+            self.catch_up_folder(Path::new(folder), behind, inside)?;
         }
         if behind {
             self.first.disk.remove_file(&marker)?;
@@ -130,11 +132,18 @@ impl Mirror {
         Ok(())
     }
 
-    fn catch_up_folder(&self, folder: &Path, behind: bool) -> io::Result<()> {
+    fn catch_up_folder(
+        &self,
+        folder: &Path,
+        behind: bool,
+        is_folder: impl Fn(&String) -> bool,
+    ) -> io::Result<()> {
         let (first, second) = (self.first.at(folder), self.second.at(folder));
         first.disk.create_dir_all(&first.root)?;
         second.disk.create_dir_all(&second.root)?;
-        let (here, there) = (first.names()?, second.names()?);
+        let (mut here, mut there) = (first.names()?, second.names()?);
+        here.retain(|name| !is_folder(name));
+        there.retain(|name| !is_folder(name));
         for name in &here {
             if behind || !there.contains(name) {
                 copy(&first, &second, name)?;

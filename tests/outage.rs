@@ -1,0 +1,149 @@
+//! Something is away or lost — the bucket, the catalog, a disk, the local copies — and nothing that was acknowledged is.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::support::dicom::Image;
+use crate::support::gateway::{AE_TITLE, Gateway, Home};
+use crate::support::wait_for;
+
+const IMAGES: u64 = 12;
+const SOON: Duration = Duration::from_secs(60);
+
+fn images(study: u64) -> Vec<Image> {
+    (1..=IMAGES).map(|number| Image::of_study(study, number)).collect()
+}
+
+fn send(home: &Home, gateway: &Gateway, images: &[Image]) {
+    let folder = home.path().join("send");
+    fs::create_dir_all(&folder).expect("make a folder");
+    for image in images {
+        image.write(&folder);
+    }
+    home.run(&["send", &gateway.dicom, &folder.display().to_string(), "--aec", AE_TITLE, "--json"]).ended(0);
+}
+
+/// Every image comes back as it was sent, once.
+fn check(home: &Home, gateway: &Gateway, images: &[Image]) {
+    for image in images {
+        let uids = (&image.study_instance_uid, &image.series_instance_uid, &image.sop_instance_uid);
+        let file = gateway.web.instance(uids.0, uids.1, uids.2).expect("the instance");
+        assert!(file.dataset() == image.dataset(), "{} differs", image.sop_instance_uid);
+        assert_eq!(gateway.records_of(&image.sop_instance_uid).len(), 1);
+    }
+    home.run(&["verify", "--deep", "--json"]).ended(0);
+}
+
+fn states(gateway: &Gateway) -> impl Fn(&str) -> u64 {
+    let status = gateway.status();
+    move |state: &str| status["states"][state].as_u64().unwrap_or_default()
+}
+
+/// R7, R9: a bucket that cannot be written shows as retrying, with a reason and a next time; when it is back,
+/// everything is verified without a hand.
+#[test]
+fn a_bucket_that_is_away_for_a_while_costs_only_time() {
+    let home = Home::new().set("UPLOAD__RETRY_DELAY_MIN_MS", 50).set("UPLOAD__RETRY_DELAY_MAX_MS", 400);
+    let gateway = home.serve();
+    let away = home.path().join("bucket-away");
+    fs::rename(home.bucket_dir(), &away).expect("take the bucket away");
+    fs::write(home.bucket_dir(), "a file where the folder was").expect("put something in its way");
+    let images = images(31);
+    send(&home, &gateway, &images);
+    let status = wait_for("the pack is being retried", SOON, || {
+        let status = gateway.status();
+        (status["states"]["retrying"] == IMAGES).then_some(status)
+    });
+    let pack = &status["retrying"][0];
+    assert!(pack["reason"].as_str().is_some_and(|reason| reason.contains("bucket")), "{status}");
+    assert!(pack["next_try_at"].as_i64().is_some(), "{status}");
+    check(&home, &gateway, &images);
+
+    fs::remove_file(home.bucket_dir()).expect("clear the way");
+    fs::rename(&away, home.bucket_dir()).expect("bring the bucket back");
+    wait_for("everything is verified", SOON, || (states(&gateway)("verified") == IMAGES).then_some(()));
+    check(&home, &gateway, &images);
+    gateway.stop();
+}
+
+/// The catalog is derived: without it, local packs and journal say everything again.
+#[test]
+fn a_catalog_that_is_gone_is_made_again() {
+    let home = Home::new();
+    let gateway = home.serve();
+    let (packed, journaled) = (images(32), images(33));
+    send(&home, &gateway, &packed);
+    gateway.settled(packed.len());
+    gateway.stop();
+
+    let home = home.set("PACK__QUIET_MS", 60_000);
+    let gateway = home.serve();
+    fs::remove_dir_all(home.path().join("send")).expect("clear the folder");
+    send(&home, &gateway, &journaled);
+    gateway.kill();
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let path = home.data_dir().join(name);
+        assert!(!path.exists() || fs::remove_file(&path).is_ok(), "remove {}", path.display());
+    }
+
+    let home = home.set("PACK__QUIET_MS", 200);
+    let gateway = home.serve();
+    gateway.settled(packed.len() + journaled.len());
+    assert_eq!(states(&gateway)("verified"), 2 * IMAGES);
+    check(&home, &gateway, &packed);
+    check(&home, &gateway, &journaled);
+    gateway.stop();
+}
+
+/// Invariant 1 with `mirror = required`: what was acknowledged outlives the loss of the whole data directory.
+#[test]
+fn with_a_second_directory_the_first_disk_may_be_lost() {
+    let home = Home::new().set("NODE__MIRROR", "required").set("PACK__QUIET_MS", 60_000);
+    let second = home.path().join("second");
+    let home = home.set("NODE__SECOND_DIR", second.display());
+    let gateway = home.serve();
+    let images = images(34);
+    send(&home, &gateway, &images);
+    gateway.kill();
+    fs::remove_dir_all(home.data_dir()).expect("lose the first disk");
+
+    let home = home.set("PACK__QUIET_MS", 200);
+    let gateway = home.serve();
+    gateway.settled(images.len());
+    check(&home, &gateway, &images);
+    assert_eq!(states(&gateway)("verified"), IMAGES);
+    gateway.stop();
+}
+
+/// A second directory that is required and cannot be written: no success without it.
+#[test]
+fn without_its_required_second_directory_nothing_is_acknowledged() {
+    let home = Home::new().set("NODE__MIRROR", "required").set("NODE__SECOND_DIR", "/proc/no-such-folder");
+    let ended = home.run(&["serve", "--json"]);
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.err.contains("second directory"), "{}", ended.err);
+}
+
+/// Local packs leave when the cache has to be small, and a range of the bucket's object gives every byte again.
+#[test]
+fn what_left_the_local_disk_is_read_from_the_bucket() {
+    let home = Home::new().set("CACHE__BYTES_MAX", 0);
+    let gateway = home.serve();
+    let images = images(35);
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    wait_for("the pack leaves the local disk", SOON, || {
+        packs(&home.data_dir().join("packs")).is_empty().then_some(())
+    });
+    check(&home, &gateway, &images);
+    let metadata = format!("/dicomweb/studies/{}/metadata", images[0].study_instance_uid);
+    let rows: Vec<serde_json::Value> = gateway.web.get(&metadata, "application/dicom+json").ok().json();
+    assert_eq!(rows.len(), images.len());
+    gateway.stop();
+}
+
+fn packs(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).into_iter().flatten().flatten();
+    names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
