@@ -1,25 +1,26 @@
 //! `filmgate send`: a streaming C-STORE SCU.
 
+mod outgoing;
+mod report;
+
 use std::{
     collections::{BTreeSet, VecDeque},
-    fs::{self, File},
-    io::{self, Read, Seek, SeekFrom},
     net::{TcpStream, ToSocketAddrs},
-    path::{Path, PathBuf},
+    path::PathBuf,
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context;
 use clap::Args;
-use filmgate_dimse::{CONTEXTS_MAX, ProposedContext, Requested, RequestorOptions, Status};
-use filmgate_model::{AeTitle, Door, Facts, NodeId, Provenance, RecordId, Timestamp, part10, tags, uids};
-use filmgate_seal::{RecordKey, RecordSealer, SealOptions};
-use indicatif::{ProgressBar, ProgressStyle};
+use filmgate_dimse::{CONTEXTS_MAX, ProposedContext, Requested, RequestorOptions};
+use filmgate_model::AeTitle;
 use parking_lot::Mutex;
-use serde::Serialize;
-use serde_json::json;
 
+use self::{
+    outgoing::{Found, Outgoing, Proposal, list_files},
+    report::{FileResult, Report, Totals},
+};
 use crate::failure;
 
 /// Connections that may fail in a row before the rest is given up.
@@ -48,42 +49,6 @@ pub(crate) struct Arguments {
     /// One line of JSON per file, and one for the whole.
     #[arg(long)]
     json: bool,
-}
-
-/// What became of one file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Outcome {
-    Stored,
-    Warning,
-    Refused,
-    Failed,
-    Unreadable,
-}
-
-#[derive(Debug, Serialize)]
-struct FileResult {
-    path: PathBuf,
-    sop_instance_uid: String,
-    status: Option<String>,
-    outcome: Outcome,
-    error: Option<String>,
-    #[serde(skip)]
-    bytes: u64,
-}
-
-/// SOP class and transfer syntax.
-type Proposal = (String, String);
-
-/// A file that can be sent.
-#[derive(Debug, Clone)]
-struct Outgoing {
-    path: PathBuf,
-    dataset_offset: u64,
-    dataset_bytes: u64,
-    sop_class_uid: String,
-    sop_instance_uid: String,
-    transfer_syntax_uid: String,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
@@ -116,36 +81,6 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 /// A monotonic moment, for the rate shown at the end.
 fn now() -> Instant {
     Instant::now()
-}
-
-/// A file to send.
-struct Found {
-    path: PathBuf,
-    /// Named on the command line, not found in a folder: something other than an instance is an error then.
-    named: bool,
-}
-
-fn list_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Found>> {
-    let mut files = Vec::new();
-    let mut waiting: Vec<Found> =
-        paths.iter().rev().map(|path| Found { path: path.clone(), named: true }).collect();
-    while let Some(found) = waiting.pop() {
-        let path = &found.path;
-        let what = fs::metadata(path).with_context(|| format!("open {}", path.display()))?;
-        if !what.is_dir() {
-            files.push(found);
-            continue;
-        }
-        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut inside: Vec<_> = entries
-            .with_context(|| format!("list {}", path.display()))?
-            .iter()
-            .map(fs::DirEntry::path)
-            .collect();
-        inside.sort();
-        waiting.extend(inside.into_iter().rev().map(|path| Found { path, named: false }));
-    }
-    Ok(files)
 }
 
 /// Runs of files whose presentation contexts fit one association.
@@ -268,7 +203,7 @@ impl Sender<'_> {
             return Some(association);
         };
         let mut dataset = match file.open() {
-            Ok(dataset) => Counting { inner: dataset, report: self.report },
+            Ok(dataset) => self.report.watched(dataset),
             Err(error) => {
                 self.report.tell(FileResult::unreadable(file.path.clone(), &error.into()));
                 return Some(association);
@@ -287,198 +222,6 @@ impl Sender<'_> {
     }
 }
 
-impl Outgoing {
-    /// Reads the head of a file; where it does not say what the dataset is, the dataset does.
-    /// `None` for what is no instance: another kind of file, or the directory of a file-set (PS3.10 8.6).
-    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let mut file = File::open(path)?;
-        let bytes = file.metadata()?.len();
-        let mut begin = Vec::new();
-        Read::by_ref(&mut file).take(4 * part10::FILE_META_BYTES_MAX as u64).read_to_end(&mut begin)?;
-        let Some(head) = part10::read_file_head(&begin) else { return Ok(None) };
-        if head.sop_class_uid == uids::MEDIA_STORAGE_DIRECTORY_STORAGE {
-            return Ok(None);
-        }
-        let dataset = begin.get(head.dataset_offset..).unwrap_or_default();
-        let facts = facts_of(dataset, &head.transfer_syntax_uid);
-        let stated = |tag, announced: String| facts.text(tag).unwrap_or(announced);
-        let outgoing = Self {
-            path: path.to_owned(),
-            dataset_offset: head.dataset_offset as u64,
-            dataset_bytes: bytes.saturating_sub(head.dataset_offset as u64),
-            sop_class_uid: stated(tags::SOP_CLASS_UID, head.sop_class_uid),
-            sop_instance_uid: stated(tags::SOP_INSTANCE_UID, head.sop_instance_uid),
-            transfer_syntax_uid: head.transfer_syntax_uid,
-        };
-        anyhow::ensure!(!outgoing.sop_class_uid.is_empty(), "it has no SOP Class UID");
-        anyhow::ensure!(!outgoing.sop_instance_uid.is_empty(), "it has no SOP Instance UID");
-        Ok(Some(outgoing))
-    }
-
-    fn context(&self) -> Proposal {
-        (self.sop_class_uid.clone(), self.transfer_syntax_uid.clone())
-    }
-
-    fn open(&self) -> io::Result<File> {
-        let mut file = File::open(&self.path)?;
-        file.seek(SeekFrom::Start(self.dataset_offset))?;
-        Ok(file)
-    }
-}
-
-/// What the beginning of a dataset says of itself: read as a receiver would read it, the sealed bytes thrown away.
-fn facts_of(beginning: &[u8], transfer_syntax_uid: &str) -> Facts {
-    let provenance = Provenance {
-        received_at: Timestamp::default(),
-        door: Door::CStore,
-        calling_ae: String::new(),
-        called_ae: String::new(),
-        peer: String::new(),
-        node: NodeId([0; 16]),
-        transfer_syntax_uid: transfer_syntax_uid.to_owned(),
-        sop_class_uid: String::new(),
-        sop_instance_uid: String::new(),
-        file_meta: Vec::new(),
-    };
-    let key = RecordKey::from_bytes([0; 32]);
-    let mut sealer = RecordSealer::new(RecordId([0; 16]), key, provenance, &SealOptions::default());
-    let mut thrown_away = Vec::new();
-    sealer.push(beginning, &mut thrown_away);
-    sealer.finish(&mut thrown_away).facts
-}
-
-/// Counts what is read towards the progress.
-struct Counting<'a> {
-    inner: File,
-    report: &'a Report,
-}
-
-impl Read for Counting<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.report.bar.inc(read as u64);
-        Ok(read)
-    }
-}
-
-impl FileResult {
-    fn of(file: &Outgoing, outcome: Outcome, status: Option<Status>, error: Option<String>) -> Self {
-        Self {
-            path: file.path.clone(),
-            sop_instance_uid: file.sop_instance_uid.clone(),
-            status: status.map(|status| format!("0x{:04X}", status.0)),
-            outcome,
-            error,
-            bytes: if outcome == Outcome::Stored { file.dataset_bytes } else { 0 },
-        }
-    }
-
-    fn failed(file: &Outgoing, error: String) -> Self {
-        Self::of(file, Outcome::Failed, None, Some(error))
-    }
-
-    fn refused(file: &Outgoing, status: Option<Status>, error: String) -> Self {
-        Self::of(file, Outcome::Refused, status, Some(error))
-    }
-
-    fn unreadable(path: PathBuf, error: &anyhow::Error) -> Self {
-        let error = Some(format!("{error:#}"));
-        Self {
-            path,
-            sop_instance_uid: String::new(),
-            status: None,
-            outcome: Outcome::Unreadable,
-            error,
-            bytes: 0,
-        }
-    }
-
-    fn answered(file: &Outgoing, status: Status) -> Self {
-        if status == Status::SUCCESS {
-            return Self::of(file, Outcome::Stored, Some(status), None);
-        }
-        if status.is_stored() {
-            return Self::of(file, Outcome::Warning, Some(status), Some(status.to_string()));
-        }
-        Self::refused(file, Some(status), status.to_string())
-    }
-}
-
-/// Progress for people, lines for programs.
-struct Report {
-    json: bool,
-    bar: ProgressBar,
-    totals: Mutex<Totals>,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Totals {
-    files: u64,
-    stored: u64,
-    failed: u64,
-    skipped: u64,
-    bytes: u64,
-}
-
-impl Report {
-    fn new(json: bool) -> Self {
-        let bar = if json { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        let style =
-            ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left {msg}");
-        if let Ok(style) = style {
-            bar.set_style(style);
-        }
-        Self { json, bar, totals: Mutex::default() }
-    }
-
-    fn expect(&self, bytes: u64) {
-        self.bar.set_length(bytes);
-    }
-
-    fn skip(&self) {
-        self.totals.lock().skipped += 1;
-    }
-
-    fn tell(&self, result: FileResult) {
-        {
-            let mut totals = self.totals.lock();
-            totals.files += 1;
-            totals.bytes += result.bytes;
-            match result.outcome {
-                Outcome::Stored | Outcome::Warning => totals.stored += 1,
-                _ => totals.failed += 1,
-            }
-        }
-        if self.json {
-            failure::print_json(&json!(result));
-        } else if let Some(error) = &result.error {
-            let line = format!("{}: {error}", result.path.display());
-            self.bar.suspend(|| failure::eprint(&line));
-        }
-    }
-
-    fn finish(&self, took: Duration) -> Totals {
-        self.bar.finish_and_clear();
-        let totals = *self.totals.lock();
-        let Totals { files, stored, failed, skipped, bytes } = totals;
-        let seconds = took.as_secs_f64();
-        if self.json {
-            let summary = json!({"event": "summary", "files": files, "stored": stored, "failed": failed, "skipped": skipped, "bytes": bytes, "seconds": seconds});
-            failure::print_json(&summary);
-        } else {
-            let rate = bytes as f64 / 1e6 / seconds.max(1e-3);
-            if skipped > 0 {
-                failure::print(&format!("{skipped} files are no DICOM instances and were left out"));
-            }
-            failure::print(&format!(
-                "{stored} of {files} files stored, {failed} failed: {:.1} MB in {seconds:.1} s, {rate:.0} MB/s",
-                bytes as f64 / 1e6
-            ));
-        }
-        totals
-    }
-}
-
 /// Sends what `demo` shows: the same as the command, in this process.
 pub(crate) fn send_paths(to: &str, aec: &AeTitle, aet: &AeTitle, paths: Vec<PathBuf>) -> anyhow::Result<u8> {
     run(&Arguments {
@@ -494,6 +237,8 @@ pub(crate) fn send_paths(to: &str, aec: &AeTitle, aet: &AeTitle, paths: Vec<Path
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn outgoing(class: usize) -> Outgoing {
