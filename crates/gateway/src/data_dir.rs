@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) enum Error {
     #[error("data directory {} is in use by another filmgate", .0.display())]
     InUse(PathBuf),
+    #[error("a gateway is starting on data directory {}; try again in a moment", .0.display())]
+    Starting(PathBuf),
     #[error("data directory {} cannot be used", path.display())]
     Io { path: PathBuf, source: io::Error },
     #[error("no gateway runs on data directory {}, and it does not exist", .0.display())]
@@ -49,10 +51,20 @@ impl DataDir {
         let options = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = options.map_err(io)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => {
+                let taken = Self { path: path.to_owned(), _lock: lock };
+                // A killed gateway's word is not where this one answers.
+                taken.withdraw();
+                Ok(taken)
+            }
             Err(TryLockError::WouldBlock) => Err(Error::InUse(path.to_owned())),
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
+    }
+
+    fn withdraw(&self) {
+        // It is not there in most cases.
+        let _ = fs::remove_file(self.path.join("run.json"));
     }
 
     /// Leaves word of where this process answers.
@@ -63,8 +75,7 @@ impl DataDir {
 
 impl Drop for DataDir {
     fn drop(&mut self) {
-        // Nobody answers any more; a stale word does no harm, since the lock is asked first.
-        let _ = fs::remove_file(self.path.join("run.json"));
+        self.withdraw();
     }
 }
 
@@ -77,7 +88,12 @@ pub(crate) fn running(path: &Path) -> Result<Option<Running>, Error> {
         Ok(_) => Ok(None),
         Err(Error::InUse(_)) => {
             let io = |source| Error::Io { path: path.to_owned(), source };
-            let word = fs::read(path.join("run.json")).map_err(io)?;
+            let word = match fs::read(path.join("run.json")) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(Error::Starting(path.to_owned()));
+                }
+                read => read.map_err(io)?,
+            };
             serde_json::from_slice(&word).map(Some).map_err(|error| io(error.into()))
         }
         Err(error) => Err(error),

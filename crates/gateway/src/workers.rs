@@ -48,10 +48,12 @@ async fn index(road: Arc<Road>, mut stop: Stop) {
 
 async fn pack(road: Arc<Road>) -> Result<bool, Error> {
     let due = road.studies_to_pack().await?;
+    let mut failed = None;
     for study in &due {
-        road.pack(study).await?;
+        // One study that cannot be packed does not hold up the others.
+        failed = road.pack(study).await.err().or(failed);
     }
-    Ok(!due.is_empty())
+    failed.map_or(Ok(!due.is_empty()), Err)
 }
 
 async fn upload(road: Arc<Road>) -> Result<bool, Error> {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use dicom_core::Tag;
-use dicom_dictionary_std::tags;
+use dicom_core::{Tag, VR, dictionary::DataDictionary};
+use dicom_dictionary_std::{StandardDataDictionary, tags};
 
-use crate::{NodeId, RecordId, Timestamp, text};
+use crate::{NodeId, RecordId, Timestamp, json::JsonWriter, text};
 
 /// Top-level attributes that are kept from a dataset as it passes: what QIDO-RS answers from (PS3.18 10.6.3.3)
 /// and what describes the samples.
@@ -79,6 +79,15 @@ impl Facts {
     /// Every kept value, by tag.
     pub fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
         self.0.iter().map(|(&(group, element), value)| (Tag(group, element), value.as_slice()))
+    }
+
+    /// The kept attributes as DICOM JSON: what is left to say of an instance whose elements cannot be told.
+    pub fn write_json(&self, json: &mut JsonWriter) {
+        for (tag, value) in self.iter() {
+            let entry = StandardDataDictionary.by_tag(tag);
+            let vr = entry.and_then(|entry| entry.vr.exact()).unwrap_or(VR::UN);
+            json.element(tag, vr, value);
+        }
     }
 
     /// The value as text, decoded by the dataset's own character set, without padding; `None` when absent or empty.
@@ -191,5 +200,10 @@ mod tests {
         assert_eq!(facts.integer(tags::NUMBER_OF_FRAMES), Some(12));
         assert_eq!(facts.text(tags::STUDY_ID), None);
         assert_eq!(facts.raw(tags::STUDY_DESCRIPTION), None);
+        let mut json = JsonWriter::default();
+        facts.write_json(&mut json);
+        let json: serde_json::Value = serde_json::from_slice(&json.finish()).expect("JSON");
+        assert_eq!(json["00280010"], serde_json::json!({"vr": "US", "Value": [512]}));
+        assert_eq!(json["00100010"]["Value"][0]["Alphabetic"], "王^小东");
     }
 }

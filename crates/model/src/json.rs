@@ -25,6 +25,12 @@ impl Default for JsonWriter {
 }
 
 impl JsonWriter {
+    /// Bytes written so far.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.out.len()
+    }
+
     /// One element with its value as it stands in the dataset, numbers little endian; padding and splitting are done here.
     pub fn element(&mut self, tag: Tag, vr: VR, value: &[u8]) {
         // Group lengths and file meta information have no place in the model (PS3.18 F.2.2).

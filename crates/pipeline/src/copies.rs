@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use filmgate_catalog::{Copy as KnownCopy, CopyKind, DroppedCopy, RecordToPack};
+use filmgate_catalog::{Copy as KnownCopy, CopyKind, DroppedCopy, ReceivedInstance, RecordToPack};
 use filmgate_model::{InstanceState, RecordId};
 
 /// Records sorted by what becomes of them.
@@ -36,12 +36,36 @@ pub(crate) fn sort(
             sorted.dropped.push(DroppedCopy { record_id: record.record_id, same_as: same.record_id });
             continue;
         }
-        let kind = kind_beside(copies, &record);
+        let kind = kind_beside(copies, &record.dataset_sha256, record.pixel_digest.as_ref());
         // What goes into the same pack is as durable as the record that would be dropped against it.
         copies.push(Candidate::packed(&record));
         sorted.packed.push((record, kind));
     }
     sorted
+}
+
+/// What an instance that stays in any case is among the copies known so far; it is one of them from then on.
+pub(crate) fn kind_of(known: &mut Vec<KnownCopy>, row: &ReceivedInstance) -> CopyKind {
+    let uid = &row.identity.sop_instance_uid;
+    let same_uid =
+        known.iter().filter(|copy| copy.sop_instance_uid == *uid && copy.record_id != row.record_id);
+    let beside: Vec<_> = same_uid.map(|copy| Candidate::known(copy, |_| true)).collect();
+    let copy_kind = kind_beside(&beside, &row.dataset_sha256, row.pixel_digest.as_ref());
+    known.push(KnownCopy {
+        record_id: row.record_id,
+        study_instance_uid: row.identity.study_instance_uid.clone(),
+        series_instance_uid: row.identity.series_instance_uid.clone(),
+        sop_instance_uid: uid.clone(),
+        transfer_syntax_uid: row.provenance.transfer_syntax_uid.clone(),
+        dataset_sha256: row.dataset_sha256,
+        pixel_digest: row.pixel_digest,
+        state: InstanceState::Packed,
+        quarantine: false,
+        packed: true,
+        copy_kind,
+        calling_ae: row.provenance.calling_ae.clone(),
+    });
+    copy_kind
 }
 
 struct Candidate {
@@ -80,10 +104,9 @@ impl Candidate {
 
 /// First of its UID; or the same pixels as another; or other content. Equal bytes beside a copy that does not open
 /// are no conflict either: they are its replacement.
-fn kind_beside(copies: &[Candidate], record: &RecordToPack) -> CopyKind {
-    let same_pixels =
-        |copy: &Candidate| copy.pixel_digest.is_some() && copy.pixel_digest == record.pixel_digest;
-    let same_bytes = |copy: &Candidate| copy.dataset_sha256 == record.dataset_sha256;
+fn kind_beside(copies: &[Candidate], dataset_sha256: &[u8; 32], pixel_digest: Option<&[u8; 32]>) -> CopyKind {
+    let same_pixels = |copy: &Candidate| pixel_digest.is_some() && copy.pixel_digest.as_ref() == pixel_digest;
+    let same_bytes = |copy: &Candidate| copy.dataset_sha256 == *dataset_sha256;
     match copies {
         [] => CopyKind::First,
         copies if copies.iter().any(|copy| same_pixels(copy) || same_bytes(copy)) => CopyKind::Variant,

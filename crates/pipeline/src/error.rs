@@ -31,6 +31,18 @@ pub enum Error {
     /// A sender named another study than the instance is of.
     #[error("the instance is of another study than the request")]
     OtherStudy,
+    /// A record that was to be packed cannot be read or opened.
+    #[error("pack record {record_id}")]
+    Record {
+        /// The record.
+        record_id: RecordId,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+    /// Its elements are too many to be said as metadata.
+    #[error("the metadata is longer than {0} bytes")]
+    MetadataTooLong(usize),
     /// No such record.
     #[error("record {0} is not here")]
     NotFound(RecordId),
@@ -69,8 +81,25 @@ impl Error {
             Self::Keys(error) => error.is_permanent(),
             Self::Catalog(error) => error.is_permanent(),
             Self::Bucket(error) => error.is_permanent(),
-            Self::NotFound(_) | Self::Lost(_) | Self::Differs { .. } | Self::OtherStudy => true,
+            Self::NotFound(_)
+            | Self::Lost(_)
+            | Self::Differs { .. }
+            | Self::OtherStudy
+            | Self::MetadataTooLong(_) => true,
+            Self::Record { source, .. } => source.is_permanent(),
             Self::Io(_) | Self::Cut(_) | Self::QuarantineFull => false,
         }
     }
+}
+
+/// An error with all its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -10,33 +10,47 @@ use crate::{Error, Road};
 const BATCH: u32 = 8;
 
 impl Road {
-    /// Looks at the room that quarantine takes, then gives up local packs until there is room; how many.
+    /// Makes room where it is needed: first in the quarantine, then on the disk; how many packs were given up.
     ///
     /// # Errors
     /// When disk or catalog fails.
     pub async fn evict(self: &Arc<Self>) -> Result<usize, Error> {
-        let quarantine_bytes = self.catalog.totals().await?.quarantine_bytes;
-        self.quarantine_full.store(quarantine_bytes >= self.settings.quarantine_bytes_max, Ordering::SeqCst);
         let mut evicted = 0;
-        while self.cache_is_full().await? {
-            let before = evicted;
-            for pack in self.catalog.evictable(BATCH).await? {
-                let pack_id = pack.pack_id;
-                // Known as gone first: after a crash between the two, the next start unlinks what is left over.
-                // One that is not verified any more stays.
-                if !self.catalog.record_evicted(pack_id).await? {
-                    continue;
-                }
-                let road = Arc::clone(self);
-                compute(move || road.packs.remove(pack_id)).await??;
-                evicted += 1;
+        while self.quarantine_is_full().await? {
+            match self.evict_some(true).await? {
+                0 => break,
+                some => evicted += some,
             }
-            if evicted == before {
-                break;
+        }
+        self.quarantine_full.store(self.quarantine_is_full().await?, Ordering::SeqCst);
+        while self.cache_is_full().await? {
+            match self.evict_some(false).await? {
+                0 => break,
+                some => evicted += some,
             }
         }
         metrics::counter!("filmgate_evicted_packs_total").increment(evicted as u64);
         Ok(evicted)
+    }
+
+    async fn evict_some(self: &Arc<Self>, quarantined: bool) -> Result<usize, Error> {
+        let mut evicted = 0;
+        for pack in self.catalog.evictable(quarantined, BATCH).await? {
+            let pack_id = pack.pack_id;
+            // Known as gone first: after a crash between the two, the next start unlinks what is left over.
+            // One that is not verified any more stays.
+            if !self.catalog.record_evicted(pack_id).await? {
+                continue;
+            }
+            let road = Arc::clone(self);
+            compute(move || road.packs.remove(pack_id)).await??;
+            evicted += 1;
+        }
+        Ok(evicted)
+    }
+
+    async fn quarantine_is_full(&self) -> Result<bool, Error> {
+        Ok(self.catalog.totals().await?.quarantine_bytes >= self.settings.quarantine_bytes_max)
     }
 
     async fn cache_is_full(&self) -> Result<bool, Error> {

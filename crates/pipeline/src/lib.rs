@@ -22,6 +22,7 @@ mod export;
 mod index;
 mod metadata;
 mod pack;
+mod pack_file;
 mod receive;
 mod recover;
 mod retrieve;

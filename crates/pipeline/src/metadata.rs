@@ -10,6 +10,11 @@ use crate::{Error, OpenRecord, Road};
 /// Which generation of this writer made a stored metadata; older ones are made anew.
 pub const METADATA_VERSION: u32 = 1;
 
+/// Bytes of header chunks from which metadata is made; a dataset with more has its indexed attributes told.
+pub(crate) const HEADER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of metadata that are made of one instance: a few deflated bytes can hold a great many elements.
+const JSON_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Writes events of the stored elements as JSON.
 struct MetadataWriter {
     json: JsonWriter,
@@ -23,6 +28,9 @@ struct MetadataWriter {
 
 impl Visitor for MetadataWriter {
     fn element(&mut self, tag: Tag, vr: VR, value: Value<'_>) {
+        if self.is_full() {
+            return;
+        }
         match value {
             Value::Bytes(bytes) => self.json.element(tag, vr, bytes),
             Value::Bulk { .. } => {
@@ -34,12 +42,18 @@ impl Visitor for MetadataWriter {
     }
 
     fn sequence_start(&mut self, tag: Tag) {
+        if self.is_full() {
+            return;
+        }
         self.json.begin_sequence(tag);
         self.path.push(format!("{:04X}{:04X}", tag.group(), tag.element()));
         self.items.push(0);
     }
 
     fn item_start(&mut self) {
+        if self.is_full() {
+            return;
+        }
         self.json.begin_item();
         if let Some(count) = self.items.last_mut() {
             *count += 1;
@@ -48,14 +62,27 @@ impl Visitor for MetadataWriter {
     }
 
     fn item_end(&mut self) {
+        if self.is_full() {
+            return;
+        }
         self.json.end_item();
         self.path.pop();
     }
 
     fn sequence_end(&mut self) {
+        if self.is_full() {
+            return;
+        }
         self.json.end_sequence();
         self.path.pop();
         self.items.pop();
+    }
+}
+
+impl MetadataWriter {
+    /// Past its limit nothing more is written: what there is will not be used.
+    fn is_full(&self) -> bool {
+        self.json.bytes() > JSON_BYTES_MAX
     }
 }
 
@@ -72,17 +99,30 @@ pub(crate) fn metadata_json(table: &RecordTable, header: &[u8]) -> Result<Vec<u8
         items: Vec::new(),
     };
     filmgate_seal::visit(table, header, &mut writer)?;
+    if writer.is_full() {
+        return Err(Error::MetadataTooLong(JSON_BYTES_MAX));
+    }
     Ok(writer.json.finish())
 }
 
 impl OpenRecord {
-    /// The instance as DICOM JSON, made from its elements.
+    /// The instance as DICOM JSON, made from its elements; from the indexed ones alone when there are too many.
     ///
     /// # Errors
     /// When its elements cannot be fetched or read.
     pub async fn metadata(&self) -> Result<Vec<u8>, Error> {
-        let header = self.header().await?;
-        metadata_json(self.table(), &header)
+        let made = match self.header(HEADER_BYTES_MAX).await {
+            Ok(header) => metadata_json(self.table(), &header),
+            Err(error) => Err(error),
+        };
+        match made {
+            Err(Error::MetadataTooLong(_)) => {
+                let mut json = JsonWriter::default();
+                self.table().facts.write_json(&mut json);
+                Ok(json.finish())
+            }
+            made => made,
+        }
     }
 }
 

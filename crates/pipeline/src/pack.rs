@@ -3,17 +3,16 @@
 //! Order, always: pack file synced → folder synced → pack known → journal freed. A crash before "known" leaves a file
 //! that the next start takes away; one after it, records that the next start frees.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use filmgate_catalog::{Copy as KnownCopy, CopyKind, NewPack, PackedInstance, RecordToPack, StudyToPack};
 use filmgate_model::{PackId, RecordId, StudyKeyId, compute};
-use filmgate_seal::{Class, PackKind, PackWriter, RecordKey, RecordTable};
-use sha2::{Digest, Sha256};
 
-use crate::{Error, METADATA_VERSION, Road, Settings, copies, metadata};
-
-/// Bytes copied at a time.
-const COPY_BYTES: u64 = 1024 * 1024;
+use crate::{Error, Road, Settings, copies, error::chain, pack_file::Written};
 
 /// What packing a study did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,14 +21,6 @@ pub struct Packed {
     pub records: usize,
     /// Records dropped, each the same bytes as one that stays.
     pub dropped: usize,
-}
-
-/// A pack as written to the local disk.
-struct Written {
-    pack_id: PackId,
-    bytes: u64,
-    sha256: [u8; 32],
-    offsets: Vec<(RecordId, u64)>,
 }
 
 impl Road {
@@ -62,7 +53,14 @@ impl Road {
             self.catalog.record_dropped(&sorted.dropped, now).await?;
         } else {
             let study_key_id = self.study_key_for(study).await?;
-            let written = self.write_pack(study.quarantine, study_key_id, &sorted.packed).await?;
+            let written = self.write_pack(study.quarantine, study_key_id, &sorted.packed).await;
+            if let Err(Error::Record { record_id, source }) = &written
+                && source.is_permanent()
+            {
+                // It will not be among those that wait next time, and the others go on.
+                self.catalog.mark_record_damaged(*record_id, &chain(&**source), now).await?;
+            }
+            let written = written?;
             let pack = NewPack {
                 pack_id: written.pack_id,
                 study_instance_uid: uid.clone(),
@@ -74,7 +72,12 @@ impl Road {
             };
             let instances = packed_instances(&written, &sorted.packed);
             let known = self.catalog.record_packed(&pack, &instances, &sorted.dropped, now).await;
-            if known.is_err() {
+            if let Err(
+                filmgate_catalog::Error::NotPackable { .. } | filmgate_catalog::Error::CopyGone { .. },
+            ) = known
+            {
+                // Any other failure may have been entered all the same: then the next start finds file and row, or
+                // takes the file away.
                 self.take_away(written.pack_id).await;
             }
             known?;
@@ -96,27 +99,33 @@ impl Road {
             let packed = waiting.into_iter().map(|record| (record, CopyKind::First)).collect();
             return Ok(copies::Sorted { packed, dropped: Vec::new() });
         }
-        let uids: Vec<&str> = waiting.iter().map(|record| record.sop_instance_uid.as_str()).collect();
-        let mut known = self.catalog.copies_of(&uids).await?;
-        known.retain(|copy| !waiting.iter().any(|record| record.record_id == copy.record_id));
-        let readable = self.readable_copies(&known, &waiting).await;
+        let uids: BTreeSet<&str> = waiting.iter().map(|record| record.sop_instance_uid.as_str()).collect();
+        let mut known = self.catalog.copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
+        // What waits as well is sorted by its own arrival; what was not understood is compared with nothing.
+        known.retain(|copy| copy.packed && !copy.quarantine);
+        let readable = self.readable_copies(&known, &waiting).await?;
         Ok(copies::sort(waiting, &known, |record_id| readable.contains(&record_id)))
     }
 
     /// Of the known copies with the same bytes as a waiting record, those whose every byte opens.
+    ///
+    /// # Errors
+    /// When one cannot be asked now: it is asked again later, unless the journal wants room.
     async fn readable_copies(
         self: &Arc<Self>,
         known: &[KnownCopy],
         waiting: &[RecordToPack],
-    ) -> Vec<RecordId> {
-        let mut readable = Vec::new();
-        for copy in known {
-            let same = waiting.iter().any(|record| record.dataset_sha256 == copy.dataset_sha256);
-            if same && self.check_record(copy.record_id).await.is_ok() {
-                readable.push(copy.record_id);
+    ) -> Result<HashSet<RecordId>, Error> {
+        let arrived: HashSet<[u8; 32]> = waiting.iter().map(|record| record.dataset_sha256).collect();
+        let mut readable = HashSet::new();
+        for copy in known.iter().filter(|copy| arrived.contains(&copy.dataset_sha256)) {
+            match self.check_record(copy.record_id).await {
+                Ok(_) => _ = readable.insert(copy.record_id),
+                Err(error) if error.is_permanent() || self.journal.under_pressure() => {}
+                Err(error) => return Err(error),
             }
         }
-        readable
+        Ok(readable)
     }
 
     /// The key of the study on this node; one of its own for each quarantine pack.
@@ -125,7 +134,13 @@ impl Road {
         if !study.quarantine
             && let Some(known) = self.catalog.study_key(uid, false).await?
         {
-            return Ok(known);
+            // A study has a set of keys: one that is damaged is followed by another.
+            match self.keys.study_key(known) {
+                Err(error) if error.is_permanent() => {
+                    tracing::error!(study_key_id = %known, error = &error as &dyn std::error::Error, "a study's key does not open");
+                }
+                _ => return Ok(known),
+            }
         }
         let road = Arc::clone(self);
         let made = compute(move || road.keys.new_study_key()).await??;
@@ -150,74 +165,15 @@ impl Road {
         compute(move || road.write_pack_file(quarantine, study_key_id, &order)).await?
     }
 
-    /// Copies the records, adds the footer, syncs file and folder; blocks on the disk.
-    fn write_pack_file(
-        &self,
-        quarantine: bool,
-        study_key_id: StudyKeyId,
-        records: &[RecordToPack],
-    ) -> Result<Written, Error> {
-        let pack_id = PackId::random(&self.random);
-        let kind = if quarantine { PackKind::Quarantine } else { PackKind::Study };
-        let study_key = self.keys.study_key(study_key_id)?;
-        let now = self.clock.now();
-        let (writer, header) =
-            PackWriter::new(pack_id, self.keys.site_id(), study_key_id, &study_key, now, kind);
-        let mut writer = writer.with_metadata_generator(METADATA_VERSION);
-        let mut file = PackFile { file: self.packs.create(pack_id)?, digest: Sha256::new(), bytes: 0 };
-        file.append(&header)?;
-        let mut offsets = Vec::with_capacity(records.len());
-        for record in records {
-            let (key, table) = self.journaled_table(record.record_id)?;
-            let metadata = self.journaled_metadata(&key, &table);
-            offsets.push((record.record_id, writer.add(&table, &key, &metadata)));
-            self.copy_record(record.record_id, table.record_bytes, &mut file)?;
-        }
-        file.append(&writer.finish())?;
-        let PackFile { file, digest, bytes } = file;
-        file.finish()?;
-        Ok(Written { pack_id, bytes, sha256: digest.finalize().into(), offsets })
-    }
-
-    fn copy_record(&self, record_id: RecordId, record_bytes: u64, file: &mut PackFile) -> Result<(), Error> {
-        let mut offset = 0;
-        while offset < record_bytes {
-            let end = record_bytes.min(offset + COPY_BYTES);
-            file.append(&self.journal.read(record_id, offset..end)?)?;
-            offset = end;
-        }
-        Ok(())
-    }
-
-    /// DICOM JSON for the footer; empty when the elements cannot be read, to be made anew when asked for.
-    fn journaled_metadata(&self, key: &RecordKey, table: &RecordTable) -> Vec<u8> {
-        let made =
-            self.journaled_header(key, table).and_then(|header| metadata::metadata_json(table, &header));
-        made.unwrap_or_else(|error| {
-            let record_id = table.record_id;
-            tracing::debug!(%record_id, error = &error as &dyn std::error::Error, "no metadata for the footer");
-            Vec::new()
-        })
-    }
-
-    fn journaled_header(&self, key: &RecordKey, table: &RecordTable) -> Result<Vec<u8>, Error> {
-        let mut header = Vec::new();
-        for (number, chunk) in table.chunks.iter().enumerate() {
-            if chunk.class == Class::Header {
-                let range = chunk.record_offset..chunk.record_offset + u64::from(chunk.sealed_bytes);
-                let sealed = self.journal.read(table.record_id, range)?;
-                let opened = filmgate_seal::open_chunk(key, table.record_id, number as u32, chunk, &sealed)?;
-                header.extend_from_slice(&opened);
-            }
-        }
-        Ok(header)
-    }
-
     /// Frees what is safe in a pack, and the landing keys nothing needs any more.
     pub(crate) async fn release(self: &Arc<Self>, records: Vec<RecordId>) -> Result<(), Error> {
         let road = Arc::clone(self);
         compute(move || {
             road.journal.release(&records);
+            // Records may lie in segments that could not be read at the start: their keys stay.
+            if road.journal.room().kept_segments > 0 {
+                return Ok(0);
+            }
             let blobs = road.journal.records();
             let in_use: Vec<_> =
                 blobs.iter().filter_map(|record| road.keys.landing_key_id_of(&record.wrapped_key)).collect();
@@ -233,22 +189,6 @@ impl Road {
         if let Ok(Err(error)) = removed {
             tracing::warn!(%pack_id, error = &error as &dyn std::error::Error, "an unknown pack stays until the next start");
         }
-    }
-}
-
-/// A pack file under the pen.
-struct PackFile {
-    file: filmgate_spool::PackFile,
-    digest: Sha256,
-    bytes: u64,
-}
-
-impl PackFile {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write(bytes)?;
-        self.digest.update(bytes);
-        self.bytes += bytes.len() as u64;
-        Ok(())
     }
 }
 

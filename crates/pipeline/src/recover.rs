@@ -2,14 +2,14 @@
 //!
 //! The journal and the packs on disk are the truth; the catalog is brought up to them, never the other way round.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use filmgate_catalog::{CopyKind, NewPack, PackedInstance, Standing};
+use filmgate_catalog::{CopyKind, NewPack, PackedInstance, ReceivedInstance, Standing};
 use filmgate_model::{InstanceState, PackId, RecordId, compute};
 use filmgate_seal::{PackFooter, PackKind};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Road, index};
+use crate::{Error, Road, copies, index};
 
 /// What was found and done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -46,6 +46,12 @@ impl Road {
     /// that failed a sync and then lost power can take away what an earlier start found and nobody was told of.
     async fn settle_missing_records(self: &Arc<Self>) -> Result<usize, Error> {
         let mut missing = 0;
+        if self.journal.room().kept_segments > 0 {
+            tracing::error!(
+                "parts of the journal cannot be read; what lies in them waits for a start that reads them"
+            );
+            return Ok(missing);
+        }
         for study in self.catalog.unpacked_studies().await? {
             let uid = &study.study_instance_uid;
             for record in self.catalog.records_to_pack(uid, study.quarantine, u64::MAX).await? {
@@ -64,8 +70,14 @@ impl Road {
         let in_journal: Vec<RecordId> =
             self.journal.records().iter().map(|record| record.record_id).collect();
         let standings = self.catalog.standing_of(&in_journal).await?;
-        let settled = standings.into_iter().filter(|(_, standing)| *standing == Standing::Settled);
-        let packed: Vec<RecordId> = settled.map(|(record_id, _)| record_id).collect();
+        let mut packed = Vec::new();
+        for (record_id, _) in standings.into_iter().filter(|(_, standing)| *standing == Standing::Settled) {
+            // What its pack has lost, the journal keeps.
+            let location = self.catalog.locate(record_id).await?;
+            if location.is_none_or(|location| location.state != InstanceState::Damaged) {
+                packed.push(record_id);
+            }
+        }
         let freed = packed.len();
         if freed > 0 {
             self.release(packed).await?;
@@ -75,7 +87,7 @@ impl Road {
 
     async fn settle_unknown_packs(self: &Arc<Self>) -> Result<(usize, usize), Error> {
         let (mut removed, mut adopted) = (0, 0);
-        for (pack_id, _) in self.packs.list()? {
+        for pack_id in self.oldest_packs_first()? {
             match self.catalog.pack(pack_id).await? {
                 Some(known) if known.local => {}
                 // Evicted: the crash came between "known as gone" and the unlink.
@@ -83,14 +95,34 @@ impl Road {
                     self.packs.remove(pack_id)?;
                     removed += 1;
                 }
-                None if self.adopt(pack_id).await? => adopted += 1,
-                None => {
-                    self.packs.remove(pack_id)?;
-                    removed += 1;
-                }
+                None => match self.adopt(pack_id).await {
+                    Ok(true) => adopted += 1,
+                    Ok(false) => {
+                        self.packs.remove(pack_id)?;
+                        removed += 1;
+                    }
+                    // It stays where it is, and the doors open all the same.
+                    Err(error) if error.is_permanent() => {
+                        tracing::error!(%pack_id, error = &error as &dyn std::error::Error, "a local pack nobody knows cannot be read");
+                    }
+                    Err(error) => return Err(error),
+                },
             }
         }
         Ok((removed, adopted))
+    }
+
+    /// Local packs by the time they were made, so that what came first is entered first.
+    fn oldest_packs_first(&self) -> Result<Vec<PackId>, Error> {
+        let mut packs = Vec::new();
+        for (pack_id, bytes) in self.packs.list()? {
+            let header =
+                self.packs.open(pack_id)?.read(0..bytes.min(filmgate_seal::PACK_HEADER_BYTES as u64))?;
+            let created_at = filmgate_seal::pack_header(&header).map(|header| header.created_at);
+            packs.push((created_at.unwrap_or_default(), pack_id));
+        }
+        packs.sort_unstable();
+        Ok(packs.into_iter().map(|(_, pack_id)| pack_id).collect())
     }
 
     /// Packs the catalog takes for local whose file is gone: safe when verified, else an alarm.
@@ -116,7 +148,7 @@ impl Road {
     async fn adopt(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
         let road = Arc::clone(self);
         let (footer, kind, pack) = compute(move || road.read_unknown_pack(pack_id)).await??;
-        if footer.records.iter().all(|record| self.journal.contains(record.record_id)) {
+        if self.journal_has_all(&footer).await? {
             return Ok(false);
         }
         let rows: Vec<_> =
@@ -128,17 +160,38 @@ impl Road {
             let uid = &first.identity.study_instance_uid;
             self.catalog.remember_study_key(uid, false, pack.study_key_id, self.clock.now()).await?;
         }
-        let instances: Vec<_> = footer
-            .records
-            .iter()
-            .map(|record| PackedInstance {
-                record_id: record.record_id,
-                offset: record.offset,
-                copy_kind: CopyKind::First,
-            })
-            .collect();
+        let instances = self.adopted_instances(&footer, &rows, kind).await?;
         self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?;
         Ok(true)
+    }
+
+    /// What each record of an adopted pack is beside the copies that are known.
+    async fn adopted_instances(
+        &self,
+        footer: &PackFooter,
+        rows: &[ReceivedInstance],
+        kind: PackKind,
+    ) -> Result<Vec<PackedInstance>, Error> {
+        let uids: BTreeSet<&str> = rows.iter().map(|row| row.identity.sop_instance_uid.as_str()).collect();
+        let mut known = self.catalog.copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
+        known.retain(|copy| copy.packed && !copy.quarantine);
+        let mut instances = Vec::with_capacity(rows.len());
+        for (record, row) in footer.records.iter().zip(rows) {
+            let copy_kind = match kind {
+                PackKind::Study => copies::kind_of(&mut known, row),
+                PackKind::Quarantine => CopyKind::First,
+            };
+            instances.push(PackedInstance { record_id: record.record_id, offset: record.offset, copy_kind });
+        }
+        Ok(instances)
+    }
+
+    /// True when every record of a pack still opens in the journal; one whose landing key is gone does not.
+    async fn journal_has_all(self: &Arc<Self>, footer: &PackFooter) -> Result<bool, Error> {
+        let road = Arc::clone(self);
+        let records: Vec<RecordId> = footer.records.iter().map(|record| record.record_id).collect();
+        let opens = move |record_id: &RecordId| road.journaled_table(*record_id).is_ok();
+        Ok(compute(move || records.iter().all(opens)).await?)
     }
 
     /// Everything the catalog must know of a pack, from the pack alone; blocks on the disk.

@@ -217,13 +217,16 @@ impl OpenRecord {
     /// Every element that is not bulk data, as one run of bytes: the header chunks in order.
     ///
     /// # Errors
-    /// When a chunk cannot be had.
-    pub async fn header(&self) -> Result<Vec<u8>, Error> {
+    /// When a chunk cannot be had; [`Error::MetadataTooLong`] when they are longer than `bytes_max`.
+    pub async fn header(&self, bytes_max: usize) -> Result<Vec<u8>, Error> {
         let mut header = Vec::new();
         for number in 0..self.chunks() {
             if self.table.chunks[number].class == Class::Header
                 && let Some(chunk) = self.chunk(number).await?
             {
+                if header.len() + chunk.len() > bytes_max {
+                    return Err(Error::MetadataTooLong(bytes_max));
+                }
                 header.extend_from_slice(&chunk);
             }
         }

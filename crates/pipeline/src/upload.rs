@@ -10,7 +10,7 @@ use filmgate_bucket::{Error as BucketError, Source};
 use filmgate_catalog::Pack;
 use filmgate_model::{PackId, compute};
 
-use crate::{Error, Placement, Road, retrieve::pack_name};
+use crate::{Error, Placement, Road, error::chain, retrieve::pack_name};
 
 impl Road {
     /// The next pack that is due for upload, oldest first, leaving out those at work.
@@ -63,7 +63,8 @@ impl Road {
             Error::Bucket(error) => error.retry_after(),
             _ => None,
         };
-        let delay = asked.unwrap_or_default().max(self.retry_delay(pack.attempts));
+        let asked = asked.unwrap_or_default().min(self.settings.retry_delay_max);
+        let delay = asked.max(self.retry_delay(pack.attempts));
         let now = self.clock.now();
         let reason = chain(error);
         tracing::info!(pack_id = %pack.pack_id, attempts = pack.attempts + 1, delay_ms = delay.as_millis() as u64, reason, "upload put off");
@@ -96,16 +97,4 @@ async fn put_once(placement: &Placement, name: &str, content: &Source) -> Result
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// An error with all its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

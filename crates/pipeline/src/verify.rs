@@ -2,12 +2,15 @@
 
 use std::{ops::Range, sync::Arc};
 
-use filmgate_bucket::PIECE_BYTES;
+use filmgate_bucket::{PIECE_BYTES, Source};
 use filmgate_catalog::Pack;
 use filmgate_model::{InstanceState, PackId, RecordId, compute};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, Placement, Road, retrieve::pack_name};
+
+/// How often an object is read before it is believed to be different: a reading can go wrong as well.
+const LOOKS: usize = 2;
 
 /// What became of one record under `filmgate verify`.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -65,44 +68,71 @@ impl Road {
         Ok(())
     }
 
+    /// A key object that differs is made anew at once: every pack of its study needs it.
     async fn compare_key(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
         let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
         let (name, expected) = compute(move || road.keys.study_key_object(study_key_id)).await??;
-        let stored = placement.bucket.get(&name, 0..expected.len() as u64).await?;
-        let differs = Error::Differs { pack_id: pack.pack_id, what: "its key object came back different" };
-        self.settle(placement, &name, stored.as_ref() == expected.as_slice(), differs).await
-    }
-
-    async fn compare_pack(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
-        let name = pack_name(pack.pack_id);
-        let mut digest = Sha256::new();
-        for piece in pieces(pack.bytes) {
-            let bytes = placement.bucket.get(&name, piece).await?;
-            digest = compute(move || digest.chain_update(&bytes)).await?;
-        }
-        let equal = <[u8; 32]>::from(digest.finalize()) == pack.sha256;
-        let differs = Error::Differs { pack_id: pack.pack_id, what: "it came back different" };
-        self.settle(placement, &name, equal, differs).await
-    }
-
-    /// Takes away an object that came back different: its bytes are still here, and it must not be taken for a copy.
-    async fn settle(
-        &self,
-        placement: &Placement,
-        name: &str,
-        equal: bool,
-        differs: Error,
-    ) -> Result<(), Error> {
-        if equal {
-            return Ok(());
+        let bucket = &placement.bucket;
+        for _ in 0..LOOKS {
+            if bucket.get(&name, 0..expected.len() as u64).await?.as_ref() == expected.as_slice() {
+                return Ok(());
+            }
         }
         tracing::warn!(
             placement = placement.name,
             object = name,
-            "an object came back different; it is uploaded again"
+            "a key object came back different and is made anew"
         );
-        placement.bucket.delete(name).await?;
-        Err(differs)
+        bucket.delete(&name).await?;
+        bucket.put(&name, &Source::from_bytes(expected)).await?;
+        Err(Error::Differs { pack_id: pack.pack_id, what: "its key object came back different" })
+    }
+
+    /// A pack that differs twice is taken away there: it must not be taken for a copy, and its bytes are still here.
+    async fn compare_pack(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
+        let name = pack_name(pack.pack_id);
+        for _ in 0..LOOKS {
+            if self.digest_in(placement, &name, pack.bytes).await? == pack.sha256 {
+                return Ok(());
+            }
+        }
+        self.check_local(pack).await?;
+        tracing::warn!(
+            placement = placement.name,
+            object = name,
+            "a pack came back different and is uploaded again"
+        );
+        placement.bucket.delete(&name).await?;
+        Err(Error::Differs { pack_id: pack.pack_id, what: "it came back different" })
+    }
+
+    async fn digest_in(&self, placement: &Placement, name: &str, bytes: u64) -> Result<[u8; 32], Error> {
+        let mut digest = Sha256::new();
+        for piece in pieces(bytes) {
+            let bytes = placement.bucket.get(name, piece).await?;
+            digest = compute(move || digest.chain_update(&bytes)).await?;
+        }
+        Ok(digest.finalize().into())
+    }
+
+    /// A local pack that is not what was written any more: uploading it again would not help.
+    async fn check_local(self: &Arc<Self>, pack: &Pack) -> Result<(), Error> {
+        let (road, pack_id) = (Arc::clone(self), pack.pack_id);
+        let bytes = pack.bytes;
+        let local = compute(move || {
+            let file = road.packs.open(pack_id)?;
+            let mut digest = Sha256::new();
+            for piece in pieces(bytes) {
+                digest.update(file.read(piece)?);
+            }
+            Ok::<[u8; 32], filmgate_spool::Error>(digest.finalize().into())
+        });
+        if local.await?? == pack.sha256 {
+            return Ok(());
+        }
+        let what = "its local file is not what was written";
+        self.catalog.mark_damaged(pack_id, what, self.clock.now()).await?;
+        Err(Error::Differs { pack_id, what })
     }
 
     /// Opens every byte of a record and compares the dataset with its digest; the dataset's size.

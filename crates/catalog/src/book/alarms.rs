@@ -17,10 +17,12 @@ pub enum AlarmKind {
     ConflictingInstance,
     /// A pack no longer opens; the subject is the pack.
     DamagedPack,
+    /// A record that no pack holds yet no longer opens, or is gone; the subject is the record.
+    DamagedRecord,
 }
 
 impl AlarmKind {
-    const ALL: [Self; 2] = [Self::ConflictingInstance, Self::DamagedPack];
+    const ALL: [Self; 3] = [Self::ConflictingInstance, Self::DamagedPack, Self::DamagedRecord];
 
     /// The word for it in the catalog and in answers.
     #[must_use]
@@ -28,6 +30,7 @@ impl AlarmKind {
         match self {
             Self::ConflictingInstance => "conflicting-instance",
             Self::DamagedPack => "damaged-pack",
+            Self::DamagedRecord => "damaged-record",
         }
     }
 }

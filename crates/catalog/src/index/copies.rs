@@ -115,7 +115,7 @@ fn copy(row: &SqliteRow) -> Result<Copy, Error> {
 }
 
 /// Decides anew which copy of a UID answers within its study: the first, else the oldest variant, else the oldest
-/// conflict; none that is quarantined or deleted.
+/// conflict; one that opens before one that does not; none that is quarantined or deleted.
 pub(crate) async fn refresh_served(
     writer: &mut SqliteConnection,
     site: &[u8],
@@ -126,7 +126,7 @@ pub(crate) async fn refresh_served(
         "SELECT arrival_number FROM index_instances
          WHERE site_id = $1 AND study_instance_uid = $2 AND sop_instance_uid = $3 AND quarantine = FALSE
             AND state <> 'deleted'
-         ORDER BY CASE copy_kind WHEN 'first' THEN 0 WHEN 'variant' THEN 1 ELSE 2 END, arrival_number LIMIT 1",
+         ORDER BY state IN ('damaged', 'absent'), CASE copy_kind WHEN 'first' THEN 0 WHEN 'variant' THEN 1 ELSE 2 END, arrival_number LIMIT 1",
     )
     .bind(site)
     .bind(study_instance_uid)

@@ -6,6 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use super::{patients, series, studies};
 use crate::{
     Catalog, Error,
+    book::alarms::{AlarmKind, raise},
     index::copies::refresh_served,
     row::{signed, word},
     transition::sources_sql,
@@ -106,7 +107,7 @@ impl Catalog {
         self.move_record(record_id, InstanceState::Quarantined, reason, at).await
     }
 
-    /// A record in the journal no longer opens.
+    /// A record in the journal no longer opens: it is damaged and raises an alarm.
     ///
     /// # Errors
     /// When a statement fails.
@@ -146,6 +147,11 @@ impl Catalog {
                     .await?;
                 if let Some((study, sop)) = moved {
                     refresh_served(&mut transaction, self.site(), &study, &sop).await?;
+                    if to == InstanceState::Damaged {
+                        let subject = record_id.to_string();
+                        raise(&mut transaction, self.site(), AlarmKind::DamagedRecord, &subject, reason, at)
+                            .await?;
+                    }
                 }
                 Ok(transaction.commit().await?)
             })

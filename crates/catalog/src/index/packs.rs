@@ -69,21 +69,23 @@ pub(super) const COLUMNS: &str =
     reason, next_try_at, attempts, local FROM index_packs";
 
 impl Catalog {
-    /// Verified packs with a local copy, the one read longest ago first.
+    /// Verified packs with a local copy, the one read longest ago first; only those of quarantined records when asked so.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn evictable(&self, limit: u32) -> Result<Vec<EvictablePack>, Error> {
+    pub async fn evictable(&self, quarantined: bool, limit: u32) -> Result<Vec<EvictablePack>, Error> {
         self.engine
             .run("list packs to evict", async {
                 let mut reader = self.engine.reader().await;
                 let rows = sqlx::query(
                     "SELECT pack_id, bytes FROM index_packs
                      WHERE site_id = $1 AND node_id = $2 AND local = TRUE AND state = 'verified'
-                     ORDER BY last_read_at, pack_id LIMIT $3",
+                        AND (quarantine = TRUE OR $3 = FALSE)
+                     ORDER BY last_read_at, pack_id LIMIT $4",
                 )
                 .bind(self.site())
                 .bind(self.node_id.as_bytes().as_slice())
+                .bind(quarantined)
                 .bind(i64::from(limit))
                 .fetch_all(&mut *reader)
                 .await?;

@@ -4,6 +4,7 @@ use filmgate_model::{InstanceState, PackId, Timestamp};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::{
+    copies::refresh_served,
     packs::{COLUMNS, Pack, pack},
     placements::{forget, note_uploaded, note_verified, placements_of},
 };
@@ -14,26 +15,35 @@ use crate::{
     transition::{may_become, sources_sql},
 };
 
+/// Packs to verify that are listed at a time.
+const TO_VERIFY_AT_ONCE: u32 = 8;
+/// How far ahead a next try can lie at most.
+const RETRY_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+
 impl Catalog {
     /// The oldest pack of this node to upload: packed, or retrying and due. Those in `exclude` are in flight.
     ///
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn claim_upload(&self, now: Timestamp, exclude: &[PackId]) -> Result<Option<Pack>, Error> {
+        // No delay is that long: a time so far ahead was written before the clock was set back.
         let sql = format!(
             "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2
-                AND (state = 'packed' OR (state = 'retrying' AND next_try_at <= $3))
+                AND (state = 'packed' OR (state = 'retrying'
+                    AND (next_try_at <= $3 OR next_try_at > $3 + {RETRY_AHEAD_MS_MAX})))
              ORDER BY created_at, pack_id"
         );
         self.first_pack("claim an upload", sql, now, exclude).await
     }
 
-    /// Uploaded packs of this node that are not proven equal yet, oldest first. Those in `exclude` are in flight.
+    /// Uploaded packs of this node that are not proven equal yet, the oldest first, a few at a time. Those in `exclude`
+    /// are in flight.
     ///
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn packs_to_verify(&self, exclude: &[PackId]) -> Result<Vec<Pack>, Error> {
-        let mut packs = self.packs_in(InstanceState::Uploaded, u32::MAX).await?;
+        let limit = u32::try_from(exclude.len()).unwrap_or(u32::MAX).saturating_add(TO_VERIFY_AT_ONCE);
+        let mut packs = self.packs_in(InstanceState::Uploaded, limit).await?;
         packs.retain(|pack| !exclude.contains(&pack.pack_id));
         Ok(packs)
     }
@@ -211,11 +221,26 @@ impl Catalog {
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 move_pack(&mut transaction, pack_id, InstanceState::Damaged, Some(reason), None, at).await?;
+                self.refresh_served_of(&mut transaction, pack_id).await?;
                 let subject = pack_id.to_string();
                 raise(&mut transaction, self.site(), AlarmKind::DamagedPack, &subject, reason, at).await?;
                 Ok(transaction.commit().await?)
             })
             .await
+    }
+
+    /// Lets another copy answer for each instance of a pack that has one.
+    async fn refresh_served_of(&self, writer: &mut SqliteConnection, pack_id: PackId) -> Result<(), Error> {
+        let instances: Vec<(String, String)> = sqlx::query_as(
+            "SELECT DISTINCT study_instance_uid, sop_instance_uid FROM index_instances WHERE pack_id = $1",
+        )
+        .bind(pack_id.as_bytes().as_slice())
+        .fetch_all(&mut *writer)
+        .await?;
+        for (study, sop) in instances {
+            refresh_served(writer, self.site(), &study, &sop).await?;
+        }
+        Ok(())
     }
 
     async fn first_pack(

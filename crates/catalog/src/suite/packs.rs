@@ -199,7 +199,7 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
 
 /// Pack 1 is verified, pack 2 is not.
 async fn eviction(catalog: &Catalog) {
-    let evictable = || async { catalog.evictable(10).await.expect("evictable") };
+    let evictable = || async { catalog.evictable(false, 10).await.expect("evictable") };
     assert_eq!(evictable().await.iter().map(|pack| pack.pack_id).collect::<Vec<_>>(), [pack_id(1)]);
     catalog.record_uploaded(pack_id(2), "main", MAIN, NOW).await.expect("upload");
     catalog.record_verified(pack_id(2), "main", MAIN, NOW).await.expect("verify");

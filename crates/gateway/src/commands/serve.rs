@@ -3,7 +3,6 @@
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -23,6 +22,8 @@ use crate::{
     failure, logging, workers,
 };
 
+/// The task that makes records durable; the last to stop.
+const SYNC: &str = "journal-sync";
 /// How long messages under way may take when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -72,8 +73,12 @@ impl Doors {
         let gateway = build::open(settings).await?;
         let (stop, stopped) = watch::channel(false);
         let journal = Arc::clone(gateway.road.journal());
-        thread::Builder::new().name("journal-sync".into()).spawn(move || journal.run_sync_thread())?;
-        let workers = workers::start(&gateway.road, &stopped);
+        let sync = filmgate_model::spawn(async move {
+            // It returns when the journal is stopped; if it panics, this task ends and is missed.
+            let _ = filmgate_model::compute(move || journal.run_sync_thread()).await;
+        });
+        let mut workers = workers::start(&gateway.road, &stopped);
+        workers.push((SYNC, sync));
         let web = filmgate_model::spawn(serve_web(
             web,
             gateway.road.clone(),
@@ -142,13 +147,23 @@ impl Doors {
             tracing::warn!("closing the DICOM door was cut off");
         }
         self.stop.send_replace(true);
-        for (name, worker) in self.workers {
-            if !worker.is_finished() && tokio::time::timeout(DRAIN, worker).await.is_err() {
-                tracing::warn!(worker = name, "a step was cut off");
-            }
+        let (sync, steps): (Vec<_>, Vec<_>) = self.workers.into_iter().partition(|(name, _)| *name == SYNC);
+        for (name, step) in steps {
+            wait_for(name, step).await;
         }
+        wait_for("web", self.web).await;
         self.gateway.road.journal().stop();
+        for (name, sync) in sync {
+            wait_for(name, sync).await;
+        }
         tracing::info!("filmgate is closed");
+    }
+}
+
+/// Lets a task come to its end, if it has not yet.
+async fn wait_for<T>(task: &'static str, handle: JoinHandle<T>) {
+    if !handle.is_finished() && tokio::time::timeout(DRAIN, handle).await.is_err() {
+        tracing::warn!(task, "a task was cut off");
     }
 }
 

@@ -111,6 +111,8 @@ pub struct Room {
     pub records: u64,
     /// Segment files.
     pub segments: u64,
+    /// Segments that could not be read as a whole at the start: records may lie in them that are not listed.
+    pub kept_segments: u64,
     /// True when the journal takes no more records.
     pub closed: bool,
 }
@@ -254,6 +256,8 @@ impl Journal {
             }
             Err(error) => {
                 state.end_failed_write(slot.segment, &error);
+                // Others may have waited for this segment, and no round may follow to wake them.
+                self.settled.notify_all();
                 Err(Error::io("write journal frame")(error))
             }
         }
@@ -345,6 +349,12 @@ impl State {
             uncommitted_bytes: self.uncommitted_bytes,
             records: self.index.len() as u64,
             segments: self.pool.segments.len() as u64,
+            kept_segments: self
+                .pool
+                .segments
+                .values()
+                .filter(|segment| segment.status == Status::Kept)
+                .count() as u64,
             closed: self.is_closed(),
         }
     }

@@ -14,6 +14,7 @@ const ASIDE = {
 const ALARMS = {
   "conflicting-instance": "同一 SOP Instance UID 收到不同内容，两份都已保存",
   "damaged-pack": "一个包无法再打开",
+  "damaged-record": "一份已接收的影像无法再打开",
 };
 
 const part = (id) => document.getElementById(id);

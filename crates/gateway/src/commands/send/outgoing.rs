@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use filmgate_model::{Door, Facts, NodeId, Provenance, RecordId, Timestamp, part10, tags, uids};
 use filmgate_seal::{RecordKey, RecordSealer, SealOptions};
 
@@ -20,27 +19,26 @@ pub(super) struct Found {
     pub(super) named: bool,
 }
 
-pub(super) fn list_files(paths: &[PathBuf]) -> anyhow::Result<Vec<Found>> {
+/// Files named and files in folders named, in order. What cannot be opened is among them, to be told where it fails.
+pub(super) fn list_files(paths: &[PathBuf]) -> Vec<Found> {
     let mut files = Vec::new();
     let mut waiting: Vec<Found> =
         paths.iter().rev().map(|path| Found { path: path.clone(), named: true }).collect();
     while let Some(found) = waiting.pop() {
-        let path = &found.path;
-        let what = fs::metadata(path).with_context(|| format!("open {}", path.display()))?;
-        if !what.is_dir() {
-            files.push(found);
-            continue;
+        match list_folder(&found.path) {
+            Ok(inside) => waiting.extend(inside.into_iter().rev().map(|path| Found { path, named: false })),
+            Err(_) => files.push(found),
         }
-        let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut inside: Vec<_> = entries
-            .with_context(|| format!("list {}", path.display()))?
-            .iter()
-            .map(fs::DirEntry::path)
-            .collect();
-        inside.sort();
-        waiting.extend(inside.into_iter().rev().map(|path| Found { path, named: false }));
     }
-    Ok(files)
+    files
+}
+
+/// What is in a folder, in order; an error for a file and for what cannot be listed.
+fn list_folder(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(path)?.collect::<io::Result<Vec<_>>>()?;
+    let mut inside: Vec<_> = entries.iter().map(fs::DirEntry::path).collect();
+    inside.sort();
+    Ok(inside)
 }
 
 /// A file that can be sent.

@@ -1,0 +1,114 @@
+//! The file of a pack: records copied from the journal, each opened on the way so that nothing rotten is carried on.
+
+use filmgate_catalog::RecordToPack;
+use filmgate_model::{PackId, RecordId, StudyKeyId};
+use filmgate_seal::{Class, PackKind, PackWriter, RecordKey, RecordTable};
+use sha2::{Digest, Sha256};
+
+use crate::{Error, METADATA_VERSION, Road, metadata};
+
+/// A pack as written to the local disk.
+pub(crate) struct Written {
+    pub(crate) pack_id: PackId,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: [u8; 32],
+    /// Where each record begins.
+    pub(crate) offsets: Vec<(RecordId, u64)>,
+}
+
+/// A pack file under the pen.
+struct PackFile {
+    file: filmgate_spool::PackFile,
+    digest: Sha256,
+    bytes: u64,
+}
+
+impl PackFile {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write(bytes)?;
+        self.digest.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+}
+
+impl Road {
+    /// Copies the records, adds the footer, syncs file and folder; blocks on the disk. What was begun is taken away
+    /// when it fails.
+    ///
+    /// # Errors
+    /// [`Error::Record`] names the record that could not be read or opened.
+    pub(crate) fn write_pack_file(
+        &self,
+        quarantine: bool,
+        study_key_id: StudyKeyId,
+        records: &[RecordToPack],
+    ) -> Result<Written, Error> {
+        let pack_id = PackId::random(&self.random);
+        let kind = if quarantine { PackKind::Quarantine } else { PackKind::Study };
+        let study_key = self.keys.study_key(study_key_id)?;
+        let now = self.clock.now();
+        let (writer, header) =
+            PackWriter::new(pack_id, self.keys.site_id(), study_key_id, &study_key, now, kind);
+        let mut writer = writer.with_metadata_generator(METADATA_VERSION);
+        let mut file = PackFile { file: self.packs.create(pack_id)?, digest: Sha256::new(), bytes: 0 };
+        file.append(&header)?;
+        let mut offsets = Vec::with_capacity(records.len());
+        for record in records {
+            let record_id = record.record_id;
+            let of_record = |error| Error::Record { record_id, source: Box::new(error) };
+            let (key, table) = self.journaled_table(record_id).map_err(of_record)?;
+            let header = self.copy_record(&key, &table, &mut file).map_err(of_record)?;
+            offsets.push((record_id, writer.add(&table, &key, &kept_metadata(&table, header))));
+        }
+        file.append(&writer.finish())?;
+        let PackFile { file, digest, bytes } = file;
+        file.finish()?;
+        Ok(Written { pack_id, bytes, sha256: digest.finalize().into(), offsets })
+    }
+
+    /// Copies one record byte for byte, opening every chunk on the way: bytes that rotted in the journal must not
+    /// become a pack that is then verified to be equally rotten. Gives the header chunks, unless they are too many.
+    fn copy_record(
+        &self,
+        key: &RecordKey,
+        table: &RecordTable,
+        file: &mut PackFile,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let record_id = table.record_id;
+        let mut header = Some(Vec::new());
+        let mut copied = 0;
+        for (number, chunk) in table.chunks.iter().enumerate() {
+            let end = chunk.record_offset + u64::from(chunk.sealed_bytes);
+            let bytes = self.journal.read(record_id, copied..end)?;
+            let sealed_at = usize::try_from(chunk.record_offset.saturating_sub(copied)).unwrap_or(usize::MAX);
+            let sealed = bytes.get(sealed_at..).unwrap_or_default();
+            let opened = filmgate_seal::open_chunk(key, record_id, number as u32, chunk, sealed)?;
+            if chunk.class == Class::Header {
+                header = header.filter(|header| header.len() + opened.len() <= metadata::HEADER_BYTES_MAX);
+                if let Some(header) = &mut header {
+                    header.extend_from_slice(&opened);
+                }
+            }
+            file.append(&bytes)?;
+            copied = end;
+        }
+        // Table and trailer: the table was opened before, from the same place.
+        file.append(&self.journal.read(record_id, copied..table.record_bytes)?)?;
+        Ok(header)
+    }
+}
+
+/// DICOM JSON for the footer; empty when it is too long to keep there, to be made when asked for.
+fn kept_metadata(table: &RecordTable, header: Option<Vec<u8>>) -> Vec<u8> {
+    let made = header.map(|header| metadata::metadata_json(table, &header));
+    match made {
+        Some(Ok(json)) => json,
+        Some(Err(error)) => {
+            let record_id = table.record_id;
+            tracing::debug!(%record_id, error = &error as &dyn std::error::Error, "no metadata for the footer");
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
+}
