@@ -23,14 +23,14 @@ pub struct LocalBucket {
 }
 
 impl LocalBucket {
-    /// Opens the folder, making it when it is not there.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn open(root: impl Into<PathBuf>) -> Result<Self, Error> {
+    /// A bucket in this folder, which is made when it is not there and can be. One that cannot be used now, a share that
+    /// is not mounted say, fails when it is used, and may come back.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        fs::create_dir_all(&root).map_err(|error| Error::of_io("the bucket's folder", error))?;
-        Ok(Self { root })
+        if let Err(error) = fs::create_dir_all(&root) {
+            tracing::warn!(%error, folder = %root.display(), "the bucket's folder cannot be used now");
+        }
+        Self { root }
     }
 
     async fn off_thread<T: Send + 'static>(
@@ -42,8 +42,12 @@ impl LocalBucket {
             return Err(Error::Name(name.to_owned()));
         }
         let (root, path) = (self.root.clone(), self.root.join(name));
-        let done = blocking(move || work(&root, &path)).await?;
-        done.map_err(|error| Error::of_io(name, error))
+        let done = blocking(move || if root.is_dir() { Some(work(&root, &path)) } else { None }).await?;
+        let away = || Error::Unavailable {
+            reason: format!("the bucket's folder {} is not there", self.root.display()),
+            retry_after: None,
+        };
+        done.ok_or_else(away)?.map_err(|error| Error::of_io(name, error))
     }
 }
 

@@ -46,10 +46,29 @@ async fn behaves(bucket: Arc<dyn Bucket>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_local_folder_behaves() {
     let folder = tempfile::tempdir().expect("a folder");
-    behaves(Arc::new(LocalBucket::open(folder.path().join("bucket")).expect("open"))).await;
+    behaves(Arc::new(LocalBucket::new(folder.path().join("bucket")))).await;
 }
 
 #[tokio::test]
 async fn memory_behaves() {
     behaves(Arc::new(MemoryBucket::default())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_folder_that_is_away_is_unavailable_and_comes_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().join("bucket");
+    let bucket = LocalBucket::new(&root);
+    bucket.put("v1/pack/00", &Source::from_bytes("x")).await.expect("put");
+    let away = folder.path().join("away");
+    std::fs::rename(&root, &away).expect("unmount");
+    for outcome in [
+        bucket.put("v1/pack/01", &Source::from_bytes("y")).await,
+        bucket.head("v1/pack/00").await.map(|_| ()),
+    ] {
+        assert!(matches!(outcome, Err(Error::Unavailable { .. })), "{outcome:?}");
+    }
+    assert!(!root.exists(), "nothing is written where the share should be");
+    std::fs::rename(&away, &root).expect("mount");
+    assert!(bucket.head("v1/pack/00").await.expect("head").is_some());
 }

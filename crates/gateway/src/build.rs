@@ -15,7 +15,7 @@ use filmgate_spool::{
 
 use crate::{
     config::{BucketKind, Mirror, PrivateEncoding, Settings, milliseconds},
-    data_dir::DataDir,
+    data_dir::{self, DataDir},
     failure,
 };
 
@@ -25,6 +25,8 @@ const MIRRORED: [&str; 5] = ["journal", "packs", "keys", "keys/landing", "keys/s
 /// A gateway with everything open but its doors.
 pub(crate) struct Gateway {
     pub(crate) data_dir: DataDir,
+    /// Held as well, so that no two gateways mix in one second directory.
+    _second_dir: Option<DataDir>,
     pub(crate) road: Arc<Road>,
     pub(crate) recovered: Recovered,
 }
@@ -32,6 +34,8 @@ pub(crate) struct Gateway {
 /// Opens the data directory and all that is in it.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
     let data_dir = DataDir::take(&settings.node.data_dir)?;
+    let mirrored = settings.node.mirror != Mirror::Off;
+    let second_dir = if mirrored { take_second(settings)? } else { None };
     let (clock, random) = (Clock::system(), Random::system());
     let root = &settings.node.data_dir;
     let was_empty = is_empty(root);
@@ -59,7 +63,18 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         settings: road_settings(settings),
     });
     let recovered = road.recover().await.context("put in order what the last run left")?;
-    Ok(Gateway { data_dir, road, recovered })
+    Ok(Gateway { data_dir, _second_dir: second_dir, road, recovered })
+}
+
+/// Takes the second directory; one that cannot be used is an error only where it is required.
+fn take_second(settings: &Settings) -> anyhow::Result<Option<DataDir>> {
+    match DataDir::take(&settings.node.second_dir) {
+        Err(error @ data_dir::Error::Io { .. }) if settings.node.mirror == Mirror::Preferred => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the second directory cannot be used");
+            Ok(None)
+        }
+        taken => taken.map(Some).context("open the second directory"),
+    }
 }
 
 /// What has to stay free before another association is let in.
@@ -115,19 +130,20 @@ fn is_empty(data_dir: &Path) -> bool {
 async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Catalog> {
     let options = CatalogOptions::new(keys.site_id(), keys.node_id());
     let file = settings.catalog_file();
-    Catalog::open(&file, &keys.catalog_key(), &options)
-        .await
-        .with_context(|| format!("open the catalog {}", file.display()))
+    Catalog::open(&file, &keys.catalog_key(), &options).await.with_context(|| {
+        format!(
+            "open the catalog {}; if the file is damaged, move it and its -wal and -shm aside: \
+                 the next start makes it again from local packs and journal",
+            file.display()
+        )
+    })
 }
 
 fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placement>> {
     let open = |(name, bucket): (&String, &crate::config::Bucket)| {
         let path = settings.bucket_path(name, bucket);
         let store: Arc<dyn Bucket> = match bucket.kind {
-            BucketKind::Local => Arc::new(
-                LocalBucket::open(&path)
-                    .with_context(|| format!("open bucket {name} at {}", path.display()))?,
-            ),
+            BucketKind::Local => Arc::new(LocalBucket::new(path)),
         };
         Ok(Placement { name: name.clone(), bucket: store })
     };

@@ -8,12 +8,14 @@
 //! | `dicom_door` | associations, each on a thread of its own |
 //! | `workers` | the steps that run by themselves |
 //! | `commands` | what the command line offers |
+//! | `ending` | what must be over before the process goes |
 
 mod build;
 mod commands;
 mod config;
 mod data_dir;
 mod dicom_door;
+mod ending;
 mod failure;
 mod logging;
 mod workers;
@@ -24,7 +26,11 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     match commands::Cli::try_parse() {
-        Ok(cli) => commands::run(cli),
+        Ok(cli) => {
+            let code = commands::run(cli);
+            ending::wait_for_catalog();
+            code
+        }
         Err(error) => {
             let asked = !error.use_stderr();
             // Printing usage fails only when nobody reads it.

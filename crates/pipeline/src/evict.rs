@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use filmgate_model::compute;
+use filmgate_model::{PackId, compute};
 
-use crate::{Error, Road};
+use crate::{Error, Road, retrieve::pack_name};
 
 /// Packs given up between two looks at the free space.
 const BATCH: u32 = 8;
@@ -37,6 +37,9 @@ impl Road {
         let mut evicted = 0;
         for pack in self.catalog.evictable(quarantined, BATCH).await? {
             let pack_id = pack.pack_id;
+            if !self.is_everywhere(pack_id).await? {
+                continue;
+            }
             // Known as gone first: after a crash between the two, the next start unlinks what is left over.
             // One that is not verified any more stays.
             if !self.catalog.record_evicted(pack_id).await? {
@@ -47,6 +50,30 @@ impl Road {
             evicted += 1;
         }
         Ok(evicted)
+    }
+
+    /// Looks for pack and key in every placement before the last copy here is given up. One that is missing, or an
+    /// empty folder where a share should be mounted, puts the pack back among those to be uploaded.
+    async fn is_everywhere(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
+        let Some(pack) = self.catalog.pack(pack_id).await? else { return Ok(false) };
+        let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
+        let (key_name, key) = compute(move || road.keys.study_key_object(study_key_id)).await??;
+        for placement in &self.placements {
+            for (name, bytes) in [(&pack_name(pack_id), pack.bytes), (&key_name, key.len() as u64)] {
+                if placement.bucket.head(name).await?.is_none_or(|object| object.bytes != bytes) {
+                    tracing::error!(
+                        placement = placement.name,
+                        object = name,
+                        "a verified object is gone; its pack is uploaded again"
+                    );
+                    let now = self.clock.now();
+                    let reason = format!("{name} was verified and is gone from {}", placement.name);
+                    self.catalog.placement_failed(pack_id, &placement.name, &reason, now, now).await?;
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
     }
 
     async fn quarantine_is_full(&self) -> Result<bool, Error> {

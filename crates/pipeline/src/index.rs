@@ -5,8 +5,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use filmgate_catalog::ReceivedInstance;
-use filmgate_model::{Identity, RecordId};
+use filmgate_model::{Facts, Identity, RecordId, Tag, tags};
 use filmgate_seal::RecordTable;
+use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::{Error, Road, Verdict};
@@ -101,6 +102,32 @@ impl Road {
     }
 }
 
+/// Attributes that say whom and what an image shows: two datasets that differ in one are not the same image.
+const SHOWN: [Tag; 11] = [
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::ACCESSION_NUMBER,
+    tags::MODALITY,
+    tags::STUDY_DATE,
+    tags::INSTANCE_NUMBER,
+];
+
+/// The same for the same pixels of the same patient and study, whatever encoding they came in.
+fn image_digest(pixels: [u8; 32], facts: &Facts) -> [u8; 32] {
+    let mut digest = Sha256::new_with_prefix(pixels);
+    for tag in SHOWN {
+        let text = facts.text(tag).unwrap_or_default();
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    }
+    digest.finalize().into()
+}
+
 /// The catalog's row of a record.
 pub(crate) fn received_instance(table: &RecordTable) -> ReceivedInstance {
     ReceivedInstance {
@@ -111,7 +138,28 @@ pub(crate) fn received_instance(table: &RecordTable) -> ReceivedInstance {
         dataset_bytes: table.dataset_bytes,
         record_bytes: table.record_bytes,
         dataset_sha256: table.dataset_sha256,
-        pixel_digest: table.pixel_digest,
+        pixel_digest: table.pixel_digest.map(|pixels| image_digest(pixels, &table.facts)),
         quarantine: Verdict::of(table).reason().map(str::to_owned),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Invariant 3: an image under another patient's name is other content, in whatever character set the name came.
+    #[test]
+    fn the_same_pixels_of_another_patient_are_another_image() {
+        let facts = |name: &[u8], charset: &[u8]| {
+            let mut facts = Facts::default();
+            facts.insert(tags::SPECIFIC_CHARACTER_SET, charset);
+            facts.insert(tags::PATIENT_NAME, name);
+            facts
+        };
+        let utf8 = image_digest([1; 32], &facts("王^小东".as_bytes(), b"ISO_IR 192"));
+        let gb18030 = image_digest([1; 32], &facts(b"\xcd\xf5^\xd0\xa1\xb6\xab ", b"GB18030"));
+        assert_eq!(utf8, gb18030);
+        assert_ne!(utf8, image_digest([2; 32], &facts("王^小东".as_bytes(), b"ISO_IR 192")));
+        assert_ne!(utf8, image_digest([1; 32], &facts(b"Other^Name", b"ISO_IR 192")));
     }
 }

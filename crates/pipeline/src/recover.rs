@@ -18,9 +18,9 @@ pub struct Recovered {
     pub indexed: usize,
     /// Records of the journal that were in a known pack already.
     pub freed: usize,
-    /// Packs on the local disk that nobody knew and whose records are still in the journal: taken away.
+    /// Packs on the local disk that had been given up: taken away.
     pub packs_removed: usize,
-    /// Packs on the local disk that nobody knew and that hold the only copy: entered.
+    /// Packs on the local disk that nobody knew: entered.
     pub packs_adopted: usize,
     /// Packs that should be on the local disk and are not.
     pub packs_missing: usize,
@@ -96,11 +96,7 @@ impl Road {
                     removed += 1;
                 }
                 None => match self.adopt(pack_id).await {
-                    Ok(true) => adopted += 1,
-                    Ok(false) => {
-                        self.packs.remove(pack_id)?;
-                        removed += 1;
-                    }
+                    Ok(()) => adopted += 1,
                     // It stays where it is, and the doors open all the same.
                     Err(error) if error.is_permanent() => {
                         tracing::error!(%pack_id, error = &error as &dyn std::error::Error, "a local pack nobody knows cannot be read");
@@ -143,14 +139,11 @@ impl Road {
         Ok(missing)
     }
 
-    /// Enters a pack the catalog does not know, unless the journal still holds all its records (then the pack is a
-    /// leftover of a crash before it was known, and is made anew).
-    async fn adopt(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
+    /// Enters a pack the catalog does not know: a crash came before it was known, or the catalog is a new one. It is whole,
+    /// or it would not bear its name; what the journal still holds of it is freed after.
+    async fn adopt(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
         let road = Arc::clone(self);
         let (footer, kind, pack) = compute(move || road.read_unknown_pack(pack_id)).await??;
-        if self.journal_has_all(&footer).await? {
-            return Ok(false);
-        }
         let rows: Vec<_> =
             footer.records.iter().map(|record| index::received_instance(&record.table)).collect();
         self.catalog.record_received(&rows, self.clock.now()).await?;
@@ -161,8 +154,7 @@ impl Road {
             self.catalog.remember_study_key(uid, false, pack.study_key_id, self.clock.now()).await?;
         }
         let instances = self.adopted_instances(&footer, &rows, kind).await?;
-        self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?;
-        Ok(true)
+        Ok(self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?)
     }
 
     /// What each record of an adopted pack is beside the copies that are known.
@@ -184,14 +176,6 @@ impl Road {
             instances.push(PackedInstance { record_id: record.record_id, offset: record.offset, copy_kind });
         }
         Ok(instances)
-    }
-
-    /// True when every record of a pack still opens in the journal; one whose landing key is gone does not.
-    async fn journal_has_all(self: &Arc<Self>, footer: &PackFooter) -> Result<bool, Error> {
-        let road = Arc::clone(self);
-        let records: Vec<RecordId> = footer.records.iter().map(|record| record.record_id).collect();
-        let opens = move |record_id: &RecordId| road.journaled_table(*record_id).is_ok();
-        Ok(compute(move || records.iter().all(opens)).await?)
     }
 
     /// Everything the catalog must know of a pack, from the pack alone; blocks on the disk.

@@ -7,14 +7,19 @@
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use filmgate_model::{Encoding, PackId, RecordId, Tag, compute};
-use filmgate_seal::{BulkKind, BulkValue as StoredBulk, Class, PackFooter, RecordKey, RecordTable};
+use filmgate_model::{Encoding, PackId, RecordId, StudyKeyId, Tag, compute};
+use filmgate_seal::{
+    BulkKind, BulkValue as StoredBulk, ChunkEntry, Class, PackFooter, RecordKey, RecordTable,
+};
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use crate::{Error, Road};
 
 /// How often a record is looked up again while it is read; it can move twice.
 const MOVES_MAX: usize = 3;
+/// Bytes of a key object at most.
+const KEY_OBJECT_BYTES_MAX: u64 = 4096;
 
 /// Where the records of a pack are, and their keys.
 pub(crate) struct PackContents {
@@ -118,14 +123,72 @@ impl Road {
     pub(crate) async fn pack_footer(self: &Arc<Self>, pack_id: PackId) -> Result<PackFooter, Error> {
         let pack = self.catalog.pack(pack_id).await?;
         let pack = pack.ok_or(Error::Differs { pack_id, what: "the catalog does not know it" })?;
-        let read = |range: Range<u64>| self.pack_bytes(pack_id, range);
-        let header_end = (filmgate_seal::PACK_HEADER_BYTES as u64).min(pack.bytes);
+        match self.open_pack_footer(pack_id, pack.bytes, false).await {
+            Err(error @ (Error::Seal(_) | Error::Spool(_))) if pack.local => {
+                let Ok(footer) = self.open_pack_footer(pack_id, pack.bytes, true).await else {
+                    return Err(error);
+                };
+                self.local_is_rotten(pack_id).await?;
+                Ok(footer)
+            }
+            opened => opened,
+        }
+    }
+
+    async fn open_pack_footer(
+        self: &Arc<Self>,
+        pack_id: PackId,
+        pack_bytes: u64,
+        placed: bool,
+    ) -> Result<PackFooter, Error> {
+        let read = async |range: Range<u64>| match placed {
+            true => self.placed_bytes(pack_id, range).await,
+            false => self.pack_bytes(pack_id, range).await,
+        };
+        let header_end = (filmgate_seal::PACK_HEADER_BYTES as u64).min(pack_bytes);
         let header = filmgate_seal::pack_header(&read(0..header_end).await?)?;
-        let trailer_start = pack.bytes.saturating_sub(filmgate_seal::PACK_TRAILER_BYTES as u64);
-        let trailer = read(trailer_start..pack.bytes).await?;
-        let footer = read(filmgate_seal::footer_range(pack.bytes, &trailer)?).await?;
-        let study_key = self.keys.study_key(header.study_key_id)?;
+        let trailer_start = pack_bytes.saturating_sub(filmgate_seal::PACK_TRAILER_BYTES as u64);
+        let trailer = read(trailer_start..pack_bytes).await?;
+        let footer = read(filmgate_seal::footer_range(pack_bytes, &trailer)?).await?;
+        let study_key = self.study_key(header.study_key_id).await?;
         Ok(compute(move || filmgate_seal::open_footer(&study_key, &header, &footer)).await??)
+    }
+
+    /// A study's key: this node's copy, else a placement's, which is this node's again from then on.
+    async fn study_key(self: &Arc<Self>, id: StudyKeyId) -> Result<Zeroizing<[u8; 32]>, Error> {
+        let road = Arc::clone(self);
+        let error = match compute(move || road.keys.study_key(id)).await? {
+            Ok(key) => return Ok(key),
+            Err(error) => error,
+        };
+        let name = format!("v1/key/{id}/1");
+        for placement in &self.placements {
+            let Ok(Some(object)) = placement.bucket.head(&name).await else { continue };
+            let Ok(object) = placement.bucket.get(&name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await
+            else {
+                continue;
+            };
+            let road = Arc::clone(self);
+            let adopted = compute(move || {
+                road.keys.adopt_study_key(&object)?;
+                road.keys.study_key(id)
+            });
+            if let Ok(key) = adopted.await? {
+                tracing::warn!(study_key_id = %id, placement = placement.name, "a study's key was brought back from the bucket");
+                return Ok(key);
+            }
+        }
+        Err(error.into())
+    }
+
+    /// A local pack does not open and a bucket's copy does: the local one goes when it is verified elsewhere.
+    async fn local_is_rotten(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
+        if self.catalog.record_evicted(pack_id).await? {
+            tracing::error!(%pack_id, "a local pack does not open and was given up; the bucket's copy serves");
+            let road = Arc::clone(self);
+            compute(move || road.packs.remove(pack_id)).await??;
+        }
+        Ok(())
     }
 
     /// A range of a pack: from the local disk when it is there, else from the first placement that has it.
@@ -141,6 +204,11 @@ impl Road {
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error.into()),
         }
+        self.placed_bytes(pack_id, range).await
+    }
+
+    /// The same from the first placement that has it.
+    async fn placed_bytes(self: &Arc<Self>, pack_id: PackId, range: Range<u64>) -> Result<Bytes, Error> {
         let name = pack_name(pack_id);
         let mut last = None;
         for placement in &self.placements {
@@ -205,13 +273,26 @@ impl OpenRecord {
     /// When its bytes cannot be fetched, or do not open.
     pub async fn chunk(&self, number: usize) -> Result<Option<Bytes>, Error> {
         let Some(entry) = self.table.chunks.get(number).cloned() else { return Ok(None) };
-        let sealed =
-            self.sealed(entry.record_offset..entry.record_offset + u64::from(entry.sealed_bytes)).await?;
+        let range = entry.record_offset..entry.record_offset + u64::from(entry.sealed_bytes);
+        let sealed = self.sealed(range.clone()).await?;
+        match self.open_chunk(number, entry.clone(), sealed).await {
+            // What rotted on the local disk may be whole in a bucket.
+            Err(error @ Error::Seal(_)) => {
+                let Place::Pack { pack_id, offset } = *self.place.lock() else { return Err(error) };
+                let range = offset + range.start..offset + range.end;
+                let Ok(sealed) = self.road.placed_bytes(pack_id, range).await else { return Err(error) };
+                let opened = self.open_chunk(number, entry, sealed).await?;
+                self.road.local_is_rotten(pack_id).await?;
+                Ok(Some(opened))
+            }
+            opened => opened.map(Some),
+        }
+    }
+
+    async fn open_chunk(&self, number: usize, entry: ChunkEntry, sealed: Bytes) -> Result<Bytes, Error> {
         let (key, record_id) = (self.key.clone(), self.table.record_id);
-        let opened =
-            compute(move || filmgate_seal::open_chunk(&key, record_id, number as u32, &entry, &sealed))
-                .await??;
-        Ok(Some(opened.into()))
+        let open = move || filmgate_seal::open_chunk(&key, record_id, number as u32, &entry, &sealed);
+        Ok(compute(open).await??.into())
     }
 
     /// Every element that is not bulk data, as one run of bytes: the header chunks in order.

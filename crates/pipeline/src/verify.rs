@@ -7,7 +7,7 @@ use filmgate_catalog::Pack;
 use filmgate_model::{InstanceState, PackId, RecordId, compute};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Placement, Road, retrieve::pack_name};
+use crate::{Error, Placement, Road, error::chain, retrieve::pack_name};
 
 /// How often an object is read before it is believed to be different: a reading can go wrong as well.
 const LOOKS: usize = 2;
@@ -155,7 +155,8 @@ impl Road {
         }
     }
 
-    /// Looks at every record the catalog knows: that it opens, and with `deep` that every byte does.
+    /// Looks at every record the catalog knows: that it opens, and with `deep` that every byte does. One that does not
+    /// is damaged from then on, and raises an alarm.
     ///
     /// # Errors
     /// When the catalog cannot be asked; what is wrong with a record is a finding.
@@ -175,11 +176,15 @@ impl Road {
                 };
                 match checked {
                     Ok(bytes) => report.dataset_bytes += bytes,
-                    Err(error) => report.findings.push(Finding {
-                        record_id: row.record_id,
-                        state: row.state,
-                        problem: error.to_string(),
-                    }),
+                    Err(error) => {
+                        let problem = chain(&error);
+                        if error.is_permanent() {
+                            self.catalog
+                                .mark_record_damaged(row.record_id, &problem, self.clock.now())
+                                .await?;
+                        }
+                        report.findings.push(Finding { record_id: row.record_id, state: row.state, problem });
+                    }
                 }
             }
         }

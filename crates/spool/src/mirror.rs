@@ -252,7 +252,9 @@ impl Disk for MirroredDisk {
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let first = self.0.first.disk.free_bytes(path)?;
-        let Some(second) = self.0.second_path(path) else { return Ok(first) };
+        // One that may be gone without does not decide who may come in.
+        let required = self.0.mode == MirrorMode::Required;
+        let Some(second) = self.0.second_path(path).filter(|_| required) else { return Ok(first) };
         let second = self.0.after_second(self.0.second.disk.free_bytes(&second))?;
         Ok(second.map_or(first, |second| first.min(second)))
     }

@@ -31,7 +31,7 @@ pub struct ReceivedInstance {
     pub record_bytes: u64,
     /// SHA-256 of the dataset as received.
     pub dataset_sha256: [u8; 32],
-    /// Digest of the samples or fragments, when there are any.
+    /// Digest of the samples or fragments and of whom and what they show, when there are any.
     pub pixel_digest: Option<[u8; 32]>,
     /// Why it is kept apart; `None` for an instance that can be read.
     pub quarantine: Option<String>,

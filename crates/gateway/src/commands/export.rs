@@ -108,8 +108,11 @@ impl<'a> Export<'a> {
             What { record: Some(record_id), .. } => vec![*record_id],
             What { study, .. } => {
                 let url = format!("{base}/studies/{}/records", study.as_deref().unwrap_or_default());
-                let listed: Value =
-                    serde_json::from_reader(ureq::get(&url).call()?.into_body().into_reader())?;
+                let listed = match ureq::get(&url).call() {
+                    Err(ureq::Error::StatusCode(404)) => return Ok(()),
+                    answer => answer?.into_body(),
+                };
+                let listed: Value = serde_json::from_reader(listed.into_reader())?;
                 let ids = listed.as_array().into_iter().flatten().filter_map(|row| row["record_id"].as_str());
                 ids.map(str::parse).collect::<Result<_, _>>()?
             }
@@ -122,7 +125,13 @@ impl<'a> Export<'a> {
     }
 
     fn fetch(&mut self, base: &str, record_id: RecordId) -> anyhow::Result<(PathBuf, Exported)> {
-        let response = ureq::get(format!("{base}/records/{record_id}")).call()?;
+        let response = match ureq::get(format!("{base}/records/{record_id}")).call() {
+            Err(ureq::Error::StatusCode(404)) => anyhow::bail!("no such record is known"),
+            Err(ureq::Error::StatusCode(_)) => {
+                anyhow::bail!("it does not open; `filmgate verify --deep` says why")
+            }
+            answer => answer?,
+        };
         let exported = exported_of(record_id, response.headers())?;
         let path = self.path(&exported.sop_instance_uid, record_id);
         let mut file = unfinished(&path)?;

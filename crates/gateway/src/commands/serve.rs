@@ -11,7 +11,11 @@ use clap::Args;
 use filmgate_web::{Web, WebSettings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task::JoinHandle,
+};
 
 use super::{SettingsFrom, runtime};
 use crate::{
@@ -62,6 +66,7 @@ pub(crate) struct Doors {
     web: JoinHandle<std::io::Result<()>>,
     workers: Vec<(&'static str, JoinHandle<()>)>,
     stop: watch::Sender<bool>,
+    signals: Signals,
 }
 
 impl Doors {
@@ -70,6 +75,7 @@ impl Doors {
         let dicom = bind(settings.dicom.bind, "dicom.bind")?;
         let web = bind(settings.web.bind, "web.bind")?;
         let running = Running { dicom: dicom.local_addr()?, web: web.local_addr()? };
+        let signals = Signals::listen()?;
         let gateway = build::open(settings).await?;
         let (stop, stopped) = watch::channel(false);
         let journal = Arc::clone(gateway.road.journal());
@@ -90,7 +96,7 @@ impl Doors {
         let dicom = Arc::new(DicomDoor::open(dicom, Arc::clone(&gateway.road), &settings.dicom)?);
         gateway.data_dir.announce(&running)?;
         tracing::info!(recovered = ?gateway.recovered, dicom = %running.dicom, web = %running.web, "filmgate is open");
-        Ok(Self { gateway, running, dicom, web, workers, stop })
+        Ok(Self { gateway, running, dicom, web, workers, stop, signals })
     }
 
     /// Where the doors are.
@@ -123,10 +129,7 @@ impl Doors {
     pub(crate) async fn until_stopped(mut self) -> anyhow::Result<u8> {
         let died = tokio::select! {
             biased;
-            signal = stop_signal() => {
-                signal?;
-                None
-            }
+            () = self.signals.heard() => None,
             name = first_to_end(&mut self.workers) => Some(name),
             _ = &mut self.web => Some("web"),
         };
@@ -198,16 +201,24 @@ async fn serve_web(
         .await
 }
 
-async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        biased;
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Signals that ask for an end, heard from before the doors are announced.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn heard(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 async fn first_to_end(workers: &mut [(&'static str, JoinHandle<()>)]) -> &'static str {

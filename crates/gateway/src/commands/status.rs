@@ -1,6 +1,7 @@
 //! `filmgate status`.
 
 use clap::Args;
+use filmgate_model::Timestamp;
 use serde_json::Value;
 
 use super::{SettingsFrom, runtime};
@@ -55,7 +56,9 @@ fn page(status: &Value) -> String {
         lines.push("Associations are refused: there is no room on the local disk.".to_owned());
     }
     for pack in status["retrying"].as_array().into_iter().flatten() {
-        lines.push(format!("Waiting       pack {}: {}", text(&pack["pack_id"]), text(&pack["reason"])));
+        let next = Timestamp(pack["next_try_at"].as_i64().unwrap_or_default());
+        let (id, reason) = (text(&pack["pack_id"]), text(&pack["reason"]));
+        lines.push(format!("Waiting       pack {id}, {} tries, next {next}: {reason}", pack["attempts"]));
     }
     for instance in status["quarantined"].as_array().into_iter().flatten() {
         lines.push(format!(
@@ -63,6 +66,10 @@ fn page(status: &Value) -> String {
             text(&instance["record_id"]),
             text(&instance["reason"])
         ));
+    }
+    for alarm in status["alarms"].as_array().into_iter().flatten() {
+        let (kind, subject, detail) = (text(&alarm["kind"]), text(&alarm["subject"]), text(&alarm["detail"]));
+        lines.push(format!("Alarm         {kind} {subject}: {detail}"));
     }
     lines.join("\n")
 }

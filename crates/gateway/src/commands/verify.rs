@@ -35,10 +35,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         failure::print_json(&report);
     } else {
         for finding in &findings {
-            failure::print(&format!(
-                "record {} ({}): {}",
-                finding["record_id"], finding["state"], finding["problem"]
-            ));
+            let text = |key: &str| finding[key].as_str().unwrap_or_default();
+            failure::print(&format!("record {} ({}): {}", text("record_id"), text("state"), text("problem")));
         }
         failure::print(&format!(
             "{} records looked at, {} with a problem.",

@@ -83,6 +83,12 @@ fn set(table: &mut Table, name: &str, text: &str) -> Result<(), Error> {
         Some(Value::Boolean(_)) => Value::Boolean(
             text.trim().parse().map_err(|_| told(format!("{text:?} is neither true nor false")))?,
         ),
+        // As in the file, or plainly with commas.
+        Some(Value::Array(_)) if text.trim_start().starts_with('[') => {
+            let list: Table =
+                format!("list = {text}").parse().map_err(|_| told(format!("{text:?} is no list")))?;
+            list.get("list").cloned().unwrap_or_else(|| Value::Array(Vec::new()))
+        }
         Some(Value::Array(_)) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
             Value::Array(parts.map(|part| Value::String(part.to_owned())).collect())
@@ -111,6 +117,7 @@ mod tests {
             ("FILMGATE__DICOM__BIND", "127.0.0.1:0"),
             ("FILMGATE__DICOM__ACCEPT_UNKNOWN_CALLERS", "true"),
             ("FILMGATE__DICOM__KNOWN_CALLERS", "CT_1, MR_2"),
+            ("FILMGATE__DICOM__PRIVATE_SOP_CLASSES", "[\"1.2.3\", \"1.2.4\"]"),
             ("FILMGATE__PACK__QUIET_MS", "200"),
             ("FILMGATE__BUCKET__MAIN__PATH", "/srv/b"),
             ("FILMGATE__BUCKET__SECOND__PATH", "/srv/c"),
@@ -120,6 +127,7 @@ mod tests {
         assert_eq!(settings.node.data_dir, Path::new("/srv/x"));
         assert!(settings.dicom.accept_unknown_callers);
         assert_eq!(settings.dicom.known_callers.len(), 2);
+        assert!(settings.dicom.private_sop_classes.contains("1.2.4"));
         assert_eq!(settings.pack.quiet_ms, 200);
         assert_eq!(settings.bucket.len(), 2);
     }

@@ -272,6 +272,24 @@ impl Settings {
                 format!("{} is not a loopback address; the web door has no login yet", self.web.bind),
             );
         }
+        for (key, value) in [
+            ("dicom.associations_max", self.dicom.associations_max as u64),
+            ("dicom.connections_max", self.dicom.connections_max as u64),
+            ("dicom.artim_ms", self.dicom.artim_ms),
+            ("dicom.association_idle_timeout_ms", self.dicom.association_idle_timeout_ms),
+            ("web.request_timeout_ms", self.web.request_timeout_ms),
+        ] {
+            if value == 0 {
+                return refuse(key, "with 0 nothing could be received".into());
+            }
+        }
+        if self.upload.retry_delay_min_ms > self.upload.retry_delay_max_ms {
+            return refuse("upload.retry_delay_min_ms", "it is longer than upload.retry_delay_max_ms".into());
+        }
+        if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&self.log.filter) {
+            return refuse("log.filter", error.to_string());
+        }
+        self.check_folders()?;
         if self.bucket.is_empty() {
             return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());
         }
@@ -302,6 +320,30 @@ impl Settings {
                 "catalog.url",
                 format!("{url:?} is no sqlite: address, the only kind of catalog so far"),
             );
+        }
+        Ok(())
+    }
+
+    /// Folders that must not lie in each other.
+    fn check_folders(&self) -> Result<(), Error> {
+        let refuse = |key: &str, why: &str| Err(Error::Value { key: key.to_owned(), why: why.to_owned() });
+        let data_dir = &self.node.data_dir;
+        if self.key_file().starts_with(data_dir) {
+            return refuse(
+                "node.key_file",
+                "a key inside the data directory protects nothing that is stored there",
+            );
+        }
+        let second = &self.node.second_dir;
+        if self.node.mirror != Mirror::Off && (second.starts_with(data_dir) || data_dir.starts_with(second)) {
+            return refuse("node.second_dir", "it and the data directory must not lie in each other");
+        }
+        for (name, bucket) in &self.bucket {
+            let path = self.bucket_path(name, bucket);
+            let ours = ["journal", "packs", "keys"].map(|folder| data_dir.join(folder));
+            if path == *data_dir || ours.iter().any(|folder| path.starts_with(folder)) {
+                return refuse(&format!("bucket.{name}.path"), "it is a folder of the data directory's own");
+            }
         }
         Ok(())
     }
@@ -367,6 +409,14 @@ mod tests {
         assert!(refused(|s| s.dicom.max_pdu_bytes = 1).contains("dicom.max_pdu_bytes"));
         assert!(refused(|s| s.catalog.url = "mysql://x".into()).contains("catalog.url"));
         assert!(refused(|s| s.node.mirror = Mirror::Required).contains("node.second_dir"));
+        assert!(refused(|s| s.dicom.associations_max = 0).contains("dicom.associations_max"));
+        assert!(refused(|s| s.upload.retry_delay_min_ms = u64::MAX).contains("upload.retry_delay_min_ms"));
+        assert!(refused(|s| s.log.filter = "%%%".into()).contains("log.filter"));
+        assert!(refused(|s| s.node.key_file = "filmgate-data/key".into()).contains("node.key_file"));
+        let in_packs = |s: &mut Settings| {
+            s.bucket.insert("x".into(), Bucket { path: "filmgate-data/packs/b".into(), ..Bucket::default() });
+        };
+        assert!(refused(in_packs).contains("bucket.x.path"));
     }
 
     #[test]

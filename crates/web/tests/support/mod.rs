@@ -69,7 +69,7 @@ impl Gateway {
         let catalog = Catalog::in_memory(&CatalogOptions::new(keys.site_id(), keys.node_id()))
             .await
             .expect("a catalog");
-        let bucket = LocalBucket::open(dir.path().join("bucket")).expect("a bucket");
+        let bucket = LocalBucket::new(dir.path().join("bucket"));
         let road = Road::new(Parts {
             clock,
             random,

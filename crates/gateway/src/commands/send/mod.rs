@@ -29,7 +29,7 @@ const CONNECT_FAILURES_MAX: usize = 3;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Where to send: host and port.
-    #[arg(value_name = "HOST:PORT")]
+    #[arg(value_name = "HOST:PORT", value_parser = host_and_port)]
     to: String,
     /// Files, or folders with files.
     #[arg(required = true, value_name = "PATH")]
@@ -44,7 +44,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     associations: u8,
     /// How long the receiver may take to answer.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     timeout: u64,
     /// One line of JSON per file, and one for the whole.
     #[arg(long)]
@@ -76,6 +76,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Totals { failed: 0, .. } => failure::DONE,
         _ => failure::SOME_FAILED,
     })
+}
+
+/// Checked before anything is read.
+fn host_and_port(text: &str) -> Result<String, String> {
+    let (host, port) = text.rsplit_once(':').ok_or("a port is missing: HOST:PORT")?;
+    let fits = !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if fits { Ok(text.to_owned()) } else { Err("it is not HOST:PORT".to_owned()) }
 }
 
 /// A monotonic moment, for the rate shown at the end.
@@ -183,6 +190,7 @@ impl Sender<'_> {
             negotiation_timeout: timeout,
             response_timeout: timeout,
             write_timeout: timeout,
+            artim: timeout.min(Duration::from_secs(10)),
             ..RequestorOptions::new(
                 self.arguments.aet.clone(),
                 self.arguments.aec.clone(),
