@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::support::dicom::Image;
 use crate::support::gateway::{AE_TITLE, Gateway, Home};
-use crate::support::wait_for;
+use crate::support::{files_below, wait_for};
 
 const IMAGES: u64 = 12;
 const SOON: Duration = Duration::from_secs(60);
@@ -140,6 +140,99 @@ fn what_left_the_local_disk_is_read_from_the_bucket() {
     let metadata = format!("/dicomweb/studies/{}/metadata", images[0].study_instance_uid);
     let rows: Vec<serde_json::Value> = gateway.web.get(&metadata, "application/dicom+json").ok().json();
     assert_eq!(rows.len(), images.len());
+    gateway.stop();
+}
+
+/// A bucket that lost what was verified in it, an empty folder where a share should be mounted say: the last copy here
+/// is not given up for it, and goes up again.
+#[test]
+fn the_last_copy_is_not_given_up_for_one_that_is_gone() {
+    let home = Home::new();
+    let gateway = home.serve();
+    let images = images(36);
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    gateway.stop();
+    for file in files_below(&home.bucket_dir()) {
+        fs::remove_file(file).expect("lose what is in the bucket");
+    }
+
+    let home = home.set("CACHE__BYTES_MAX", 0).set("UPLOAD__RETRY_DELAY_MIN_MS", 50);
+    let mut gateway = home.serve();
+    gateway.expect_log("a verified object is gone");
+    wait_for("the pack is in the bucket again", SOON, || {
+        (!packs(&home.bucket_dir().join("v1/pack")).is_empty()).then_some(())
+    });
+    gateway.settled(images.len());
+    check(&home, &gateway, &images);
+    gateway.stop();
+}
+
+/// What rotted on the local disk is served from the bucket, and given up here.
+#[test]
+fn a_rotten_local_pack_is_served_from_the_bucket() {
+    let home = Home::new();
+    let gateway = home.serve();
+    let images = images(37);
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    gateway.stop();
+    for file in files_below(&home.data_dir().join("packs")) {
+        let mut bytes = fs::read(&file).expect("read the pack");
+        bytes.iter_mut().skip(500).step_by(997).for_each(|byte| *byte ^= 0x40);
+        fs::write(&file, bytes).expect("spoil the pack");
+    }
+
+    let mut gateway = home.serve();
+    gateway.expect_log("a local pack does not open");
+    check(&home, &gateway, &images);
+    assert!(packs(&home.data_dir().join("packs")).is_empty(), "the rotten pack is given up");
+    gateway.stop();
+}
+
+/// Wrapped study keys are in every placement too.
+#[test]
+fn study_keys_that_are_gone_come_back_from_the_bucket() {
+    let home = Home::new();
+    let gateway = home.serve();
+    let images = images(38);
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    gateway.stop();
+    for file in files_below(&home.data_dir().join("keys/study")) {
+        fs::remove_file(file).expect("lose a key");
+    }
+
+    let mut gateway = home.serve();
+    gateway.expect_log("was brought back from the bucket");
+    check(&home, &gateway, &images);
+    gateway.stop();
+}
+
+/// Damage without another copy is a state with an alarm, not only an error on reading.
+#[test]
+fn damage_that_is_found_is_a_state() {
+    let home = Home::new();
+    let gateway = home.serve();
+    let images = images(39);
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    gateway.stop();
+    for file in files_below(&home.bucket_dir().join("v1/pack"))
+        .into_iter()
+        .chain(files_below(&home.data_dir().join("packs")))
+    {
+        let mut bytes = fs::read(&file).expect("read the pack");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&file, bytes).expect("spoil the pack");
+    }
+
+    let gateway = home.serve();
+    home.run(&["verify", "--deep", "--json"]).ended(2);
+    assert_eq!(states(&gateway)("damaged"), 1);
+    assert_eq!(states(&gateway)("verified"), IMAGES - 1);
+    assert_eq!(gateway.status()["alarms"].as_array().map(Vec::len), Some(1));
     gateway.stop();
 }
 
