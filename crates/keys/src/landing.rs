@@ -106,6 +106,15 @@ impl KeyRing {
         (version == BLOB_VERSION && wrapped.len() == WRAPPED_KEY_BYTES).then_some(LandingKeyId(*id))
     }
 
+    /// True when there are landing keys beside the current one and the one before it: only then is there anything for
+    /// [`KeyRing::retire_landing`] to do.
+    #[must_use]
+    pub fn has_older_landing(&self) -> bool {
+        let landing = self.landing.lock();
+        let newest = usize::from(landing.current.is_some()) + usize::from(landing.previous.is_some());
+        landing.keys.len() > newest
+    }
+
     /// Destroys landing keys that nothing in the journal needs: all but those `in_use`, the current one and the one
     /// before it. Returns how many went.
     ///

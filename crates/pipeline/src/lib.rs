@@ -144,11 +144,13 @@ pub struct Road {
     announced: index::Announced,
     /// What cannot be understood takes all it may: such instances are refused until there is room.
     quarantine_full: AtomicBool,
-    contents: Cache<PackId, Arc<retrieve::PackContents>>,
+    contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
 }
 
-/// Packs whose tables are kept in memory.
-const PACK_CONTENTS_CACHED: usize = 128;
+/// Records and chunks whose places are kept in memory, over all packs: about 64 bytes each.
+const CONTENTS_CACHED_MAX: u64 = 1024 * 1024;
+/// Packs that is for, about.
+const PACKS_CACHED: usize = 128;
 
 impl Road {
     /// Puts the parts together. Call [`Road::recover`] before the doors open.
@@ -169,7 +171,7 @@ impl Road {
             settings: parts.settings,
             announced: index::Announced::default(),
             quarantine_full: AtomicBool::new(false),
-            contents: Cache::new(PACK_CONTENTS_CACHED),
+            contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),
         })
     }
 

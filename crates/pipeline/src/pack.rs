@@ -171,7 +171,7 @@ impl Road {
         compute(move || {
             road.journal.release(&records);
             // Records may lie in segments that could not be read at the start: their keys stay.
-            if road.journal.room().kept_segments > 0 {
+            if !road.keys.has_older_landing() || road.journal.room().kept_segments > 0 {
                 return Ok(0);
             }
             let blobs = road.journal.records();

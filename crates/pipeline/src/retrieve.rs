@@ -12,6 +12,7 @@ use filmgate_seal::{
     BulkKind, BulkValue as StoredBulk, ChunkEntry, Class, PackFooter, RecordKey, RecordTable,
 };
 use parking_lot::Mutex;
+use quick_cache::Weighter;
 use zeroize::Zeroizing;
 
 use crate::{Error, Road};
@@ -24,6 +25,17 @@ const KEY_OBJECT_BYTES_MAX: u64 = 4096;
 /// Where the records of a pack are, and their keys.
 pub(crate) struct PackContents {
     records: HashMap<RecordId, PackedRecord>,
+}
+
+/// Weighs the contents of a pack by what they take in memory: records and their chunks.
+#[derive(Clone)]
+pub(crate) struct Weigh;
+
+impl Weighter<PackId, Arc<PackContents>> for Weigh {
+    fn weight(&self, _: &PackId, contents: &Arc<PackContents>) -> u64 {
+        let of_record = |record: &PackedRecord| 16 + record.table.chunks.len() as u64;
+        contents.records.values().map(of_record).sum::<u64>().max(1)
+    }
 }
 
 #[derive(Clone)]

@@ -192,10 +192,10 @@ fn broken_data_is_aborted_with_its_reason() {
 
 #[test]
 fn a_connection_cut_anywhere_is_closed_or_nothing() {
-    let mut session = RawRequest::default().bytes();
-    session.extend(store_message(1, "1.22", &pattern(3000)));
-    for cut in (0..session.len()).step_by(37) {
-        let transport = Script { input: Cursor::new(&session[..cut]), written: None };
+    let mut sent = RawRequest::default().bytes();
+    sent.extend(store_message(1, "1.22", &pattern(3000)));
+    for cut in (0..sent.len()).step_by(37) {
+        let transport = Script { input: Cursor::new(&sent[..cut]), written: None };
         match accept(transport, &options(), &anyone) {
             Ok(None) => {}
             Ok(Some(mut association)) => {
@@ -366,7 +366,7 @@ proptest! {
     }
 
     #[test]
-    fn a_damaged_session_ends_in_data_or_an_error(
+    fn a_damaged_association_ends_in_data_or_an_error(
         damage in proptest::collection::vec((any::<usize>(), any::<u8>()), 1..4),
     ) {
         let mut bytes = RawRequest::default().bytes();

@@ -1,17 +1,16 @@
 //! The whole road — receive, index, pack, upload, verify, evict, recover, retrieve — as `serve` runs it, over a crashing
 //! disk, a faulty bucket and a jumping clock, against a plain model of what was acknowledged.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    sync::Arc,
-    time::Duration,
-};
+mod rest;
+mod sent;
+mod tally;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use filmgate_bucket::{Bucket, Fault, FaultyBucket, MemoryBucket, Operation};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
-use filmgate_model::{Clock, Door, InstanceState, Provenance, Random, RecordId, Timestamp, uids};
+use filmgate_model::{Clock, Random, RecordId, Timestamp};
 use filmgate_pipeline::{
     Committing, Error, OpenRecord, Parts, Placement, Received, Receiving, Road, Settings, Verdict,
 };
@@ -21,6 +20,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
+use self::sent::{Sent, dataset, provenance};
+pub use self::tally::RoadTally;
 use crate::{Faults, Violation, machine::Machine};
 
 /// Folders of the data directory.
@@ -29,50 +30,6 @@ const STEPS: u64 = 160;
 const ARRIVING_MAX: usize = 4;
 /// Rounds of every step within which everything has to be verified once nothing fails any more.
 const ROUNDS_TO_REST: u64 = 400;
-
-/// How often what happened, so that a clean run is known to have tried.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct RoadTally {
-    /// Instances acknowledged.
-    pub acknowledged: u64,
-    /// … of these, kept apart.
-    pub quarantined: u64,
-    /// Instances refused or given up.
-    pub refused: u64,
-    /// Ends of the process.
-    pub restarts: u64,
-    /// Packs made.
-    pub packs: u64,
-    /// Copies dropped.
-    pub dropped: u64,
-    /// Uploads put off.
-    pub put_off: u64,
-    /// Packs verified.
-    pub verified: u64,
-    /// Packs evicted.
-    pub evicted: u64,
-    /// Unknown packs that a start took away or entered.
-    pub settled: u64,
-    /// Instances read back whole.
-    pub read: u64,
-}
-
-impl RoadTally {
-    /// Adds another run's counts.
-    pub fn add(&mut self, run: &Self) {
-        self.acknowledged += run.acknowledged;
-        self.quarantined += run.quarantined;
-        self.refused += run.refused;
-        self.restarts += run.restarts;
-        self.packs += run.packs;
-        self.dropped += run.dropped;
-        self.put_off += run.put_off;
-        self.verified += run.verified;
-        self.evicted += run.evicted;
-        self.settled += run.settled;
-        self.read += run.read;
-    }
-}
 
 /// Runs the road by `seed`.
 ///
@@ -88,16 +45,6 @@ pub fn road_tally(seed: u64) -> Result<RoadTally, Violation> {
 }
 
 type Check = Result<(), String>;
-
-/// One instance as it was sent.
-#[derive(Clone)]
-struct Sent {
-    sop_instance_uid: String,
-    study_instance_uid: String,
-    dataset: Arc<[u8]>,
-    /// Cut off inside an element.
-    broken: bool,
-}
 
 struct Arriving {
     receiving: Receiving,
@@ -221,7 +168,7 @@ impl Run {
             return Ok(());
         }
         let sent = self.next_sent();
-        match self.road()?.receive(self.provenance(&sent)) {
+        match self.road()?.receive(provenance(&sent, self.clock.now(), node_of(self.seed))) {
             Ok(receiving) => self.arriving.push(Arriving { receiving, sent, given: 0 }),
             Err(error) => self.refuse(&error),
         }
@@ -234,7 +181,7 @@ impl Run {
         let sent = match (self.random.below(10), known) {
             (0..2, Some(again)) => return again,
             (2, Some(known)) => {
-                let dataset = self.dataset(&known.study_instance_uid, &known.sop_instance_uid);
+                let dataset = dataset(&self.random, &known.study_instance_uid, &known.sop_instance_uid);
                 Sent { dataset, broken: false, ..known }
             }
             (3, _) => {
@@ -251,43 +198,8 @@ impl Run {
     fn new_sent(&self) -> Sent {
         let study_instance_uid = format!("1.2.{}", 1 + self.random.below(3));
         let sop_instance_uid = format!("1.2.3.{}", self.sent.len());
-        let dataset = self.dataset(&study_instance_uid, &sop_instance_uid);
+        let dataset = dataset(&self.random, &study_instance_uid, &sop_instance_uid);
         Sent { sop_instance_uid, study_instance_uid, dataset, broken: false }
-    }
-
-    fn dataset(&self, study: &str, sop: &str) -> Arc<[u8]> {
-        let samples = match self.random.below(8) {
-            0..6 => 2 * self.random.below(6_000),
-            6 => 2 * self.random.below(40_000),
-            _ => 0,
-        };
-        let mut pixels = vec![0; samples as usize];
-        self.random.fill(&mut pixels);
-        explicit_little(&[
-            (0x0008_0016, *b"UI", uids::CT_IMAGE_STORAGE.as_bytes()),
-            (0x0008_0018, *b"UI", sop.as_bytes()),
-            (0x0008_0060, *b"CS", b"CT"),
-            (0x0010_0010, *b"PN", b"Made^Up"),
-            (0x0020_000d, *b"UI", study.as_bytes()),
-            (0x0020_000e, *b"UI", format!("{study}.7").as_bytes()),
-            (0x7fe0_0010, *b"OW", &pixels),
-        ])
-        .into()
-    }
-
-    fn provenance(&self, sent: &Sent) -> Provenance {
-        Provenance {
-            received_at: self.clock.now(),
-            door: Door::CStore,
-            calling_ae: "CT_1".to_owned(),
-            called_ae: "FILMGATE".to_owned(),
-            peer: "127.0.0.1:1".to_owned(),
-            node: node_of(self.seed),
-            transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
-            sop_class_uid: uids::CT_IMAGE_STORAGE.to_owned(),
-            sop_instance_uid: sent.sop_instance_uid.clone(),
-            file_meta: Vec::new(),
-        }
     }
 
     /// The next bytes of one of the arriving; after the last, its commit.
@@ -538,90 +450,6 @@ impl Run {
         self.tally.settled += (recovered.packs_removed + recovered.packs_adopted) as u64;
         Ok(road)
     }
-
-    /// With nothing failing any more, everything must end verified, readable and said once.
-    fn come_to_rest(&mut self) -> Check {
-        self.faults = Faults::default();
-        *self.bucket_faults.lock() = 0;
-        self.disk.cut_power();
-        self.restart()?;
-        for round in 0.. {
-            self.clock.shift_ms(10_000);
-            self.sync_round()?;
-            self.index()?;
-            self.pack()?;
-            self.upload()?;
-            self.verify()?;
-            if self.is_at_rest()? {
-                break;
-            }
-            if round == ROUNDS_TO_REST {
-                return Err(format!(
-                    "does not come to rest: {:?}",
-                    self.wait(self.catalog.counts_by_state())
-                ));
-            }
-        }
-        self.evict()?;
-        self.check_everything()
-    }
-
-    fn is_at_rest(&self) -> Result<bool, String> {
-        let states = self.wait(self.catalog.counts_by_state()).map_err(|error| error.to_string())?;
-        let moving = [
-            InstanceState::Received,
-            InstanceState::Packed,
-            InstanceState::Uploaded,
-            InstanceState::Retrying,
-        ];
-        let moving: u64 = moving.iter().map(|state| states.get(state).copied().unwrap_or(0)).sum();
-        Ok(moving == 0 && self.road()?.journal().records().is_empty())
-    }
-
-    fn check_everything(&mut self) -> Check {
-        for (record_id, sent) in self.acknowledged.clone() {
-            match self.wait(self.read_back(record_id, &sent)) {
-                Ok(()) => self.tally.read += 1,
-                Err(Unread::Different(what) | Unread::Failed(what)) => {
-                    return Err(format!("at rest: {what}"));
-                }
-            }
-        }
-        self.check_states()?;
-        self.check_said_once()
-    }
-
-    /// Everything opens but what never was acknowledged and got lost on a failing disk.
-    fn check_states(&self) -> Check {
-        let report = self.wait(self.road()?.verify_all(true)).map_err(|error| error.to_string())?;
-        let damaged = |state| state == InstanceState::Damaged;
-        match report.findings.iter().find(|finding| !damaged(finding.state)) {
-            Some(finding) => Err(format!("at rest: record {} {}", finding.record_id, finding.problem)),
-            None => Ok(()),
-        }
-    }
-
-    /// No answer has an instance twice, and every acknowledged one that is not kept apart is in its study's.
-    fn check_said_once(&self) -> Check {
-        let mut said = BTreeSet::new();
-        for study in ["1.2.1", "1.2.2", "1.2.3"] {
-            let instances =
-                self.wait(self.catalog.instances_of_study(study)).map_err(|error| error.to_string())?;
-            for instance in instances {
-                if !said.insert(instance.sop_instance_uid.clone()) {
-                    return Err(format!("instance {} is said twice", instance.sop_instance_uid));
-                }
-            }
-        }
-        let silent =
-            self.acknowledged.values().find(|sent| !sent.broken && !said.contains(&sent.sop_instance_uid));
-        match silent {
-            Some(sent) => {
-                Err(format!("instance {} was acknowledged and is in no answer", sent.sop_instance_uid))
-            }
-            None => Ok(()),
-        }
-    }
 }
 
 /// Why an acknowledged instance was not read.
@@ -689,26 +517,6 @@ fn node_of(seed: u64) -> filmgate_model::NodeId {
     let random = Random::seeded(seed);
     let _site = filmgate_model::SiteId::random(&random);
     filmgate_model::NodeId::random(&random)
-}
-
-/// Elements as explicit VR little endian (PS3.5 7.1.2), padded to even length.
-fn explicit_little(elements: &[(u32, [u8; 2], &[u8])]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for &(tag, vr, value) in elements {
-        let length = value.len().next_multiple_of(2);
-        bytes.extend_from_slice(&((tag >> 16) as u16).to_le_bytes());
-        bytes.extend_from_slice(&(tag as u16).to_le_bytes());
-        bytes.extend_from_slice(&vr);
-        if vr == *b"OW" {
-            bytes.extend_from_slice(&[0, 0]);
-            bytes.extend_from_slice(&(length as u32).to_le_bytes());
-        } else {
-            bytes.extend_from_slice(&(length as u16).to_le_bytes());
-        }
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len() + length - value.len(), if vr == *b"UI" { 0 } else { b' ' });
-    }
-    bytes
 }
 
 #[cfg(test)]
