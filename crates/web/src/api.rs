@@ -64,6 +64,10 @@ pub(crate) struct RecordsPage {
 pub(crate) struct RecordEntry {
     record_id: RecordId,
     state: &'static str,
+    /// Since when, ISO 8601.
+    state_at: String,
+    /// When it is tried again, ISO 8601.
+    next_try_at: Option<String>,
     reason: Option<String>,
     study_instance_uid: String,
     series_instance_uid: String,
@@ -83,6 +87,8 @@ impl RecordEntry {
         Self {
             record_id: location.record_id,
             state: location.state.as_str(),
+            state_at: location.state_at.to_string(),
+            next_try_at: location.next_try_at.map(|at| at.to_string()),
             reason: location.reason,
             dataset_sha256: hex(&location.dataset_sha256),
             dataset_bytes: location.dataset_bytes,

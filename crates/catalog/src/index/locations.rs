@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Catalog, Error,
-    row::{fixed, get, id, optional_id, optional_unsigned, time, unsigned, word},
+    row::{fixed, get, id, optional_id, optional_time, optional_unsigned, time, unsigned, word},
 };
 
 /// Where an instance is and what its bytes are.
@@ -33,6 +33,10 @@ pub struct Location {
     pub transfer_syntax_uid: String,
     /// Where it stands.
     pub state: InstanceState,
+    /// Since when.
+    pub state_at: Timestamp,
+    /// When its pack is tried again, while it is retrying.
+    pub next_try_at: Option<Timestamp>,
     /// Why, for quarantined, retrying and damaged ones.
     pub reason: Option<String>,
     /// Kept apart.
@@ -72,7 +76,7 @@ pub struct PackLocation {
 
 const COLUMNS: &str = "
     i.record_id, i.node_id, i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid,
-    i.transfer_syntax_uid, i.state, i.reason, i.quarantine, i.copy_kind, i.calling_ae, i.received_at, i.dataset_bytes,
+    i.transfer_syntax_uid, i.state, i.state_at, i.next_try_at, i.reason, i.quarantine, i.copy_kind, i.calling_ae, i.received_at, i.dataset_bytes,
     i.record_bytes, i.dataset_sha256, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id, p.local
     FROM index_instances i LEFT JOIN index_packs p ON p.pack_id = i.pack_id";
 
@@ -264,6 +268,8 @@ fn location(row: &SqliteRow) -> Result<Location, Error> {
         sop_class_uid: get(row, "sop_class_uid")?,
         transfer_syntax_uid: get(row, "transfer_syntax_uid")?,
         state: word(row, "state")?,
+        state_at: time(row, "state_at")?,
+        next_try_at: optional_time(row, "next_try_at")?,
         reason: get(row, "reason")?,
         quarantine: get(row, "quarantine")?,
         copy_kind: word(row, "copy_kind")?,
