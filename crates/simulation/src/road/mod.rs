@@ -259,6 +259,10 @@ impl Run {
     fn pack(&mut self) -> Check {
         let road = self.road()?;
         let due = self.wait(road.studies_to_pack());
+        // The order of packing is what a crash in the midst of it shows.
+        if self.step < STEPS && self.random.below(3) == 0 {
+            self.disk.cut_power_in(1 + self.random.below(80));
+        }
         for study in due.map_err(|error| error.to_string())? {
             match self.wait(road.pack(&study)) {
                 Ok(packed) => {
@@ -526,7 +530,7 @@ mod tests {
     #[test]
     fn the_road_keeps_its_promises() {
         let mut tally = RoadTally::default();
-        for seed in 0..40 {
+        for seed in 0..100 {
             tally.add(&road_tally(seed).unwrap_or_else(|violation| panic!("{violation}")));
         }
         let tried = [
@@ -537,10 +541,11 @@ mod tests {
             tally.put_off,
             tally.verified,
             tally.evicted,
-            tally.settled,
             tally.read,
         ];
         assert!(tried.iter().all(|&count| count > 5), "the schedule leaves something out: {tally:?}");
+        // Between a pack's last sync and its row nothing is written that could be cut: seldom, but it happens.
+        assert!(tally.settled > 0, "no start met a pack it did not know: {tally:?}");
     }
 
     #[test]
