@@ -76,6 +76,15 @@ impl Mutations {
     }
 }
 
+/// Every mutation must still fit the code it takes something from; a stale one would prove nothing.
+pub(crate) fn all_apply() -> Result<()> {
+    for patch in patches("")? {
+        run(command("git").args(["apply", "--check"]).arg(&patch))
+            .with_context(|| format!("{} does not fit the code any more: make it anew", patch.display()))?;
+    }
+    Ok(())
+}
+
 fn patches(only: &str) -> Result<Vec<PathBuf>> {
     let folder = root().join("tests/mutations");
     let entries = fs::read_dir(&folder).with_context(|| format!("read {}", folder.display()))?;

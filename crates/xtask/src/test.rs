@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::install;
+use crate::mutations;
 use crate::run::{cargo, run};
 use crate::simulate;
 use crate::steps::Steps;
@@ -20,6 +21,7 @@ impl Test {
         steps.step("test peers", &[], install::test_peers);
         steps.step("test data", &[], || install::test_data().map(drop));
         steps.step("format", &[], || run(&mut cargo(&["fmt", "--all", "--check"])));
+        steps.step("mutations fit", &[], mutations::all_apply);
         steps.step("lints", &["tools of the build"], lints);
         steps.step("simulation", &["tools of the build"], || simulate::seeds(1, SEEDS));
         steps.step("tests", &["tools of the build", "test peers", "test data"], tests);
