@@ -25,7 +25,6 @@ const BUILD_TOOLS: &[Tool] = &[
     },
     Tool { program: "make", probe: &["--version"], package: "make", why: "builds OpenSSL for SQLCipher" },
     Tool { program: "perl", probe: &["-e", "1"], package: "perl", why: "configures OpenSSL for SQLCipher" },
-    Tool { program: "cmake", probe: &["--version"], package: "cmake", why: "builds aws-lc, the TLS library" },
 ];
 
 const PEERS: &[Tool] = &[
