@@ -43,7 +43,7 @@ pub(super) fn provenance(sent: &Sent, now: Timestamp, node: NodeId) -> Provenanc
         calling_ae: "CT_1".to_owned(),
         called_ae: "FILMGATE".to_owned(),
         peer: "127.0.0.1:1".to_owned(),
-        node: node,
+        node,
         transfer_syntax_uid: uids::EXPLICIT_VR_LITTLE_ENDIAN.to_owned(),
         sop_class_uid: uids::CT_IMAGE_STORAGE.to_owned(),
         sop_instance_uid: sent.sop_instance_uid.clone(),
