@@ -6,7 +6,7 @@ use dicom_ul::pdu::{
     AssociationAC, AssociationRQ, PresentationContextProposed, PresentationContextResult,
     PresentationContextResultReason, RequestorRoles, UserIdentityType, UserVariableItem,
 };
-use filmgate_model::{AeTitle, part10};
+use filmgate_model::{AeTitle, Pace, part10};
 
 use crate::{
     associate_pdu::{self, ASYNC_OPERATIONS_WINDOW, USER_IDENTITY_RESPONSE, is_uid},
@@ -36,6 +36,9 @@ pub struct AcceptorOptions {
     pub artim: Duration,
     /// How long an established association may be silent while a message is awaited or under way.
     pub idle: Duration,
+    /// What a message must bring once its first byte came. Modalities keep associations open, so between messages only
+    /// `idle` counts.
+    pub pace: Pace,
     /// How long one write may take.
     pub write_timeout: Duration,
     /// Which contexts are accepted, and with which transfer syntax.
@@ -55,6 +58,8 @@ impl AcceptorOptions {
             max_pdu_bytes: 131_072,
             artim: Duration::from_secs(10),
             idle: Duration::from_secs(60),
+            // A fifteenth of what a line of 256 kbit/s brings; retransmissions and several associations have room in it.
+            pace: Pace { window: Duration::from_secs(30), bytes_min: 64 * 1024 },
             write_timeout: Duration::from_secs(30),
             contexts: ContextPolicy::default(),
             async_operations_window: (64, 1),
@@ -133,7 +138,12 @@ pub fn accept<T: Transport>(
     options: &AcceptorOptions,
     admit: &dyn Fn(&AssociateRequest) -> Admission,
 ) -> Result<Option<Association<T>>, Error> {
-    let limits = Limits { artim: options.artim, idle: options.idle, write: options.write_timeout };
+    let limits = Limits {
+        artim: options.artim,
+        idle: options.idle,
+        write: options.write_timeout,
+        pace: Some(options.pace),
+    };
     let mut link = Link::new(transport, Role::Acceptor, limits)?;
     match negotiate(&mut link, options, admit) {
         Ok(Some(negotiated)) => {

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use filmgate_model::AeTitle;
+use filmgate_model::{AeTitle, TooSlow};
 
 use crate::{
     rejection::{Abort, Rejection},
@@ -30,6 +30,9 @@ pub enum Error {
         /// The limit.
         after: Duration,
     },
+    /// A message under way came too slowly.
+    #[error("a message under way is too slow: check the network, or allow more time")]
+    TooSlow(#[source] TooSlow),
     /// This side refused the association.
     #[error("refused {calling_ae:?} calling {called_ae:?}: {rejection}")]
     Refused {
@@ -95,6 +98,7 @@ impl Error {
             Self::Unusable(_) | Self::AssociatePdu { .. } | Self::Protocol { .. } => true,
             Self::Io { .. }
             | Self::Timeout { .. }
+            | Self::TooSlow(_)
             | Self::AbortedByPeer(_)
             | Self::Closed
             | Self::ReleasedByPeer { .. }

@@ -12,7 +12,8 @@
 //!   claims to be; A-ASSOCIATE PDUs end at 128 KiB, command sets at 64 KiB. A P-DATA-TF longer than we asked for is
 //!   taken all the same.
 //! - A response is one write; so is every PDU with data. `TCP_NODELAY` is on.
-//! - ARTIM is a deadline: dripping bytes does not extend it.
+//! - ARTIM is a deadline: dripping bytes does not extend it. A message under way must keep a pace; one that drips is
+//!   aborted. Between messages an association may be silent as long as the idle limit says.
 //! - Requests are answered in order, also those sent ahead; what is not served is answered 0x0211.
 //! - Any bytes from a peer end in data or a typed [`Error`].
 //!

@@ -26,6 +26,7 @@ impl<T: Transport> Messages<T> {
     /// is left of the previous dataset is read over.
     pub(crate) fn next_command(&mut self) -> Result<Option<(u8, CommandSet)>, Error> {
         self.drain()?;
+        self.link.await_message();
         let Some((context_id, bytes)) = self.read_command()? else { return Ok(None) };
         let Ok(command) = CommandSet::decode(&bytes) else {
             return Err(self.broken("a command set that cannot be read"));

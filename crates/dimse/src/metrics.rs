@@ -18,6 +18,7 @@ pub(crate) fn failed(role: &'static str, error: &Error) {
     let reason = match error {
         Error::Io { .. } => "io",
         Error::Timeout { .. } => "timeout",
+        Error::TooSlow(_) => "too_slow",
         Error::Refused { .. } => "refused",
         Error::Rejected { .. } => "rejected",
         Error::AbortedByPeer(_) => "aborted_by_peer",

@@ -86,8 +86,12 @@ pub struct Requested<T: Transport> {
 /// or transport failed.
 pub fn request<T: Transport>(transport: T, options: &RequestorOptions) -> Result<Requested<T>, Error> {
     check(options)?;
-    let limits =
-        Limits { artim: options.artim, idle: options.response_timeout, write: options.write_timeout };
+    let limits = Limits {
+        artim: options.artim,
+        idle: options.response_timeout,
+        write: options.write_timeout,
+        pace: None,
+    };
     let mut link = Link::new(transport, Role::Requestor, limits)?;
     match negotiate(&mut link, options) {
         Ok(accept) => {

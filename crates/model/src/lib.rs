@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `id` | random 128-bit identifiers of records, packs, keys, nodes, sites |
 //! | `clock`, `random`, `runtime` | injected time and randomness; the one `spawn` and the one `compute` |
+//! | `pace` | how slowly a peer may bring what it has begun |
 //! | `ae_title`, `transfer_syntax`, `part10` | DICOM's own words, and the head of a file |
 //! | `text`, `json` | the one text decoder; the DICOM JSON model |
 //! | `facts`, `state` | what is known of an instance, and where it stands |
@@ -17,6 +18,7 @@ mod clock;
 mod facts;
 mod id;
 pub mod json;
+mod pace;
 pub mod part10;
 mod random;
 mod runtime;
@@ -30,6 +32,7 @@ pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::{tags, uids};
 pub use facts::{Door, FACT_BYTES_MAX, Facts, INDEXED_TAGS, Identity, Provenance};
 pub use id::{LandingKeyId, NodeId, PackId, ParseIdError, RecordId, SiteId, StudyKeyId};
+pub use pace::{Pace, Progress, TooSlow};
 pub use random::Random;
 pub use runtime::{compute, spawn};
 pub use state::{InstanceState, ParseStateError};

@@ -1,7 +1,8 @@
 //! The driver under both roles: a transport, the state machine, the deadlines, the bytes read ahead.
 //!
 //! Whatever goes out goes out as an effect of the machine. ARTIM and negotiation are deadlines, set once: a peer that
-//! drips bytes does not extend them. The idle limit of an established association is per read.
+//! drips bytes does not extend them. On an established association the idle limit is per read; a message under way must
+//! besides keep its pace, counted in time spent waiting for the peer.
 
 mod read;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::{
 };
 
 use dicom_ul::pdu::{AssociationAC, AssociationRQ};
+use filmgate_model::{Pace, Progress};
 
 use crate::{
     associate_pdu,
@@ -34,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) artim: Duration,
     pub(crate) idle: Duration,
     pub(crate) write: Duration,
+    /// Of a message under way; `None` where an answer's deadline bounds it anyway.
+    pub(crate) pace: Option<Pace>,
 }
 
 /// A PDU that came in, as far as the local user is told of it.
@@ -104,6 +108,8 @@ pub(crate) struct Link<T: Transport> {
     artim_deadline: Option<Instant>,
     /// Set while an answer to an A-ASSOCIATE or A-RELEASE request is awaited, which ARTIM does not cover.
     answer_deadline: Option<(Instant, &'static str, Duration)>,
+    /// Set while a message is under way and its pace is watched.
+    progress: Option<Progress>,
     read_timeout: Option<Duration>,
     ahead: Box<[u8]>,
     ahead_start: usize,
@@ -126,6 +132,7 @@ impl<T: Transport> Link<T> {
             limits,
             artim_deadline: None,
             answer_deadline: None,
+            progress: None,
             read_timeout: None,
             ahead: vec![0; read::READ_AHEAD_BYTES].into_boxed_slice(),
             ahead_start: 0,
@@ -335,14 +342,39 @@ impl<T: Transport> Link<T> {
         }
     }
 
+    /// The next message is awaited, which may take as long as the idle limit says; its pace counts from its first byte.
+    pub(crate) fn await_message(&mut self) {
+        let begun = self.limits.pace.filter(|_| self.buffered() > 0);
+        self.progress = begun.map(Progress::new);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.artim_deadline.or(self.answer_deadline.map(|(deadline, ..)| deadline))
+    }
+
     fn time_allowed(&self) -> Duration {
-        let deadline = self.artim_deadline.or(self.answer_deadline.map(|(deadline, ..)| deadline));
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        // A timer of the kernel ends a little early or late; below a millisecond it is not worth a call.
-        left.map_or(
-            self.limits.idle,
-            |left| if left < Duration::from_millis(1) { Duration::ZERO } else { left },
-        )
+        if let Some(deadline) = self.deadline() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // A timer of the kernel ends a little early or late; below a millisecond it is not worth a call.
+            return if left < Duration::from_millis(1) { Duration::ZERO } else { left };
+        }
+        match (&self.progress, self.limits.pace) {
+            (Some(progress), Some(pace)) => self.limits.idle.min(in_steps(progress.patience(), pace.window)),
+            _ => self.limits.idle,
+        }
+    }
+
+    /// Accounts for a read of an established association: the first byte of a message begins it, later ones keep its
+    /// pace, or the local user gives up (event 15).
+    fn keep_pace(&mut self, waited: Duration, bytes: usize) -> Result<(), Error> {
+        let Some(pace) = self.limits.pace.filter(|_| self.deadline().is_none()) else { return Ok(()) };
+        let is_begun = self.progress.is_some();
+        let progress = self.progress.get_or_insert(Progress::new(pace));
+        let waited = if is_begun { waited } else { Duration::ZERO };
+        match progress.waited(waited, bytes as u64) {
+            Ok(()) => Ok(()),
+            Err(slow) => Err(self.abort_with(Error::TooSlow(slow))),
+        }
     }
 
     /// ARTIM expired (event 18), or the local user's own patience (event 15).
@@ -401,6 +433,13 @@ impl<T: Transport> Drop for Link<T> {
             self.abort();
         }
     }
+}
+
+/// `patience` rounded up to eighths of its window, so that a peer that keeps its pace costs no call to set the limit.
+fn in_steps(patience: Duration, window: Duration) -> Duration {
+    let step = (window / 8).max(Duration::from_millis(1));
+    let steps = patience.as_nanos().div_ceil(step.as_nanos());
+    step.saturating_mul(u32::try_from(steps).unwrap_or(u32::MAX))
 }
 
 fn write_error(source: io::Error) -> Error {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSliceMut},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{INVALID_PARAMETER, Incoming, Link, is_timeout};
@@ -96,7 +96,7 @@ impl<T: Transport> Link<T> {
         Ok(read)
     }
 
-    fn buffered(&self) -> usize {
+    pub(super) fn buffered(&self) -> usize {
         self.ahead_end - self.ahead_start
     }
 
@@ -160,6 +160,7 @@ impl<T: Transport> Link<T> {
                 self.read_timeout = Some(allowed);
             }
             let ahead = &mut self.ahead[..ahead];
+            let began = Instant::now();
             let read = if place.is_empty() {
                 self.transport.read(ahead)
             } else if ahead.is_empty() {
@@ -169,20 +170,23 @@ impl<T: Transport> Link<T> {
             };
             match read {
                 Ok(0) => return Err(self.closed()),
-                Ok(read) => return Ok(read),
+                Ok(read) => return self.keep_pace(began.elapsed(), read).map(|()| read),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => {
-                    let deadline =
-                        self.artim_deadline.or(self.answer_deadline.map(|(deadline, ..)| deadline));
-                    if deadline.is_none_or(|deadline| Instant::now() >= deadline) {
-                        return Err(self.out_of_time());
-                    }
-                }
+                Err(error) if is_timeout(&error) => self.nothing_came(allowed, began.elapsed())?,
                 Err(source) => {
                     let _ = self.closed();
                     return Err(Error::Io { doing: "read from the peer", source });
                 }
             }
+        }
+    }
+    /// A read ran out after `waited`. No error when the kernel's timer was early, or when the limit was short of the
+    /// message's window by rounding.
+    fn nothing_came(&mut self, allowed: Duration, waited: Duration) -> Result<(), Error> {
+        match self.deadline() {
+            Some(deadline) if Instant::now() < deadline => Ok(()),
+            None if self.progress.is_some() && allowed < self.limits.idle => self.keep_pace(waited, 0),
+            _ => Err(self.out_of_time()),
         }
     }
 }

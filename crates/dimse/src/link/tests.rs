@@ -14,8 +14,8 @@ fn pair() -> (TcpStream, TcpStream) {
 /// A link of an acceptor that was brought to Sta6 by events alone, and the other end.
 fn established() -> (Link<TcpStream>, TcpStream) {
     let (near, mut far) = pair();
-    let limits =
-        Limits { artim: Duration::from_secs(2), idle: Duration::from_secs(2), write: Duration::from_secs(2) };
+    let seconds = Duration::from_secs(2);
+    let limits = Limits { artim: seconds, idle: seconds, write: seconds, pace: None };
     let mut link = Link::new(near, Role::Acceptor, limits).expect("a link");
     link.event(Event::TransportIndicated, &[]).expect("Sta2");
     link.event(Event::AssociateRequestPdu { acceptable: true }, &[]).expect("Sta3");
