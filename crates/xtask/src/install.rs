@@ -42,6 +42,24 @@ const PEERS: &[Tool] = &[
     },
 ];
 
+const BENCH_PEERS: &[Tool] = &[
+    Tool {
+        program: "storescp",
+        probe: &["--version"],
+        package: "dcmtk",
+        why: "sends, and receives beside the gateway",
+    },
+    Tool {
+        program: "Orthanc",
+        probe: &["--version"],
+        package: "orthanc",
+        why: "receives beside the gateway",
+    },
+];
+
+/// Asked by Debian's packages before they start a service.
+const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+
 /// What compiling the gateway needs beside Rust.
 pub(crate) fn build_tools() -> Result<()> {
     tools(BUILD_TOOLS)
@@ -53,6 +71,22 @@ pub(crate) fn test_peers() -> Result<()> {
     python_environment()
 }
 
+/// Who receives beside the gateway in benchmarks. Orthanc's own service is not started: the benchmark starts its own.
+pub(crate) fn bench_peers() -> Result<()> {
+    if present(BENCH_PEERS) || Path::new(SERVICE_POLICY).exists() {
+        return tools(BENCH_PEERS);
+    }
+    let policy = format!("printf '#!/bin/sh\\nexit 101\\n' > {SERVICE_POLICY} && chmod +x {SERVICE_POLICY}");
+    run(as_root("sh")?.args(["-c", &policy]))?;
+    let installed = tools(BENCH_PEERS);
+    run(as_root("rm")?.arg(SERVICE_POLICY))?;
+    // It would start with the machine; where no systemd runs there is nothing to keep from starting.
+    if installed.is_ok() && succeeds(command("systemctl").arg("--version")) {
+        run(as_root("systemctl")?.args(["disable", "orthanc"]))?;
+    }
+    installed
+}
+
 /// Where the test peers' Python lives.
 pub(crate) fn python() -> PathBuf {
     environment_dir().join("bin/python")
@@ -62,9 +96,16 @@ fn environment_dir() -> PathBuf {
     target_dir().join("test-env")
 }
 
+fn present(wanted: &[Tool]) -> bool {
+    lacking(wanted).is_empty()
+}
+
+fn lacking(wanted: &[Tool]) -> Vec<&Tool> {
+    wanted.iter().filter(|tool| !succeeds(command(tool.program).args(tool.probe))).collect()
+}
+
 fn tools(wanted: &[Tool]) -> Result<()> {
-    let lacking: Vec<&Tool> =
-        wanted.iter().filter(|tool| !succeeds(command(tool.program).args(tool.probe))).collect();
+    let lacking = lacking(wanted);
     if lacking.is_empty() {
         let names: Vec<&str> = wanted.iter().map(|tool| tool.program).collect();
         println!("present: {}", names.join(", "));
@@ -81,25 +122,25 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     if !succeeds(command("apt-get").arg("--version")) {
         bail!("no apt-get here: install {} by hand, then run this again", packages.join(", "));
     }
-    run(apt()?.args(["update", "-qq"]))?;
-    run(apt()?.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
+    run(as_root("apt-get")?.args(["update", "-qq"]))?;
+    run(as_root("apt-get")?.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
         .with_context(|| format!("install {}", packages.join(", ")))
 }
 
-/// `apt-get` as root: directly, or through a sudo that asks for no password.
-fn apt() -> Result<Command> {
+/// A program as root: directly, or through a sudo that asks for no password.
+fn as_root(program: &str) -> Result<Command> {
     let is_root = succeeds(command("sh").args(["-c", "test \"$(id -u)\" = 0"]));
-    let mut apt = if is_root {
-        command("apt-get")
+    let mut command = if is_root {
+        command(program)
     } else if succeeds(command("sudo").args(["-n", "true"])) {
         let mut sudo = command("sudo");
-        sudo.args(["-n", "apt-get"]);
+        sudo.args(["-n", program]);
         sudo
     } else {
         bail!("installing needs root: run as root, or allow sudo without a password");
     };
-    apt.env("DEBIAN_FRONTEND", "noninteractive");
-    Ok(apt)
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    Ok(command)
 }
 
 /// A virtual environment with the pinned packages, made once per list of pins.

@@ -1,10 +1,11 @@
-//! Chores of the repository: `cargo xtask demo`, `test`, `simulate`, `mutations`, `soak`.
+//! Chores of the repository: `cargo xtask demo`, `test`, `simulate`, `mutations`, `soak`, `bench`.
 //!
 //! Thin on purpose: every chore is a list of commands, printed before they run. What a chore needs and the machine
 //! lacks is installed by `install`, which says what and why.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore speaks to whoever runs it")]
 
+mod bench;
 mod demo;
 mod install;
 mod mutations;
@@ -37,6 +38,8 @@ enum Chore {
     Mutations(mutations::Mutations),
     /// The long form of the tests: 2,000 seeds, 50 kills, all round trips
     Soak(soak::Soak),
+    /// Measure beside peers; results and tables go to benches/
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Chore::Simulate(simulate) => simulate.run(),
         Chore::Mutations(mutations) => mutations.run(),
         Chore::Soak(soak) => soak.run(),
+        Chore::Bench(bench) => bench.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -66,11 +66,12 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         }
     }
     report.expect(ready.iter().map(|file| file.dataset_bytes).sum());
+    let sending_began = now();
     let mut connected = ready.is_empty();
     for batch in batches(ready) {
         connected |= send_batch(arguments, batch, &report)?;
     }
-    let totals = report.finish(began.elapsed());
+    let totals = report.finish(began.elapsed(), sending_began.elapsed());
     Ok(match totals {
         _ if !connected => failure::COULD_NOT_RUN,
         Totals { failed: 0, .. } => failure::DONE,

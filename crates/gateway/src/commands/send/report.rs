@@ -135,13 +135,23 @@ impl Report {
         }
     }
 
-    pub(super) fn finish(&self, took: Duration) -> Totals {
+    /// `took` from the start, `sending` of that after every file was looked into.
+    pub(super) fn finish(&self, took: Duration, sending: Duration) -> Totals {
         self.bar.finish_and_clear();
         let totals = *self.totals.lock();
         let Totals { files, stored, failed, skipped, bytes } = totals;
         let seconds = took.as_secs_f64();
         if self.json {
-            let summary = json!({"event": "summary", "files": files, "stored": stored, "failed": failed, "skipped": skipped, "bytes": bytes, "seconds": seconds});
+            let summary = json!({
+                "event": "summary",
+                "files": files,
+                "stored": stored,
+                "failed": failed,
+                "skipped": skipped,
+                "bytes": bytes,
+                "seconds": seconds,
+                "sending_seconds": sending.as_secs_f64(),
+            });
             failure::print_json(&summary);
         } else {
             let rate = bytes as f64 / 1e6 / seconds.max(1e-3);

@@ -1,0 +1,350 @@
+//! `ingest`: the same files from the same senders to every receiver, in turns.
+
+use std::{collections::HashSet, path::PathBuf, time::Instant};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Places,
+    data::{Kind, Set},
+    goals::{Goal, goals},
+    limits::Limits,
+    machine::Machine,
+    process::{Tree, Watch, busy_seconds},
+    receivers::{Receiver, Target},
+    report::{self, median},
+    senders::{Sender, Senders},
+};
+
+/// Associations of the sending that gets a receiver going; always our own sender, the quickest.
+const WARM_UP_ASSOCIATIONS: u8 = 4;
+
+#[derive(Debug, Args)]
+pub(crate) struct Ingest {
+    #[command(flatten)]
+    places: Places,
+    /// The gateway's program
+    #[arg(long)]
+    gateway: PathBuf,
+    /// The folder of test data
+    #[arg(long)]
+    test_data: PathBuf,
+    /// Only these receivers; then the committed results stay as they are
+    #[arg(long, value_enum, value_name = "RECEIVER", value_delimiter = ',')]
+    only: Vec<Target>,
+    /// Only this kind of files; then the committed results stay as they are
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+}
+
+/// One way of sending a set.
+#[derive(Debug, Clone, Copy)]
+struct Way {
+    kind: Kind,
+    sender: Sender,
+    associations: u8,
+    /// Whether the slow and the additional receivers take part.
+    all: bool,
+}
+
+const fn way(kind: Kind, sender: Sender, associations: u8, all: bool) -> Way {
+    Way { kind, sender, associations, all }
+}
+
+const WAYS: [Way; 8] = [
+    way(Kind::Ct, Sender::Storescu, 1, false),
+    way(Kind::Ct, Sender::Storescu, 4, true),
+    way(Kind::Ct, Sender::Storescu, 16, false),
+    way(Kind::Ct, Sender::Own, 4, false),
+    way(Kind::Mr, Sender::Storescu, 1, false),
+    way(Kind::Mr, Sender::Storescu, 4, true),
+    way(Kind::Mr, Sender::Storescu, 16, false),
+    way(Kind::Mr, Sender::Own, 4, false),
+];
+
+impl Way {
+    fn takes_part(self, target: Target) -> bool {
+        self.all || matches!(target, Target::Storescp | Target::Orthanc | Target::Filmgate)
+    }
+}
+
+/// What one run gave. Seconds, bytes, MB and GB of 10^6 and 10^9 bytes of files.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// From the first sender's start to the last one's end; of our own sender, what it spends sending.
+    pub(crate) seconds: f64,
+    pub(crate) mb_per_s: f64,
+    pub(crate) instances_per_s: f64,
+    /// User and system time of the receiver and its children, up to the last answer.
+    pub(crate) receiver_cpu_seconds_per_gb: f64,
+    pub(crate) sender_cpu_seconds_per_gb: f64,
+    /// Share of all cores' time that neither receiver nor senders took: others, or the host.
+    pub(crate) other_cpu_share: f64,
+    /// Most resident memory during receipt, forked children's shared pages counted once each.
+    pub(crate) peak_resident_bytes: f64,
+    /// Of that, heap and stacks.
+    pub(crate) peak_anonymous_bytes: f64,
+    /// The first lot of files, into an empty folder.
+    pub(crate) first_lot_mb_per_s: f64,
+    /// From the last answer until everything is verified in the bucket; zero for who has no such thing.
+    pub(crate) drain_seconds: f64,
+    pub(crate) drain_cpu_seconds_per_gb: f64,
+}
+
+impl Sample {
+    /// Each figure's median, on its own.
+    fn median(samples: &[Self]) -> Self {
+        let of = |figure: fn(&Self) -> f64| median(&samples.iter().map(figure).collect::<Vec<_>>());
+        Self {
+            seconds: of(|sample| sample.seconds),
+            mb_per_s: of(|sample| sample.mb_per_s),
+            instances_per_s: of(|sample| sample.instances_per_s),
+            receiver_cpu_seconds_per_gb: of(|sample| sample.receiver_cpu_seconds_per_gb),
+            sender_cpu_seconds_per_gb: of(|sample| sample.sender_cpu_seconds_per_gb),
+            other_cpu_share: of(|sample| sample.other_cpu_share),
+            peak_resident_bytes: of(|sample| sample.peak_resident_bytes),
+            peak_anonymous_bytes: of(|sample| sample.peak_anonymous_bytes),
+            first_lot_mb_per_s: of(|sample| sample.first_lot_mb_per_s),
+            drain_seconds: of(|sample| sample.drain_seconds),
+            drain_cpu_seconds_per_gb: of(|sample| sample.drain_cpu_seconds_per_gb),
+        }
+    }
+}
+
+/// All runs of one way to one receiver.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) files: String,
+    pub(crate) sender: String,
+    pub(crate) associations: u8,
+    pub(crate) receiver: String,
+    pub(crate) median: Sample,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// Everything that was measured.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(crate) machine: Machine,
+    pub(crate) limits: Limits,
+    pub(crate) rounds: u32,
+    pub(crate) sets: Vec<SetFacts>,
+    pub(crate) goals: Vec<Goal>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SetFacts {
+    pub(crate) files: String,
+    pub(crate) instances: u64,
+    pub(crate) bytes: u64,
+    pub(crate) studies: usize,
+}
+
+impl Ingest {
+    pub(crate) fn run(&self) -> Result<()> {
+        let bench = Bench::prepare(self)?;
+        let machine = Machine::look(&self.places.work, &["storescp", "Orthanc"])?;
+        let limits = Limits::measure(&self.places.work)?;
+        let (sets, rounds) = (bench.set_facts(), self.places.rounds());
+        let rows = self.measure(&bench, rounds)?;
+        let results = Results { machine, limits, rounds, sets, goals: goals(&rows), rows };
+        let partial = self.places.quick || !self.only.is_empty() || self.kind.is_some();
+        report::publish(&self.places, "ingest", partial, &results, &results.tables())
+    }
+
+    fn measure(&self, bench: &Bench, rounds: u32) -> Result<Vec<Row>> {
+        let wanted = |target: &Target| self.only.is_empty() || self.only.contains(target);
+        let mut rows: Vec<Row> = Vec::new();
+        for round in 1..=rounds {
+            let mut at = 0;
+            for way in WAYS.into_iter().filter(|way| bench.has(way.kind)) {
+                for target in Target::ALL.into_iter().filter(wanted).filter(|target| way.takes_part(*target))
+                {
+                    let sample = bench.sample(way, target).with_context(|| Bench::name(way, target))?;
+                    report::progress(&format!("round {round}: {}", told(way, target, &sample)));
+                    if round == 1 {
+                        rows.push(Row {
+                            files: way.kind.name().to_owned(),
+                            sender: way.sender.name().to_owned(),
+                            associations: way.associations,
+                            receiver: target.name().to_owned(),
+                            median: sample,
+                            samples: Vec::new(),
+                        });
+                    }
+                    rows[at].samples.push(sample);
+                    at += 1;
+                }
+            }
+        }
+        for row in &mut rows {
+            row.median = Sample::median(&row.samples);
+        }
+        Ok(rows)
+    }
+}
+
+fn told(way: Way, target: Target, sample: &Sample) -> String {
+    format!(
+        "{}: {:.0} MB/s, {:.0} instances/s, {:.2} CPU s/GB, others {:.0} %",
+        Bench::name(way, target),
+        sample.mb_per_s,
+        sample.instances_per_s,
+        sample.receiver_cpu_seconds_per_gb,
+        100.0 * sample.other_cpu_share
+    )
+}
+
+/// Files and programs, ready.
+struct Bench {
+    sets: Vec<Set>,
+    senders: Senders,
+    gateway: PathBuf,
+    work: PathBuf,
+    cores: f64,
+}
+
+impl Bench {
+    fn prepare(ingest: &Ingest) -> Result<Self> {
+        let places = &ingest.places;
+        let kinds = Kind::ALL.into_iter().filter(|kind| ingest.kind.is_none_or(|only| only == *kind));
+        let mut sets = Vec::new();
+        for kind in kinds {
+            report::progress(&format!("{} files: looking, making what is missing", kind.name()));
+            sets.push(Set::prepare(kind, places.quick, &ingest.test_data, &places.work)?);
+        }
+        Ok(Self {
+            sets,
+            senders: Senders::new(&ingest.gateway, &places.work)?,
+            gateway: ingest.gateway.clone(),
+            work: places.work.clone(),
+            cores: std::thread::available_parallelism()?.get() as f64,
+        })
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        self.sets.iter().any(|set| set.kind == kind)
+    }
+
+    fn set_facts(&self) -> Vec<SetFacts> {
+        let facts = |set: &Set| SetFacts {
+            files: set.kind.name().to_owned(),
+            instances: set.measured.instances(),
+            bytes: set.measured.bytes,
+            studies: set.studies,
+        };
+        self.sets.iter().map(facts).collect()
+    }
+
+    fn name(way: Way, target: Target) -> String {
+        format!("{}, {} x {}, {}", way.kind.name(), way.sender.name(), way.associations, target.name())
+    }
+
+    /// One run: a fresh receiver, a lot of files to get it going, what the disk owes written, then the measured lot.
+    fn sample(&self, way: Way, target: Target) -> Result<Sample> {
+        let set = self.sets.iter().find(|set| set.kind == way.kind).context("the files")?;
+        let receiver = Receiver::start(target, &self.gateway, &self.work)?;
+        let first =
+            self.senders.send(Sender::Own, WARM_UP_ASSOCIATIONS, &set.warm_up, receiver.dicom_port)?;
+        receiver.settle(set.warm_up.instances())?;
+        rustix::fs::sync();
+
+        let (mut tree, watch) = (Tree::new(receiver.pid()), Watch::start(receiver.pid()));
+        let (started, cpu, busy) = (Instant::now(), tree.cpu_seconds()?, busy_seconds()?);
+        let sent = self.senders.send(way.sender, way.associations, &set.measured, receiver.dicom_port)?;
+        let (took, answered) = (started.elapsed().as_secs_f64(), Instant::now());
+        let (received_cpu, busy) = (tree.cpu_seconds()?, busy_seconds()? - busy);
+        let memory = watch.finish()?;
+        receiver.settle(set.warm_up.instances() + set.measured.instances())?;
+        let (drain_seconds, drained_cpu) = (answered.elapsed().as_secs_f64(), tree.cpu_seconds()?);
+        receiver.end()?;
+
+        let (bytes, drains) = (set.measured.bytes as f64, target == Target::Filmgate);
+        let others = busy - (received_cpu - cpu) - sent.cpu_seconds;
+        Ok(Sample {
+            seconds: sent.seconds,
+            mb_per_s: bytes / 1e6 / sent.seconds,
+            instances_per_s: set.measured.instances() as f64 / sent.seconds,
+            receiver_cpu_seconds_per_gb: (received_cpu - cpu) / (bytes / 1e9),
+            sender_cpu_seconds_per_gb: sent.cpu_seconds / (bytes / 1e9),
+            other_cpu_share: (others / (took * self.cores)).clamp(0.0, 1.0),
+            peak_resident_bytes: memory.resident_bytes as f64,
+            peak_anonymous_bytes: memory.anonymous_bytes as f64,
+            first_lot_mb_per_s: set.warm_up.bytes as f64 / 1e6 / first.seconds,
+            drain_seconds: if drains { drain_seconds } else { 0.0 },
+            drain_cpu_seconds_per_gb: if drains { (drained_cpu - received_cpu) / (bytes / 1e9) } else { 0.0 },
+        })
+    }
+}
+
+impl Results {
+    /// What the README shows.
+    fn tables(&self) -> String {
+        let mut text = report::heading(&self.machine, &self.limits, self.rounds);
+        for set in &self.sets {
+            text += &format!(
+                "\n**{}**: {} instances, {:.0} MB, {} studies.\n\n",
+                set.files,
+                set.instances,
+                set.bytes as f64 / 1e6,
+                set.studies
+            );
+            text += &self.table(&set.files);
+        }
+        text + &self.goals_table()
+    }
+
+    fn table(&self, files: &str) -> String {
+        let mut lines = report::Table::new(&[
+            "sender, associations",
+            "receiver",
+            "MB/s",
+            "(least to most)",
+            "instances/s",
+            "CPU s/GB",
+            "peak RSS, MB",
+            "drain, s",
+            "drain CPU s/GB",
+            "first lot, MB/s",
+            "others",
+        ]);
+        let mut named = HashSet::new();
+        for row in self.rows.iter().filter(|row| row.files == files) {
+            let way = format!("{}, {}", row.sender, row.associations);
+            let first = named.insert(way.clone());
+            let (one, rates) = (&row.median, row.samples.iter().map(|sample| sample.mb_per_s));
+            let drains = one.drain_seconds > 0.0;
+            let if_drains = |text: String| if drains { text } else { String::new() };
+            lines.row(&[
+                if first { way } else { String::new() },
+                row.receiver.clone(),
+                format!("{:.0}", one.mb_per_s),
+                format!(
+                    "{:.0} to {:.0}",
+                    rates.clone().fold(f64::INFINITY, f64::min),
+                    rates.fold(0.0, f64::max)
+                ),
+                format!("{:.0}", one.instances_per_s),
+                format!("{:.1}", one.receiver_cpu_seconds_per_gb),
+                format!("{:.0}", one.peak_resident_bytes / 1e6),
+                if_drains(format!("{:.1}", one.drain_seconds)),
+                if_drains(format!("{:.1}", one.drain_cpu_seconds_per_gb)),
+                format!("{:.0}", one.first_lot_mb_per_s),
+                format!("{:.0} %", 100.0 * one.other_cpu_share),
+            ]);
+        }
+        lines.text()
+    }
+
+    fn goals_table(&self) -> String {
+        let mut lines = report::Table::new(&["goal", "wanted", "measured", ""]);
+        for goal in &self.goals {
+            lines.row(&goal.cells());
+        }
+        format!("\n**Goals** of this build; \"met\" and \"missed\" are of this run:\n\n{}", lines.text())
+    }
+}

@@ -1,0 +1,72 @@
+//! Benchmarks beside peers: `cargo xtask bench` builds what they need and calls this.
+//!
+//! - `ingest`: DCMTK, Orthanc and the gateway receive the same files from the same senders, in turns.
+//! - `spool`: the journal's group commit beside a synced file for each instance.
+//!
+//! Every figure is a median over rounds in which all contenders take their turn, and stands beside what the machine
+//! can do at most, measured in the same run. A run whose count of instances is wrong is an error, never a figure.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark speaks to whoever runs it")]
+
+mod data;
+mod goals;
+mod ingest;
+mod limits;
+mod machine;
+mod process;
+mod receivers;
+mod report;
+mod senders;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "filmgate-bench", about = "Benchmarks beside peers")]
+struct Arguments {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// Receiving by C-STORE, beside DCMTK and Orthanc
+    Ingest(ingest::Ingest),
+}
+
+/// Where things lie, and how long to measure.
+#[derive(Debug, Args)]
+struct Places {
+    /// Files made, receivers' folders, partial results: on the disk to be measured
+    #[arg(long)]
+    work: PathBuf,
+    /// The folder of the benchmarks, whose README and results are written
+    #[arg(long)]
+    benches: PathBuf,
+    /// Rounds in which every contender takes its turn
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// One round with few files, to see that all works; the committed results stay as they are
+    #[arg(long)]
+    quick: bool,
+}
+
+impl Places {
+    fn rounds(&self) -> u32 {
+        if self.quick { 1 } else { self.rounds }
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().bench {
+        Bench::Ingest(ingest) => ingest.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("filmgate-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `cargo xtask bench`: installs the peers, builds gateway and benchmarks, and measures.
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::install;
+use crate::run::{cargo, command, root, run, target_dir};
+
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// What is measured
+    which: Which,
+    /// Handed on, such as --rounds N, --quick; `--help` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Which {
+    /// Receiving by C-STORE, beside DCMTK and Orthanc
+    Ingest,
+    /// The journal's group commit, beside a synced file for each instance
+    Spool,
+}
+
+impl Bench {
+    pub(crate) fn run(&self) -> Result<()> {
+        install::build_tools()?;
+        if matches!(self.which, Which::Ingest) {
+            install::bench_peers()?;
+        }
+        println!("building the gateway and the benchmarks (the first build takes some minutes)");
+        run(&mut cargo(&["build", "--release", "--package", "filmgate-gateway", "--bin", "filmgate"]))?;
+        run(&mut cargo(&["build", "--release", "--package", "filmgate-benches"]))?;
+        self.measure()
+    }
+
+    fn measure(&self) -> Result<()> {
+        let mut bench = command(target_dir().join("release/filmgate-bench"));
+        match self.which {
+            Which::Ingest => {
+                let test_data = install::test_data()?;
+                let test_data = test_data.context("this benchmark needs slices of the test data")?;
+                bench.arg("ingest").arg("--gateway").arg(target_dir().join("release/filmgate"));
+                bench.arg("--test-data").arg(test_data);
+            }
+            Which::Spool => {
+                bench.arg("spool");
+            }
+        }
+        bench.arg("--work").arg(target_dir().join("bench-data"));
+        bench.arg("--benches").arg(root().join("benches"));
+        run(bench.args(&self.arguments))
+    }
+}
