@@ -100,9 +100,8 @@ impl Road {
             return Ok(copies::Sorted { packed, dropped: Vec::new() });
         }
         let uids: BTreeSet<&str> = waiting.iter().map(|record| record.sop_instance_uid.as_str()).collect();
-        let mut known = self.catalog.copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
+        let known = self.catalog.packed_copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
         // What waits as well is sorted by its own arrival; what was not understood is compared with nothing.
-        known.retain(|copy| copy.packed && !copy.quarantine);
         let readable = self.readable_copies(&known, &waiting).await?;
         Ok(copies::sort(waiting, &known, |record_id| readable.contains(&record_id)))
     }

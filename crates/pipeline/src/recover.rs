@@ -165,8 +165,7 @@ impl Road {
         kind: PackKind,
     ) -> Result<Vec<PackedInstance>, Error> {
         let uids: BTreeSet<&str> = rows.iter().map(|row| row.identity.sop_instance_uid.as_str()).collect();
-        let mut known = self.catalog.copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
-        known.retain(|copy| copy.packed && !copy.quarantine);
+        let mut known = self.catalog.packed_copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
         let mut instances = Vec::with_capacity(rows.len());
         for (record, row) in footer.records.iter().zip(rows) {
             let copy_kind = match kind {

@@ -2,9 +2,10 @@
 
 use std::str::FromStr;
 
-use filmgate_model::{InstanceState, RecordId};
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use filmgate_model::{InstanceState, PackId, RecordId};
+use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
 
+use super::batch;
 use crate::{
     Catalog, Error,
     row::{fixed, get, id, optional_fixed, word},
@@ -80,22 +81,59 @@ impl Catalog {
             .run("list the copies of instances", async {
                 let mut reader = self.engine.reader().await;
                 let mut copies = Vec::new();
-                for uid in sop_instance_uids {
-                    let query = sqlx::query(COPIES).bind(self.site()).bind(uid.as_ref());
-                    for row in query.fetch_all(&mut *reader).await? {
-                        copies.push(copy(&row)?);
-                    }
+                for run in batch::runs(sop_instance_uids, 1, UIDS_AT_ONCE) {
+                    copies.append(&mut self.copies_in(&mut reader, COPIES, run).await?);
                 }
                 Ok(copies)
             })
             .await
     }
+
+    /// Those of them that are in a pack and not kept apart: what another copy can be compared with.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn packed_copies_of<S: AsRef<str> + Sync>(
+        &self,
+        sop_instance_uids: &[S],
+    ) -> Result<Vec<Copy>, Error> {
+        self.engine
+            .run("list the packed copies of instances", async {
+                let mut reader = self.engine.reader().await;
+                let mut copies = Vec::new();
+                for run in batch::runs(sop_instance_uids, 1, UIDS_AT_ONCE) {
+                    copies.append(&mut self.copies_in(&mut reader, PACKED_COPIES, run).await?);
+                }
+                Ok(copies)
+            })
+            .await
+    }
+
+    async fn copies_in<S: AsRef<str> + Sync>(
+        &self,
+        reader: &mut SqliteConnection,
+        which: &'static str,
+        run: &[S],
+    ) -> Result<Vec<Copy>, Error> {
+        let sql = format!("{COPY} AND sop_instance_uid IN {} {which}", batch::values(2, run.len(), 1));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.site());
+        for uid in run {
+            query = query.bind(uid.as_ref());
+        }
+        query.fetch_all(reader).await?.iter().map(copy).collect()
+    }
 }
 
-const COPIES: &str = "
+/// UIDs asked for in one statement.
+const UIDS_AT_ONCE: usize = 64;
+
+const COPY: &str = "
 SELECT record_id, study_instance_uid, series_instance_uid, sop_instance_uid, transfer_syntax_uid, dataset_sha256,
     pixel_digest, state, quarantine, pack_id IS NOT NULL AS packed, copy_kind, calling_ae
-FROM index_instances WHERE site_id = $1 AND sop_instance_uid = $2 AND state <> 'deleted' ORDER BY arrival_number";
+FROM index_instances WHERE site_id = $1";
+const COPIES: &str = "AND state <> 'deleted' ORDER BY arrival_number";
+const PACKED_COPIES: &str =
+    "AND state <> 'deleted' AND pack_id IS NOT NULL AND quarantine = FALSE ORDER BY arrival_number";
 
 fn copy(row: &SqliteRow) -> Result<Copy, Error> {
     Ok(Copy {
@@ -149,5 +187,27 @@ pub(crate) async fn refresh_served(
         .bind(best)
         .execute(&mut *writer)
         .await?;
+    Ok(())
+}
+
+/// The same for every instance of a pack whose UID has other copies, or none that is served.
+pub(crate) async fn refresh_served_in(
+    writer: &mut SqliteConnection,
+    site: &[u8],
+    pack_id: PackId,
+) -> Result<(), Error> {
+    let undecided: Vec<(String, String)> = sqlx::query_as(
+        "SELECT DISTINCT i.study_instance_uid, i.sop_instance_uid FROM index_instances i
+         WHERE i.pack_id = $1 AND i.quarantine = FALSE AND (i.served = FALSE OR EXISTS (
+            SELECT 1 FROM index_instances other
+            WHERE other.site_id = i.site_id AND other.study_instance_uid = i.study_instance_uid
+                AND other.sop_instance_uid = i.sop_instance_uid AND other.arrival_number <> i.arrival_number))",
+    )
+    .bind(pack_id.as_bytes().as_slice())
+    .fetch_all(&mut *writer)
+    .await?;
+    for (study, sop) in undecided {
+        refresh_served(writer, site, &study, &sop).await?;
+    }
     Ok(())
 }

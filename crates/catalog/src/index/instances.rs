@@ -1,9 +1,11 @@
 //! Instances: entering what was received, and where each record stands.
 
+use std::collections::HashSet;
+
 use filmgate_model::{Door, Facts, Identity, InstanceState, Provenance, RecordId, Timestamp, tags};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-use super::{patients, series, studies};
+use super::{batch, filing};
 use crate::{
     Catalog, Error,
     book::alarms::{AlarmKind, raise},
@@ -58,11 +60,10 @@ impl Catalog {
             .run("record received instances", async {
                 let mut writer = self.engine.writer().await;
                 let mut transaction = writer.begin().await?;
-                for instance in received {
-                    if self.insert(&mut transaction, instance, at).await? && instance.quarantine.is_none() {
-                        self.file(&mut transaction, instance).await?;
-                    }
+                for run in batch::runs(received, INSERT_COLUMNS, INSERT_PARAMETERS_MAX) {
+                    self.insert_run(&mut transaction, run, at).await?;
                 }
+                filing::file(&mut transaction, self.site(), received).await?;
                 Ok(transaction.commit().await?)
             })
             .await
@@ -158,71 +159,91 @@ impl Catalog {
             .await
     }
 
-    /// True when the row is new.
+    /// A statement sees the rows that were there before it: what repeats a UID goes in by itself, so that one is served.
+    async fn insert_run(
+        &self,
+        writer: &mut SqliteConnection,
+        run: &[ReceivedInstance],
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let uid = |instance: &ReceivedInstance| {
+            let identity = &instance.identity;
+            (identity.study_instance_uid.clone(), identity.sop_instance_uid.clone())
+        };
+        if run.iter().map(uid).collect::<HashSet<_>>().len() == run.len() {
+            return self.insert(writer, run, at).await;
+        }
+        for instance in run {
+            self.insert(writer, std::slice::from_ref(instance), at).await?;
+        }
+        Ok(())
+    }
+
     async fn insert(
         &self,
         writer: &mut SqliteConnection,
-        instance: &ReceivedInstance,
+        run: &[ReceivedInstance],
         at: Timestamp,
-    ) -> Result<bool, Error> {
-        let ReceivedInstance { identity, facts, provenance, .. } = instance;
-        let state = match instance.quarantine {
-            Some(_) => InstanceState::Quarantined,
-            None => InstanceState::Received,
-        };
-        let inserted = sqlx::query(INSERT)
-            .bind(instance.record_id.as_bytes().as_slice())
-            .bind(self.site())
-            .bind(provenance.node.as_bytes().as_slice())
-            .bind(&identity.study_instance_uid)
-            .bind(&identity.series_instance_uid)
-            .bind(&identity.sop_instance_uid)
-            .bind(&identity.sop_class_uid)
-            .bind(&provenance.transfer_syntax_uid)
-            .bind(facts.integer(tags::INSTANCE_NUMBER))
-            .bind(facts.number(tags::ROWS).map(i64::from))
-            .bind(facts.number(tags::COLUMNS).map(i64::from))
-            .bind(facts.number(tags::BITS_ALLOCATED).map(i64::from))
-            .bind(facts.integer(tags::NUMBER_OF_FRAMES).filter(|frames| *frames >= 0))
-            .bind(signed(instance.dataset_bytes, "a dataset")?)
-            .bind(signed(instance.record_bytes, "a record")?)
-            .bind(instance.dataset_sha256.as_slice())
-            .bind(instance.pixel_digest.as_ref().map(<[u8; 32]>::as_slice))
-            .bind(provenance.received_at.0)
-            .bind(&provenance.calling_ae)
-            .bind(&provenance.called_ae)
-            .bind(&provenance.peer)
-            .bind(door(provenance.door))
-            .bind(state.as_str())
-            .bind(at.0)
-            .bind(instance.quarantine.as_deref())
-            .bind(instance.quarantine.is_some())
-            .execute(writer)
-            .await?;
-        Ok(inserted.rows_affected() > 0)
-    }
-
-    async fn file(&self, writer: &mut SqliteConnection, instance: &ReceivedInstance) -> Result<(), Error> {
-        let ReceivedInstance { identity, facts, provenance, .. } = instance;
-        let (study, series) = (&identity.study_instance_uid, &identity.series_instance_uid);
-        patients::upsert(writer, self.site(), facts).await?;
-        studies::upsert(writer, self.site(), study, facts, provenance.received_at).await?;
-        series::upsert(writer, self.site(), study, series, facts).await
+    ) -> Result<(), Error> {
+        let sql = INSERT.replace("{rows}", &batch::values(3, INSERT_COLUMNS, run.len()));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(at.0);
+        for instance in run {
+            let ReceivedInstance { identity, facts, provenance, .. } = instance;
+            let state = match instance.quarantine {
+                Some(_) => InstanceState::Quarantined,
+                None => InstanceState::Received,
+            };
+            query = query
+                .bind(instance.record_id.as_bytes().as_slice())
+                .bind(provenance.node.as_bytes().as_slice())
+                .bind(&identity.study_instance_uid)
+                .bind(&identity.series_instance_uid)
+                .bind(&identity.sop_instance_uid)
+                .bind(&identity.sop_class_uid)
+                .bind(&provenance.transfer_syntax_uid)
+                .bind(facts.integer(tags::INSTANCE_NUMBER))
+                .bind(facts.number(tags::ROWS).map(i64::from))
+                .bind(facts.number(tags::COLUMNS).map(i64::from))
+                .bind(facts.number(tags::BITS_ALLOCATED).map(i64::from))
+                .bind(facts.integer(tags::NUMBER_OF_FRAMES).filter(|frames| *frames >= 0))
+                .bind(signed(instance.dataset_bytes, "a dataset")?)
+                .bind(signed(instance.record_bytes, "a record")?)
+                .bind(instance.dataset_sha256.as_slice())
+                .bind(instance.pixel_digest.as_ref().map(<[u8; 32]>::as_slice))
+                .bind(provenance.received_at.0)
+                .bind(&provenance.calling_ae)
+                .bind(&provenance.called_ae)
+                .bind(&provenance.peer)
+                .bind(door(provenance.door))
+                .bind(state.as_str())
+                .bind(instance.quarantine.as_deref())
+                .bind(instance.quarantine.is_some());
+        }
+        query.execute(writer).await?;
+        Ok(())
     }
 }
+
+/// Parameters of one row.
+const INSERT_COLUMNS: usize = 24;
+/// Parameters of one statement: SQLite looks each up among all when it prepares the text.
+const INSERT_PARAMETERS_MAX: usize = 16 * INSERT_COLUMNS;
 
 /// A record dropped as a copy before does not come back; the first arrival of a UID is the one served.
 const INSERT: &str = "
 INSERT INTO index_instances (
-    record_id, site_id, node_id, study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,
+    site_id, state_at, record_id, node_id, study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,
     transfer_syntax_uid, instance_number, pixel_rows, pixel_columns, bits_allocated, number_of_frames, dataset_bytes,
-    record_bytes, dataset_sha256, pixel_digest, received_at, calling_ae, called_ae, peer, door, state, state_at,
-    reason, quarantine, served)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
-    $25, $26, NOT $26 AND NOT EXISTS (
+    record_bytes, dataset_sha256, pixel_digest, received_at, calling_ae, called_ae, peer, door, state, reason,
+    quarantine, served)
+SELECT $1, $2, v.column1, v.column2, v.column3, v.column4, v.column5, v.column6, v.column7, v.column8, v.column9,
+    v.column10, v.column11, v.column12, v.column13, v.column14, v.column15, v.column16, v.column17, v.column18,
+    v.column19, v.column20, v.column21, v.column22, v.column23, v.column24,
+    NOT v.column24 AND NOT EXISTS (
         SELECT 1 FROM index_instances
-        WHERE site_id = $2 AND study_instance_uid = $4 AND sop_instance_uid = $6 AND served = TRUE)
-WHERE NOT EXISTS (SELECT 1 FROM index_dropped_copies WHERE record_id = $1)
+        WHERE site_id = $1 AND study_instance_uid = v.column3 AND sop_instance_uid = v.column5 AND served = TRUE)
+FROM (VALUES {rows}) AS v
+WHERE NOT EXISTS (SELECT 1 FROM index_dropped_copies WHERE record_id = v.column1)
 ON CONFLICT (record_id) DO NOTHING";
 
 async fn standing(reader: &mut SqliteConnection, record_id: RecordId) -> Result<Standing, Error> {

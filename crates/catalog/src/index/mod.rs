@@ -1,6 +1,8 @@
 //! The derived half: one file a noun. Log, packs and journal rebuild all of it.
 
+pub(crate) mod batch;
 pub(crate) mod copies;
+pub(crate) mod filing;
 pub(crate) mod instances;
 pub(crate) mod locations;
 pub(crate) mod packing;

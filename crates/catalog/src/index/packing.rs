@@ -3,7 +3,10 @@
 use filmgate_model::{InstanceState, PackId, RecordId, StudyKeyId, Timestamp};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteRow};
 
-use super::copies::{CopyKind, refresh_served};
+use super::{
+    batch,
+    copies::{CopyKind, refresh_served, refresh_served_in},
+};
 use crate::{
     Catalog, Error,
     book::alarms::{AlarmKind, raise},
@@ -183,9 +186,10 @@ impl Catalog {
                 let mut writer = self.engine.writer().await;
                 let mut transaction = writer.begin().await?;
                 self.insert_pack(&mut transaction, pack, at).await?;
-                for instance in packed {
-                    self.enter(&mut transaction, pack, instance, at).await?;
+                for run in batch::runs(packed, ENTER_COLUMNS, ENTER_PARAMETERS_MAX) {
+                    self.enter(&mut transaction, pack, run, at).await?;
                 }
+                refresh_served_in(&mut transaction, self.site(), pack.pack_id).await?;
                 for copy in dropped {
                     self.drop_copy(&mut transaction, *copy, at).await?;
                 }
@@ -242,35 +246,53 @@ impl Catalog {
         &self,
         writer: &mut SqliteConnection,
         pack: &NewPack,
-        instance: &PackedInstance,
+        run: &[PackedInstance],
         at: Timestamp,
     ) -> Result<(), Error> {
         let sql = format!(
-            "UPDATE index_instances SET pack_id = $1, pack_offset = $2, copy_kind = $3, state_at = $4,
+            "UPDATE index_instances SET pack_id = $1, pack_offset = v.column2, copy_kind = v.column3, state_at = $2,
                 state = CASE WHEN quarantine THEN state ELSE 'packed' END
-             WHERE record_id = $5 AND pack_id IS NULL AND quarantine = $6
-                AND (state IN ({}) OR (quarantine AND state = 'quarantined'))
-             RETURNING study_instance_uid, sop_instance_uid",
+             FROM (VALUES {}) AS v
+             WHERE record_id = v.column1 AND pack_id IS NULL AND quarantine = $3
+                AND (state IN ({}) OR (quarantine AND state = 'quarantined'))",
+            batch::values(4, ENTER_COLUMNS, run.len()),
             sources_sql(InstanceState::Packed)
         );
-        let entered: Option<(String, String)> = sqlx::query_as(AssertSqlSafe(sql))
+        let mut query = sqlx::query(AssertSqlSafe(sql))
             .bind(pack.pack_id.as_bytes().as_slice())
-            .bind(signed(instance.offset, "a pack")?)
-            .bind(instance.copy_kind.as_str())
             .bind(at.0)
-            .bind(instance.record_id.as_bytes().as_slice())
-            .bind(pack.quarantine)
-            .fetch_optional(&mut *writer)
-            .await?;
-        let Some((study, sop)) = entered else {
-            return already_entered(writer, pack.pack_id, instance).await;
-        };
-        refresh_served(writer, self.site(), &study, &sop).await?;
-        if instance.copy_kind == CopyKind::Conflict {
-            let subject = instance.record_id.to_string();
-            raise(writer, self.site(), AlarmKind::ConflictingInstance, &subject, &sop, at).await?;
+            .bind(pack.quarantine);
+        for instance in run {
+            query = query
+                .bind(instance.record_id.as_bytes().as_slice())
+                .bind(signed(instance.offset, "a pack")?)
+                .bind(instance.copy_kind.as_str());
+        }
+        let entered = query.execute(&mut *writer).await?.rows_affected();
+        if entered != run.len() as u64 {
+            for instance in run {
+                already_entered(writer, pack.pack_id, instance).await?;
+            }
+        }
+        for conflict in run.iter().filter(|instance| instance.copy_kind == CopyKind::Conflict) {
+            self.raise_conflict(writer, conflict.record_id, at).await?;
         }
         Ok(())
+    }
+
+    async fn raise_conflict(
+        &self,
+        writer: &mut SqliteConnection,
+        record_id: RecordId,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let sop: Option<String> =
+            sqlx::query_scalar("SELECT sop_instance_uid FROM index_instances WHERE record_id = $1")
+                .bind(record_id.as_bytes().as_slice())
+                .fetch_optional(&mut *writer)
+                .await?;
+        let (subject, detail) = (record_id.to_string(), sop.unwrap_or_default());
+        raise(writer, self.site(), AlarmKind::ConflictingInstance, &subject, &detail, at).await
     }
 
     async fn drop_copy(
@@ -310,6 +332,11 @@ impl Catalog {
         refresh_served(writer, self.site(), &study, &sop).await
     }
 }
+
+/// Parameters of one record that enters a pack.
+const ENTER_COLUMNS: usize = 3;
+/// Parameters of one statement: SQLite looks each up among all when it prepares the text.
+const ENTER_PARAMETERS_MAX: usize = 64 * ENTER_COLUMNS;
 
 /// The second run of the same operation finds its own work; anything else means the catalog has moved on.
 async fn already_entered(
