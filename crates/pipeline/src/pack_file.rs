@@ -1,8 +1,11 @@
 //! The file of a pack: records copied from the journal, each opened on the way so that nothing rotten is carried on.
 
+use std::{borrow::Cow, ops::Range};
+
 use filmgate_catalog::RecordToPack;
 use filmgate_model::{PackId, RecordId, StudyKeyId};
 use filmgate_seal::{Class, PackKind, PackWriter, RecordKey, RecordTable};
+use filmgate_spool::{Journal, JournalRecord};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, METADATA_VERSION, Road, metadata};
@@ -16,19 +19,56 @@ pub(crate) struct Written {
     pub(crate) offsets: Vec<(RecordId, u64)>,
 }
 
+/// Bytes of a record that are read from the journal at once; a longer one goes piece by piece.
+const RECORD_AT_ONCE_BYTES: u64 = 4 << 20;
+/// Bytes gathered before they are written.
+const WRITE_BYTES: usize = 1 << 20;
+
 /// A pack file under the pen.
 struct PackFile {
     file: filmgate_spool::PackFile,
     digest: Sha256,
     bytes: u64,
+    unwritten: Vec<u8>,
 }
 
 impl PackFile {
     fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write(bytes)?;
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
+        self.unwritten.extend_from_slice(bytes);
+        if self.unwritten.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    fn write(&mut self) -> Result<(), Error> {
+        self.file.write(&self.unwritten)?;
+        self.unwritten.clear();
         Ok(())
+    }
+
+    /// Durable under its name; its length and digest.
+    fn finish(mut self) -> Result<(u64, [u8; 32]), Error> {
+        self.write()?;
+        self.file.finish()?;
+        Ok((self.bytes, self.digest.finalize().into()))
+    }
+}
+
+/// A record in the journal, at hand when it is short.
+struct Journaled<'a> {
+    journal: &'a Journal,
+    record: JournalRecord,
+    whole: Option<Vec<u8>>,
+}
+
+impl Journaled<'_> {
+    fn read(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>, Error> {
+        let Some(whole) = &self.whole else {
+            return Ok(self.journal.read(self.record.record_id, range)?.into());
+        };
+        // Its length is that of the record, which was read to its end.
+        let slice = whole.get(range.start as usize..range.end as usize);
+        Ok(slice.ok_or(filmgate_spool::Error::OutOfRange)?.into())
     }
 }
 
@@ -51,52 +91,68 @@ impl Road {
         let (writer, header) =
             PackWriter::new(pack_id, self.keys.site_id(), study_key_id, &study_key, now, kind);
         let mut writer = writer.with_metadata_generator(METADATA_VERSION);
-        let mut file = PackFile { file: self.packs.create(pack_id)?, digest: Sha256::new(), bytes: 0 };
+        let mut file = PackFile {
+            file: self.packs.create(pack_id)?,
+            digest: Sha256::new(),
+            bytes: 0,
+            unwritten: Vec::new(),
+        };
         file.append(&header)?;
         let mut offsets = Vec::with_capacity(records.len());
         for record in records {
             let record_id = record.record_id;
             let of_record = |error| Error::Record { record_id, source: Box::new(error) };
-            let (key, table) = self.journaled_table(record_id).map_err(of_record)?;
-            let header = self.copy_record(&key, &table, &mut file).map_err(of_record)?;
+            let journaled = self.journaled(record_id).map_err(of_record)?;
+            let read = |range: Range<u64>| journaled.read(range);
+            let (key, table) = self.table_of(&journaled.record, read).map_err(of_record)?;
+            let header = copy_record(&journaled, &key, &table, &mut file).map_err(of_record)?;
             offsets.push((record_id, writer.add(&table, &key, &kept_metadata(&table, header))));
         }
         file.append(&writer.finish())?;
-        let PackFile { file, digest, bytes } = file;
-        file.finish()?;
-        Ok(Written { pack_id, bytes, sha256: digest.finalize().into(), offsets })
+        let (bytes, sha256) = file.finish()?;
+        Ok(Written { pack_id, bytes, sha256, offsets })
     }
 
-    /// Copies one record byte for byte, opening every chunk on the way: bytes that rotted in the journal must not
-    /// become a pack that is then verified to be equally rotten. Gives the header chunks, unless they are too many.
-    fn copy_record(
-        &self,
-        key: &RecordKey,
-        table: &RecordTable,
-        file: &mut PackFile,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        let record_id = table.record_id;
-        let mut header = Some(Vec::new());
-        let mut copied = 0;
-        for (number, chunk) in table.chunks.iter().enumerate() {
-            let end = chunk.record_offset + u64::from(chunk.sealed_bytes);
-            let bytes = self.journal.read(record_id, copied..end)?;
-            let sealed_at = usize::try_from(chunk.record_offset.saturating_sub(copied)).unwrap_or(usize::MAX);
-            let sealed = bytes.get(sealed_at..).unwrap_or_default();
-            let opened = filmgate_seal::open_chunk(key, record_id, number as u32, chunk, sealed)?;
-            if chunk.class == Class::Header {
-                header = header.filter(|header| header.len() + opened.len() <= metadata::HEADER_BYTES_MAX);
-                if let Some(header) = &mut header {
-                    header.extend_from_slice(&opened);
-                }
-            }
-            file.append(&bytes)?;
-            copied = end;
-        }
-        // Table and trailer: the table was opened before, from the same place.
-        file.append(&self.journal.read(record_id, copied..table.record_bytes)?)?;
-        Ok(header)
+    fn journaled(&self, record_id: RecordId) -> Result<Journaled<'_>, Error> {
+        let record = self.journal.record(record_id).ok_or(Error::NotFound(record_id))?;
+        let whole = match record.record_bytes {
+            0..=RECORD_AT_ONCE_BYTES => Some(self.journal.read(record_id, 0..record.record_bytes)?),
+            _ => None,
+        };
+        Ok(Journaled { journal: &self.journal, record, whole })
     }
+}
+
+/// Copies one record byte for byte, proving every chunk on the way: bytes that rotted in the journal must not become a
+/// pack that is then verified to be equally rotten. Gives the header chunks, unless they are too many.
+fn copy_record(
+    journaled: &Journaled<'_>,
+    key: &RecordKey,
+    table: &RecordTable,
+    file: &mut PackFile,
+) -> Result<Option<Vec<u8>>, Error> {
+    let record_id = table.record_id;
+    let mut header = Some(Vec::new());
+    let mut copied = 0;
+    for (number, chunk) in (0u32..).zip(&table.chunks) {
+        let end = chunk.record_offset + u64::from(chunk.sealed_bytes);
+        let bytes = journaled.read(copied..end)?;
+        let sealed_at = usize::try_from(chunk.record_offset.saturating_sub(copied)).unwrap_or(usize::MAX);
+        let sealed = bytes.get(sealed_at..).unwrap_or_default();
+        match &mut header {
+            Some(gathered) if chunk.class == Class::Header => {
+                let opened = filmgate_seal::open_chunk(key, record_id, number, chunk, sealed)?;
+                gathered.extend_from_slice(&opened);
+            }
+            _ => filmgate_seal::check_chunk(key, record_id, number, chunk, sealed)?,
+        }
+        header = header.filter(|header| header.len() <= metadata::HEADER_BYTES_MAX);
+        file.append(&bytes)?;
+        copied = end;
+    }
+    // Table and trailer: the table was opened before, from the same place.
+    file.append(&journaled.read(copied..table.record_bytes)?)?;
+    Ok(header)
 }
 
 /// DICOM JSON for the footer; empty when it is too long to keep there, to be made when asked for.

@@ -4,13 +4,14 @@
 //! A record may move while it is read (journal → pack → bucket only). Then it is looked up again and reading goes on
 //! with the same chunk: a record's bytes are the same everywhere.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use filmgate_model::{Encoding, PackId, RecordId, StudyKeyId, Tag, compute};
 use filmgate_seal::{
     BulkKind, BulkValue as StoredBulk, ChunkEntry, Class, PackFooter, RecordKey, RecordTable,
 };
+use filmgate_spool::JournalRecord;
 use parking_lot::Mutex;
 use quick_cache::Weighter;
 use zeroize::Zeroizing;
@@ -106,13 +107,22 @@ impl Road {
     /// Key and table of a journaled record; blocks on the disk.
     pub(crate) fn journaled_table(&self, record_id: RecordId) -> Result<(RecordKey, RecordTable), Error> {
         let record = self.journal.record(record_id).ok_or(Error::NotFound(record_id))?;
+        self.table_of(&record, |range| Ok(self.journal.read(record_id, range)?.into()))
+    }
+
+    /// The same of a record that `read` gives ranges of.
+    pub(crate) fn table_of<'a>(
+        &self,
+        record: &JournalRecord,
+        read: impl Fn(Range<u64>) -> Result<Cow<'a, [u8]>, Error>,
+    ) -> Result<(RecordKey, RecordTable), Error> {
+        let (record_id, end) = (record.record_id, record.record_bytes);
         let key = self.keys.unwrap_landing(record_id, &record.wrapped_key)?;
-        let end = record.record_bytes;
-        let trailer =
-            self.journal.read(record_id, end.saturating_sub(filmgate_seal::TRAILER_BYTES as u64)..end)?;
+        let trailer = read(end.saturating_sub(filmgate_seal::TRAILER_BYTES as u64)..end)?;
         let range = filmgate_seal::table_range(end, &trailer)?;
-        let sealed = self.journal.read(record_id, range)?;
-        Ok((key.clone(), filmgate_seal::open_table(&key, record_id, &sealed)?))
+        let sealed = read(range)?;
+        let table = filmgate_seal::open_table(&key, record_id, &sealed)?;
+        Ok((key, table))
     }
 
     /// The tables of a pack, from the cache, the local disk or a bucket.
