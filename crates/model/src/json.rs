@@ -1,5 +1,7 @@
 //! The DICOM JSON model (PS3.18 annex F), written as the elements of a dataset go by.
 
+use std::{fmt::Display, io::Write};
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
@@ -43,8 +45,10 @@ impl JsonWriter {
             }
             return self.member(tag, vr, |out| out.extend_from_slice(br#","Value":["ISO_IR 192"]"#));
         }
-        let charset = self.charsets.last().cloned().unwrap_or_default();
-        self.member(tag, vr, |out| write_value(out, vr, value, &charset));
+        self.name(tag, vr);
+        let charset = self.charsets.last().map_or(&[][..], Vec::as_slice);
+        write_value(&mut self.out, vr, value, charset);
+        self.out.push(b'}');
     }
 
     /// One element whose value is fetched from elsewhere.
@@ -100,8 +104,12 @@ impl JsonWriter {
 
     fn name(&mut self, tag: Tag, vr: VR) {
         self.separate();
-        let head = format!(r#""{:04X}{:04X}":{{"vr":"{}""#, tag.group(), tag.element(), vr.to_string());
-        self.out.extend_from_slice(head.as_bytes());
+        self.out.push(b'"');
+        push_hex(&mut self.out, &tag.group().to_be_bytes());
+        push_hex(&mut self.out, &tag.element().to_be_bytes());
+        self.out.extend_from_slice(br#"":{"vr":""#);
+        self.out.extend_from_slice(vr.to_string().as_bytes());
+        self.out.push(b'"');
     }
 
     fn member(&mut self, tag: Tag, vr: VR, value: impl FnOnce(&mut Vec<u8>)) {
@@ -111,7 +119,20 @@ impl JsonWriter {
     }
 }
 
+fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in bytes {
+        out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
 fn write_string(out: &mut Vec<u8>, text: &str) {
+    // What JSON has to escape is seldom there (RFC 8259 section 7).
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        return out.push(b'"');
+    }
     // Writing into memory does not fail, and every &str is valid JSON text.
     let _ = serde_json::to_writer(out, text);
 }
@@ -124,12 +145,15 @@ fn write_value(out: &mut Vec<u8>, vr: VR, value: &[u8], charset: &[u8]) {
     match vr {
         VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN => {
             out.extend_from_slice(br#","InlineBinary":""#);
-            out.extend_from_slice(STANDARD.encode(value).as_bytes());
+            let start = out.len();
+            out.resize(start + base64::encoded_len(value.len(), true).unwrap_or(0), 0);
+            // There is just room enough.
+            let _ = STANDARD.encode_slice(value, out.get_mut(start..).unwrap_or_default());
             out.push(b'"');
         }
         VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD | VR::AT => {
-            let values = value.chunks_exact(word_bytes(vr)).map(|word| number(vr, word));
-            write_list(out, values, |out, number| out.extend_from_slice(number.as_bytes()));
+            let words = value.chunks_exact(word_bytes(vr));
+            write_list(out, words, |out, word| write_number(out, vr, word));
         }
         _ => write_text(out, vr, &text::decode(value, charset)),
     }
@@ -191,10 +215,11 @@ fn write_name(out: &mut Vec<u8>, name: &str) {
 /// IS and DS are numbers where they are numbers; what is not stays readable as a string (PS3.18 F.2.3.1).
 fn write_decimal(out: &mut Vec<u8>, part: &str) {
     let part = part.trim_matches([' ', '\0']);
-    let number = part.parse::<f64>().ok().filter(|number| number.is_finite());
-    match (part.parse::<i64>(), number) {
-        (Ok(integer), _) => out.extend_from_slice(integer.to_string().as_bytes()),
-        (_, Some(number)) => out.extend_from_slice(number.to_string().as_bytes()),
+    if let Ok(integer) = part.parse::<i64>() {
+        return write_display(out, integer);
+    }
+    match part.parse::<f64>() {
+        Ok(number) if number.is_finite() => write_display(out, number),
         _ => write_string_or_null(out, part),
     }
 }
@@ -208,33 +233,46 @@ fn word_bytes(vr: VR) -> usize {
     }
 }
 
-/// One binary number as JSON text. Floats that JSON has no number for are strings (PS3.18 F.2.3.1).
-fn number(vr: VR, word: &[u8]) -> String {
+fn write_display(out: &mut Vec<u8>, number: impl Display) {
+    // Writing into memory does not fail.
+    let _ = write!(out, "{number}");
+}
+
+/// One binary number as JSON text.
+fn write_number(out: &mut Vec<u8>, vr: VR, word: &[u8]) {
     let mut bytes = [0; 8];
     let word_bytes = word.len().min(8);
     bytes[..word_bytes].copy_from_slice(&word[..word_bytes]);
     let [a, b, c, d, ..] = bytes;
-    let float = |number: f64| match number {
-        number if number.is_nan() => r#""NaN""#.to_owned(),
-        number if number == f64::INFINITY => r#""inf""#.to_owned(),
-        number if number == f64::NEG_INFINITY => r#""-inf""#.to_owned(),
-        number => number.to_string(),
-    };
     match vr {
-        VR::US => u16::from_le_bytes([a, b]).to_string(),
-        VR::SS => i16::from_le_bytes([a, b]).to_string(),
-        VR::UL => u32::from_le_bytes([a, b, c, d]).to_string(),
-        VR::SL => i32::from_le_bytes([a, b, c, d]).to_string(),
-        VR::UV => u64::from_le_bytes(bytes).to_string(),
-        VR::SV => i64::from_le_bytes(bytes).to_string(),
+        VR::US => write_display(out, u16::from_le_bytes([a, b])),
+        VR::SS => write_display(out, i16::from_le_bytes([a, b])),
+        VR::UL => write_display(out, u32::from_le_bytes([a, b, c, d])),
+        VR::SL => write_display(out, i32::from_le_bytes([a, b, c, d])),
+        VR::UV => write_display(out, u64::from_le_bytes(bytes)),
+        VR::SV => write_display(out, i64::from_le_bytes(bytes)),
         VR::FL => {
             // By its shortest decimal form, not widened: 0.1 stays 0.1.
             let single = f32::from_le_bytes([a, b, c, d]);
-            if single.is_finite() { single.to_string() } else { float(f64::from(single)) }
+            if single.is_finite() { write_display(out, single) } else { write_float(out, single.into()) }
         }
-        VR::FD => float(f64::from_le_bytes(bytes)),
+        VR::FD => write_float(out, f64::from_le_bytes(bytes)),
         // An attribute tag is a group and an element, each little endian.
-        _ => format!(r#""{:02X}{:02X}{:02X}{:02X}""#, b, a, d, c),
+        _ => {
+            out.push(b'"');
+            push_hex(out, &[b, a, d, c]);
+            out.push(b'"');
+        }
+    }
+}
+
+/// Floats that JSON has no number for are strings (PS3.18 F.2.3.1).
+fn write_float(out: &mut Vec<u8>, number: f64) {
+    match number {
+        number if number.is_nan() => out.extend_from_slice(br#""NaN""#),
+        number if number == f64::INFINITY => out.extend_from_slice(br#""inf""#),
+        number if number == f64::NEG_INFINITY => out.extend_from_slice(br#""-inf""#),
+        number => write_display(out, number),
     }
 }
 
@@ -258,6 +296,7 @@ mod tests {
             json.element(tags::INSTANCE_NUMBER, VR::IS, b"007");
             json.element(tags::ROWS, VR::US, &[0, 2]);
             json.element(tags::STUDY_ID, VR::SH, b"  ");
+            json.element(tags::IMAGE_COMMENTS, VR::LT, b"5\" disk,\r\nC:\\images\x01");
             json.element(tags::FRAME_INCREMENT_POINTER, VR::AT, &[0x18, 0, 0x63, 0x10]);
             json.element(tags::ICC_PROFILE, VR::OB, &[1, 2, 3]);
             json.bulk(tags::PIXEL_DATA, VR::OW, "bulkdata/7FE00010");
@@ -269,6 +308,7 @@ mod tests {
         assert_eq!(json["00200013"]["Value"][0], 7);
         assert_eq!(json["00280010"]["Value"][0], 512);
         assert_eq!(json["00200010"], serde_json::json!({"vr": "SH"}));
+        assert_eq!(json["00204000"]["Value"][0], "5\" disk,\r\nC:\\images\u{1}");
         assert_eq!(json["00280009"]["Value"][0], "00181063");
         assert_eq!(json["00282000"]["InlineBinary"], "AQID");
         assert_eq!(json["7FE00010"]["BulkDataURI"], "bulkdata/7FE00010");

@@ -3,18 +3,27 @@
 //! Decoding happens before a value is split: the second byte of a GBK character may be `\` or `^`.
 //! Text that is not valid in the set it states is decoded as far as it goes, never refused.
 
+use std::borrow::Cow;
+
 use encoding_rs::{Encoding, UTF_8, WINDOWS_1252};
 
 /// Decodes `bytes` by the value of Specific Character Set (0008,0005), empty when the dataset has none.
 #[must_use]
-pub fn decode(bytes: &[u8], specific_character_set: &[u8]) -> String {
+pub fn decode<'a>(bytes: &'a [u8], specific_character_set: &[u8]) -> Cow<'a, str> {
+    // ASCII is itself in each of these sets.
+    if bytes.is_ascii()
+        && !bytes.contains(&0x1b)
+        && let Ok(text) = std::str::from_utf8(bytes)
+    {
+        return text.into();
+    }
     let stated = String::from_utf8_lossy(specific_character_set);
     let mut terms = stated.split('\\').map(|term| term.trim_matches([' ', '\0']));
     let first = terms.next().unwrap_or_default();
     if bytes.contains(&0x1b) {
-        return decode_code_extensions(bytes, first);
+        return decode_code_extensions(bytes, first).into();
     }
-    decode_with(bytes, set_of_term(first))
+    decode_with(bytes, set_of_term(first)).into()
 }
 
 fn decode_with(bytes: &[u8], set: Option<&'static Encoding>) -> String {
