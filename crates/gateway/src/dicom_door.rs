@@ -6,7 +6,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
@@ -16,11 +16,14 @@ use filmgate_dimse::{
     AbortReason, AcceptorOptions, Admission, AssociateRequest, Association, ContextPolicy, Rejection,
     Request, Status, StoreRequest,
 };
-use filmgate_model::{Door, Provenance};
+use filmgate_model::{Door, Pace, Provenance};
 use filmgate_pipeline::{Committing, Received, Receiving, Road, Verdict};
 use parking_lot::Mutex;
 
-use crate::config::{Dicom, milliseconds};
+use crate::{
+    config::{Dicom, milliseconds},
+    seats::{SeatLimits, Seats, Ticket},
+};
 
 /// Bytes read at a time from a dataset.
 const READ_BYTES: usize = 256 * 1024;
@@ -40,11 +43,9 @@ struct Shared {
     settings: Dicom,
     acceptor: AcceptorOptions,
     stopping: AtomicBool,
-    connections: AtomicUsize,
-    associations: AtomicUsize,
-    next_id: AtomicU64,
+    seats: Arc<Seats>,
     /// Connections that wait for their peer; a stopping door ends these and lets the others finish their message.
-    idle: Mutex<HashMap<u64, TcpStream>>,
+    idle: Mutex<HashMap<u64, Arc<TcpStream>>>,
 }
 
 impl DicomDoor {
@@ -56,9 +57,7 @@ impl DicomDoor {
             settings: settings.clone(),
             acceptor: acceptor_options(settings),
             stopping: AtomicBool::new(false),
-            connections: AtomicUsize::new(0),
-            associations: AtomicUsize::new(0),
-            next_id: AtomicU64::new(0),
+            seats: Seats::new("dicom", seat_limits(settings)),
             idle: Mutex::default(),
         });
         let accepting = Arc::clone(&shared);
@@ -79,15 +78,12 @@ impl DicomDoor {
                 // A connection that is gone already needs no end.
                 let _ = stream.shutdown(Shutdown::Both);
             }
-            if self.shared.connections.load(Ordering::SeqCst) == 0 {
+            if self.shared.seats.count() == 0 {
                 return;
             }
             thread::sleep(DRAIN_LOOK);
         }
-        tracing::warn!(
-            connections = self.shared.connections.load(Ordering::SeqCst),
-            "associations were cut off"
-        );
+        tracing::warn!(connections = self.shared.seats.count(), "associations were cut off");
     }
 }
 
@@ -97,6 +93,10 @@ fn acceptor_options(settings: &Dicom) -> AcceptorOptions {
         max_pdu_bytes: settings.max_pdu_bytes,
         artim: milliseconds(settings.artim_ms),
         idle: milliseconds(settings.association_idle_timeout_ms),
+        pace: Pace {
+            window: milliseconds(settings.association_progress_window_ms),
+            bytes_min: settings.association_progress_bytes_min,
+        },
         async_operations_window: (settings.async_operations_max, 1),
         contexts: ContextPolicy {
             private_sop_classes: settings.private_sop_classes.clone(),
@@ -106,8 +106,18 @@ fn acceptor_options(settings: &Dicom) -> AcceptorOptions {
     }
 }
 
+fn seat_limits(settings: &Dicom) -> SeatLimits {
+    SeatLimits {
+        connections_max: settings.connections_max,
+        connections_per_peer_max: settings.connections_per_peer_max,
+        seats_max: settings.associations_max,
+        seats_per_peer_max: settings.associations_per_peer_max,
+    }
+}
+
 fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     loop {
+        while !shared.seats.has_calmed(DRAIN_LOOK) && !shared.stopping.load(Ordering::SeqCst) {}
         let accepted = listener.accept();
         if shared.stopping.load(Ordering::SeqCst) {
             return;
@@ -123,35 +133,24 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// A number that counts itself down.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    /// `None` when `max` are there already.
-    fn below(counter: &'a AtomicUsize, max: usize) -> Option<Self> {
-        let before = counter.fetch_add(1, Ordering::SeqCst);
-        let counted = Self(counter);
-        (before < max).then_some(counted)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 fn begin_connection(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+    let handle = match stream.try_clone() {
+        Ok(handle) => Arc::new(handle),
+        Err(error) => {
+            tracing::warn!(%error, "a connection could not be taken");
+            return;
+        }
+    };
+    let closed_by = Arc::clone(&handle);
+    // Closed already is as good.
+    let close = move || drop(closed_by.shutdown(Shutdown::Both));
+    let Some(ticket) = shared.seats.enter(peer.ip(), close) else { return };
     let shared = Arc::clone(shared);
     let serve = move || {
-        let Some(_counted) = Counted::below(&shared.connections, shared.settings.connections_max) else {
-            metrics::counter!("filmgate_connections_refused_total").increment(1);
-            return;
-        };
-        let id = shared.next_id.fetch_add(1, Ordering::SeqCst);
+        let id = ticket.id();
         let span = tracing::info_span!("association", assoc.id = id, peer = %peer);
         let _entered = span.enter();
-        Connection { shared: &shared, id, peer }.serve(stream);
+        Connection { shared: &shared, ticket, id, peer }.serve(stream, handle);
     };
     let started = thread::Builder::new().name("association".into()).stack_size(STACK_BYTES).spawn(serve);
     if let Err(error) = started {
@@ -162,26 +161,17 @@ fn begin_connection(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
 /// One connection and, once it has asked, its association.
 struct Connection<'a> {
     shared: &'a Shared,
+    ticket: Ticket,
     id: u64,
     peer: SocketAddr,
 }
 
 impl Connection<'_> {
-    fn serve(&self, stream: TcpStream) {
-        if let Ok(handle) = stream.try_clone() {
-            self.shared.idle.lock().insert(self.id, handle);
-        }
-        let counted = Mutex::new(None);
-        let admit = |request: &AssociateRequest| {
-            let admission = self.admit(request);
-            if matches!(admission, Admission::Accept) {
-                *counted.lock() =
-                    Counted::below(&self.shared.associations, self.shared.settings.associations_max);
-                if counted.lock().is_none() {
-                    return Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED);
-                }
-            }
-            admission
+    fn serve(&self, stream: TcpStream, handle: Arc<TcpStream>) {
+        self.shared.idle.lock().insert(self.id, handle);
+        let admit = |request: &AssociateRequest| match self.admit(request) {
+            Admission::Accept => self.seat(request),
+            refused => refused,
         };
         let ended = match filmgate_dimse::accept(stream, &self.shared.acceptor, &admit) {
             Ok(Some(association)) => self.associated(association),
@@ -189,10 +179,26 @@ impl Connection<'_> {
             Err(error) => Err(error),
         };
         self.shared.idle.lock().remove(&self.id);
-        if let Err(error) = ended
-            && !self.shared.stopping.load(Ordering::SeqCst)
-        {
-            tracing::info!(error = &error as &dyn std::error::Error, "the association ended early");
+        match ended {
+            Ok(()) => {}
+            Err(_) if self.shared.stopping.load(Ordering::SeqCst) => {}
+            Err(error @ filmgate_dimse::Error::TooSlow(_)) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "the association was aborted");
+            }
+            Err(error) => {
+                tracing::info!(error = &error as &dyn std::error::Error, "the association ended early");
+            }
+        }
+    }
+
+    /// A seat, or a refusal for the moment.
+    fn seat(&self, request: &AssociateRequest) -> Admission {
+        match self.ticket.take_seat() {
+            Ok(()) => Admission::Accept,
+            Err(why) => {
+                tracing::info!(ae.calling = %request.calling_ae, %why, "refused for the moment");
+                Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED)
+            }
         }
     }
 

@@ -6,6 +6,8 @@
 //! | `data_dir` | one gateway per data directory; where a running one answers |
 //! | `build` | the parts put together, and what a crash left put in order |
 //! | `dicom_door` | associations, each on a thread of its own |
+//! | `web_door` | connections of HTTP, each a task |
+//! | `seats` | how many may be at a door, and who gives way |
 //! | `workers` | the steps that run by themselves |
 //! | `commands` | what the command line offers |
 //! | `ending` | what must be over before the process goes |
@@ -18,6 +20,8 @@ mod dicom_door;
 mod ending;
 mod failure;
 mod logging;
+mod seats;
+mod web_door;
 mod workers;
 
 use std::process::ExitCode;

@@ -7,6 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use filmgate_model::TooSlow;
 use serde_json::json;
 
 /// After how long a client that found no room should come again.
@@ -33,9 +34,9 @@ pub enum Error {
     /// The name in the request is not one of this gateway's.
     #[error("this gateway does not answer to that host name: use localhost")]
     UnknownHost,
-    /// The client stopped sending.
-    #[error("nothing more of the request came within {} seconds", .0.as_secs())]
-    Stalled(Duration),
+    /// The client sends too slowly, or not at all.
+    #[error("the request comes too slowly: {0}")]
+    TooSlow(#[from] TooSlow),
     /// The body broke off.
     #[error("the request broke off")]
     BrokenOff,
@@ -61,7 +62,7 @@ impl Error {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::NoRoom | Self::Busy | Self::TimedOut | Self::Stalled(_) | Self::BrokenOff => false,
+            Self::NoRoom | Self::Busy | Self::TimedOut | Self::TooSlow(_) | Self::BrokenOff => false,
             Self::Road(error) => error.is_permanent(),
             Self::Catalog(error) => error.is_permanent(),
             _ => true,
@@ -83,7 +84,7 @@ impl Error {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", self.to_string())
             }
             Self::UnknownHost => (StatusCode::MISDIRECTED_REQUEST, "unknown-host", self.to_string()),
-            Self::Stalled(_) => (StatusCode::REQUEST_TIMEOUT, "stalled", self.to_string()),
+            Self::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "too-slow", self.to_string()),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken-off", self.to_string()),
             Self::Road(error) if error.is_no_room() => Self::NoRoom.told(),
             Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no-room", self.to_string()),

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use filmgate_model::Pace;
+
 /// Limits and rules of the web server; each is a setting of the configuration.
 #[derive(Debug, Clone)]
 pub struct WebSettings {
     /// Bytes one instance sent by STOW-RS may have.
     pub stow_instance_bytes_max: u64,
-    /// A STOW-RS request whose body brings nothing for so long is given up.
-    pub stow_idle_timeout: Duration,
+    /// What the body of a STOW-RS request must bring, or it is given up.
+    pub request_pace: Pace,
     /// STOW-RS requests at work at one time.
     pub stow_requests_max: usize,
     /// Answers of instances or bulk data under way at one time.
@@ -32,7 +34,7 @@ impl Default for WebSettings {
     fn default() -> Self {
         Self {
             stow_instance_bytes_max: 16 * 1024 * 1024 * 1024,
-            stow_idle_timeout: Duration::from_secs(60),
+            request_pace: Pace { window: Duration::from_secs(30), bytes_min: 64 * 1024 },
             stow_requests_max: 16,
             retrieve_requests_max: 64,
             retrieve_stall_timeout: Duration::from_secs(60),

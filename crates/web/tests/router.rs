@@ -264,6 +264,22 @@ async fn a_body_that_breaks_off_or_stalls_stores_only_what_was_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_drips_is_given_up_and_its_turn_goes_to_others() {
+    let gateway = Gateway::new().await;
+    let body = multipart(&[&fixture("ct-small.dcm")]);
+    let drips = stream::iter(body.clone()).then(|byte| async move {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok::<_, std::io::Error>(Bytes::copy_from_slice(&[byte]))
+    });
+    let dripping = gateway.store_body("/dicomweb/studies", Body::from_stream(drips));
+    let answer = tokio::time::timeout(Duration::from_secs(30), dripping).await.expect("it does not hang");
+    assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT, "{}", answer.text());
+    assert_eq!(gateway.road.journal().room().uncommitted_bytes, 0);
+    let answer = gateway.store_body("/dicomweb/studies", Body::from(body)).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_store_request_says_what_would_be() {
     let gateway = Gateway::new().await;
     for (body, status) in [("", 400), ("--frontier--\r\n", 400), ("no parts at all", 400)] {

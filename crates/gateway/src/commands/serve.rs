@@ -8,8 +8,10 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
+use filmgate_model::Pace;
 use filmgate_web::{Web, WebSettings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -23,7 +25,9 @@ use crate::{
     config::{Settings, milliseconds},
     data_dir::Running,
     dicom_door::DicomDoor,
-    failure, logging, workers,
+    failure, logging,
+    web_door::{self, WebDoorLimits},
+    workers,
 };
 
 /// The task that makes records durable; the last to stop.
@@ -44,6 +48,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
     logging::start(&settings.log)?;
     let metrics = PrometheusBuilder::new().install_recorder().context("start the metrics")?;
+    raise_open_files_limit();
     let json = arguments.json;
     runtime()?.block_on(async move {
         let doors = Doors::open(&settings, metrics).await?;
@@ -56,6 +61,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         }
         doors.until_stopped().await
     })
+}
+
+/// Two doors full of connections and a journal of many segments need more than the 1,024 open files that are usual;
+/// what may be had is set by whoever started us.
+fn raise_open_files_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// A gateway with its doors open.
@@ -180,25 +195,33 @@ async fn serve_web(
     settings: Settings,
     metrics: PrometheusHandle,
     running: Running,
-    mut stop: workers::Stop,
+    stop: workers::Stop,
 ) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let web = &settings.web;
+    let limits = WebDoorLimits {
+        connections_max: web.connections_max,
+        head_timeout: milliseconds(web.request_head_timeout_ms),
+        stall_timeout: milliseconds(web.answer_stall_timeout_ms),
+    };
     let web_settings = WebSettings {
-        query_results_max: settings.web.query_results_max,
-        request_timeout: milliseconds(settings.web.request_timeout_ms),
+        stow_instance_bytes_max: web.stow_instance_bytes_max,
+        request_pace: Pace {
+            window: milliseconds(web.request_progress_window_ms),
+            bytes_min: web.request_progress_bytes_min,
+        },
+        stow_requests_max: web.stow_requests_max,
+        retrieve_requests_max: web.retrieve_requests_max,
+        retrieve_stall_timeout: milliseconds(web.answer_stall_timeout_ms),
+        query_results_max: web.query_results_max,
+        request_timeout: milliseconds(web.request_timeout_ms),
         dicom_address: running.dicom.to_string(),
         ae_title: settings.dicom.aet.to_string(),
         ..WebSettings::default()
     };
     let router = filmgate_web::router(Web::new(road, web_settings, metrics));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service)
-        .with_graceful_shutdown(async move {
-            // The channel ends with the gateway; either way it is time.
-            let _ = stop.wait_for(|stop| *stop).await;
-        })
-        .await
+    web_door::serve(listener, router, limits, stop).await
 }
 
 /// Signals that ask for an end, heard from before the doors are announced.

@@ -75,10 +75,14 @@ pub(crate) struct Dicom {
     pub(crate) accept_unknown_callers: bool,
     pub(crate) known_callers: BTreeSet<AeTitle>,
     pub(crate) associations_max: usize,
+    pub(crate) associations_per_peer_max: usize,
     pub(crate) connections_max: usize,
+    pub(crate) connections_per_peer_max: usize,
     pub(crate) max_pdu_bytes: u32,
     pub(crate) artim_ms: u64,
     pub(crate) association_idle_timeout_ms: u64,
+    pub(crate) association_progress_window_ms: u64,
+    pub(crate) association_progress_bytes_min: u64,
     pub(crate) async_operations_max: u16,
     pub(crate) private_sop_classes: BTreeSet<String>,
     pub(crate) private_syntaxes: BTreeMap<String, PrivateEncoding>,
@@ -93,10 +97,14 @@ impl Default for Dicom {
             accept_unknown_callers: false,
             known_callers: BTreeSet::new(),
             associations_max: 64,
+            associations_per_peer_max: 48,
             connections_max: 256,
+            connections_per_peer_max: 128,
             max_pdu_bytes: 131_072,
             artim_ms: 10_000,
             association_idle_timeout_ms: 60_000,
+            association_progress_window_ms: 30_000,
+            association_progress_bytes_min: 64 << 10,
             async_operations_max: 8,
             private_sop_classes: BTreeSet::new(),
             private_syntaxes: BTreeMap::new(),
@@ -118,13 +126,33 @@ pub(crate) enum PrivateEncoding {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Web {
     pub(crate) bind: SocketAddr,
-    pub(crate) query_results_max: u32,
+    pub(crate) connections_max: usize,
+    pub(crate) request_head_timeout_ms: u64,
+    pub(crate) request_progress_window_ms: u64,
+    pub(crate) request_progress_bytes_min: u64,
     pub(crate) request_timeout_ms: u64,
+    pub(crate) answer_stall_timeout_ms: u64,
+    pub(crate) stow_requests_max: usize,
+    pub(crate) stow_instance_bytes_max: u64,
+    pub(crate) retrieve_requests_max: usize,
+    pub(crate) query_results_max: u32,
 }
 
 impl Default for Web {
     fn default() -> Self {
-        Self { bind: ([127, 0, 0, 1], 8080).into(), query_results_max: 1000, request_timeout_ms: 60_000 }
+        Self {
+            bind: ([127, 0, 0, 1], 8080).into(),
+            connections_max: 256,
+            request_head_timeout_ms: 30_000,
+            request_progress_window_ms: 30_000,
+            request_progress_bytes_min: 64 << 10,
+            request_timeout_ms: 60_000,
+            answer_stall_timeout_ms: 60_000,
+            stow_requests_max: 16,
+            stow_instance_bytes_max: 16 << 30,
+            retrieve_requests_max: 64,
+            query_results_max: 1000,
+        }
     }
 }
 
@@ -277,11 +305,26 @@ impl Settings {
             ("dicom.connections_max", self.dicom.connections_max as u64),
             ("dicom.artim_ms", self.dicom.artim_ms),
             ("dicom.association_idle_timeout_ms", self.dicom.association_idle_timeout_ms),
+            ("dicom.association_progress_window_ms", self.dicom.association_progress_window_ms),
+            ("web.connections_max", self.web.connections_max as u64),
+            ("web.request_head_timeout_ms", self.web.request_head_timeout_ms),
+            ("web.request_progress_window_ms", self.web.request_progress_window_ms),
             ("web.request_timeout_ms", self.web.request_timeout_ms),
+            ("web.answer_stall_timeout_ms", self.web.answer_stall_timeout_ms),
+            ("web.stow_requests_max", self.web.stow_requests_max as u64),
+            ("web.stow_instance_bytes_max", self.web.stow_instance_bytes_max),
+            ("web.retrieve_requests_max", self.web.retrieve_requests_max as u64),
         ] {
             if value == 0 {
                 return refuse(key, "with 0 nothing could be received".into());
             }
+        }
+        if self.dicom.connections_max <= self.dicom.associations_max {
+            return refuse(
+                "dicom.connections_max",
+                "it must be more than dicom.associations_max, or nobody could ask for another association"
+                    .into(),
+            );
         }
         if self.upload.retry_delay_min_ms > self.upload.retry_delay_max_ms {
             return refuse("upload.retry_delay_min_ms", "it is longer than upload.retry_delay_max_ms".into());
@@ -410,6 +453,8 @@ mod tests {
         assert!(refused(|s| s.catalog.url = "mysql://x".into()).contains("catalog.url"));
         assert!(refused(|s| s.node.mirror = Mirror::Required).contains("node.second_dir"));
         assert!(refused(|s| s.dicom.associations_max = 0).contains("dicom.associations_max"));
+        assert!(refused(|s| s.dicom.connections_max = 64).contains("dicom.connections_max"));
+        assert!(refused(|s| s.web.stow_requests_max = 0).contains("web.stow_requests_max"));
         assert!(refused(|s| s.upload.retry_delay_min_ms = u64::MAX).contains("upload.retry_delay_min_ms"));
         assert!(refused(|s| s.log.filter = "%%%".into()).contains("log.filter"));
         assert!(refused(|s| s.node.key_file = "filmgate-data/key".into()).contains("node.key_file"));

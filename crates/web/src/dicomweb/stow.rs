@@ -12,9 +12,12 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use filmgate_model::{Door, Provenance};
+use filmgate_model::{Door, Progress, Provenance};
 use futures::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, timeout},
+};
 
 use super::{
     DICOM,
@@ -57,7 +60,14 @@ async fn take(app: &App, study: Option<String>, request: Request) -> Result<Resp
             return Err(error);
         }
     };
-    let mut store = Store { app, announced, part: None, ending: VecDeque::new(), answer: Answer::new(study) };
+    let mut store = Store {
+        app,
+        announced,
+        progress: Progress::new(app.settings().request_pace),
+        part: None,
+        ending: VecDeque::new(),
+        answer: Answer::new(study),
+    };
     let read = store.read(reader, request.into_body()).await;
     store.settle(0).await;
     match read {
@@ -83,7 +93,7 @@ async fn pass_over(body: Body) {
         ready((*bytes < PASSED_OVER_BYTES_MAX).then_some(()))
     });
     // Whether it ended or the time did, the answer follows.
-    let _ = tokio::time::timeout(PASSED_OVER_TIME_MAX, read.count()).await;
+    let _ = timeout(PASSED_OVER_TIME_MAX, read.count()).await;
 }
 
 /// A reader for the body, or why it is not taken.
@@ -132,6 +142,8 @@ fn client_name(headers: &HeaderMap) -> String {
 struct Store<'a> {
     app: &'a App,
     announced: Provenance,
+    /// Of the body.
+    progress: Progress,
     /// The instance that is arriving.
     part: Option<Part>,
     /// Those that are complete and wait for their sync.
@@ -155,10 +167,20 @@ impl Store<'_> {
         Ok(())
     }
 
-    async fn next_piece(&self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, Error> {
-        let idle = self.app.settings().stow_idle_timeout;
-        let piece = tokio::time::timeout(idle, pieces.next()).await.map_err(|_| Error::Stalled(idle))?;
-        piece.transpose().map_err(|_| Error::BrokenOff)
+    /// The next of the body. Only the wait for it counts against the client, not our work on what came.
+    async fn next_piece(&mut self, pieces: &mut BodyDataStream) -> Result<Option<Bytes>, Error> {
+        let began = Instant::now();
+        let piece = match timeout(self.progress.patience(), pieces.next()).await {
+            Ok(piece) => piece.transpose().map_err(|_| Error::BrokenOff)?,
+            Err(_) => Some(Bytes::new()),
+        };
+        if let Some(piece) = &piece
+            && let Err(slow) = self.progress.waited(began.elapsed(), piece.len() as u64)
+        {
+            tracing::warn!(peer = %self.announced.peer, %slow, "a STOW-RS request was given up");
+            return Err(slow.into());
+        }
+        Ok(piece)
     }
 
     async fn on_event(&mut self, event: Event) {

@@ -15,7 +15,7 @@ use axum::{
 use filmgate_bucket::LocalBucket;
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
-use filmgate_model::{Clock, Random, part10};
+use filmgate_model::{Clock, Pace, Random, part10};
 use filmgate_pipeline::{Parts, Placement, Road, Settings};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Disk, Journal, JournalOptions, PackFolder, RealDisk, Reserve};
@@ -87,7 +87,7 @@ impl Gateway {
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let settings = WebSettings {
             ae_title: "FILMGATE".into(),
-            stow_idle_timeout: Duration::from_millis(300),
+            request_pace: Pace { window: Duration::from_millis(300), bytes_min: 1000 },
             ..WebSettings::default()
         };
         let router = filmgate_web::router(Web::new(Arc::clone(&road), settings, metrics));

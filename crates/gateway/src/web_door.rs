@@ -1,0 +1,312 @@
+//! The web door: connections of HTTP/1.1 and HTTP/2, each a task, none of them held open by a client that does nothing.
+//!
+//! A connection without a request waits for one, but not for ever, and gives way when others come. What a request's body
+//! must bring is `filmgate_web`'s to say; a client that takes nothing of its answer is given up here.
+
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
+use filmgate_model::spawn;
+use http_body_util::BodyExt;
+use hyper::{
+    Request,
+    body::Incoming,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{Notify, mpsc, watch},
+    time::{Sleep, sleep},
+};
+
+use crate::{
+    seats::{SeatLimits, Seats, Ticket},
+    workers::Stop,
+};
+
+/// How long the door rests when a connection cannot be accepted.
+const REST: Duration = Duration::from_millis(20);
+
+/// Limits of the door.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WebDoorLimits {
+    /// Connections at a time.
+    pub(crate) connections_max: usize,
+    /// How long a connection may be without a whole request head.
+    pub(crate) head_timeout: Duration,
+    /// How long a client may take nothing of its answer.
+    pub(crate) stall_timeout: Duration,
+}
+
+/// Serves until `stop`, then lets the requests at work come to their end.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: WebDoorLimits,
+    mut stop: Stop,
+) -> io::Result<()> {
+    // Bound to loopback, where every client has the same address: no share for one of them.
+    let seats = Seats::new(
+        "web",
+        SeatLimits {
+            connections_max: limits.connections_max,
+            connections_per_peer_max: 0,
+            seats_max: limits.connections_max,
+            seats_per_peer_max: 0,
+        },
+    );
+    let (at_work, mut all_done) = mpsc::channel::<()>(1);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // The channel ends with the gateway; either way it is time.
+            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let Some(place) = Place::take(&seats, peer.ip()) else { continue };
+                let connection = connection(stream, peer, router.clone(), limits, place, stop.clone());
+                let at_work = at_work.clone();
+                drop(spawn(async move {
+                    connection.await;
+                    drop(at_work);
+                }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a web connection was not accepted");
+                sleep(REST).await;
+            }
+        }
+    }
+    drop(at_work);
+    // Ends when the last sender is dropped; nothing is ever sent.
+    let _ = all_done.recv().await;
+    Ok(())
+}
+
+/// A connection's place at the door, and how many of its requests are at work.
+struct Place {
+    ticket: Ticket,
+    gave_way: Arc<Notify>,
+    at_work: watch::Sender<usize>,
+}
+
+impl Place {
+    fn take(seats: &Arc<Seats>, peer: IpAddr) -> Option<Arc<Self>> {
+        let gave_way = Arc::new(Notify::new());
+        let told = Arc::clone(&gave_way);
+        let ticket = seats.enter(peer, move || told.notify_one())?;
+        Some(Arc::new(Self { ticket, gave_way, at_work: watch::Sender::new(0) }))
+    }
+
+    /// A request begins; it ends when what is returned is dropped.
+    fn begin(self: &Arc<Self>) -> AtWork {
+        self.at_work.send_modify(|count| {
+            *count += 1;
+            // There are as many seats as connections: only one that gave way gets none, and that is closed.
+            let _ = self.ticket.take_seat();
+        });
+        AtWork(Arc::clone(self))
+    }
+
+    /// Ends when no request was at work for so long.
+    async fn idle_for(&self, limit: Duration) {
+        let mut at_work = self.at_work.subscribe();
+        loop {
+            // The sender is ours, so the channel does not end.
+            let _ = at_work.wait_for(|count| *count == 0).await;
+            if tokio::time::timeout(limit, at_work.wait_for(|count| *count > 0)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A request at work, until the last byte of its answer is gone or given up.
+struct AtWork(Arc<Place>);
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let place = &self.0;
+        place.at_work.send_modify(|count| {
+            *count -= 1;
+            if *count == 0 {
+                place.ticket.leave_seat();
+            }
+        });
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: WebDoorLimits,
+    place: Arc<Place>,
+    mut stop: Stop,
+) {
+    let router = TowerToHyperService::new(router);
+    let answering = Arc::clone(&place);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let at_work = answering.begin();
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = router.call(request);
+        async move { answer.await.map(|response| until_sent(response, at_work)) }
+    });
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let stream = TokioIo::new(Unstalled { stream, limit: limits.stall_timeout, stalled: None });
+    let mut connection = pin!(builder.serve_connection(stream, service));
+    let mut idle = pin!(place.idle_for(limits.head_timeout));
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, error, "a web connection ended early");
+                }
+                return;
+            }
+            () = place.gave_way.notified() => return,
+            () = idle.as_mut() => {
+                metrics::counter!("filmgate_connections_idle_total", "door" => "web").increment(1);
+                tracing::debug!(%peer, "a web connection brought no request in time");
+                return;
+            }
+            _ = stop.wait_for(|stop| *stop), if !is_stopping => {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// The response, its request being at work until the body has ended.
+fn until_sent(response: Response, at_work: AtWork) -> Response {
+    response.map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _at_work = &at_work;
+            frame
+        }))
+    })
+}
+
+/// A stream whose writes fail when the other side has taken nothing for too long.
+struct Unstalled<S> {
+    stream: S,
+    limit: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: AsyncWrite + Unpin> Unstalled<S> {
+    fn watched<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let written = write(Pin::new(&mut self.stream), context);
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Unstalled<S> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().watched(context, |stream, context| stream.poll_write(context, bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().watched(context, |stream, context| stream.poll_write_vectored(context, bytes))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().watched(context, |stream, context| stream.poll_flush(context))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().watched(context, |stream, context| stream.poll_shutdown(context))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Unstalled<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(context, buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_that_nobody_takes_fails_and_one_that_is_taken_does_not() {
+        let (near, mut far) = tokio::io::duplex(16);
+        let mut near = Unstalled { stream: near, limit: Duration::from_millis(50), stalled: None };
+        let taking = spawn(async move {
+            let mut taken = [0; 64];
+            tokio::io::AsyncReadExt::read_exact(&mut far, &mut taken).await.map(|_| far)
+        });
+        near.write_all(&[1; 64]).await.expect("it is taken");
+        let _far = taking.await.expect("the reader").expect("64 bytes");
+        let stalled = near.write_all(&[1; 64]).await.expect_err("it is not taken");
+        assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_place_is_idle_only_when_nothing_is_at_work() {
+        let seats = Seats::new(
+            "test",
+            SeatLimits {
+                connections_max: 1,
+                connections_per_peer_max: 0,
+                seats_max: 1,
+                seats_per_peer_max: 0,
+            },
+        );
+        let place = Place::take(&seats, [127, 0, 0, 1].into()).expect("a place");
+        let (first, second) = (place.begin(), place.begin());
+        assert!(Place::take(&seats, [127, 0, 0, 1].into()).is_none(), "one at work does not give way");
+        drop(first);
+        let limit = Duration::from_millis(20);
+        let idle = tokio::time::timeout(3 * limit, place.idle_for(limit)).await;
+        assert!(idle.is_err(), "the second request is at work");
+        drop(second);
+        place.idle_for(limit).await;
+        drop(Place::take(&seats, [127, 0, 0, 1].into()).expect("the idle one gives way"));
+        place.gave_way.notified().await;
+    }
+}
