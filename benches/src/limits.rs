@@ -37,6 +37,7 @@ pub(crate) struct Limits {
     pub(crate) memcpy_mb_per_s: f64,
     pub(crate) aes_256_gcm_mb_per_s: f64,
     pub(crate) sha_256_mb_per_s: f64,
+    pub(crate) blake3_mb_per_s: f64,
     /// Half of all syncs of an overwritten block took no longer.
     pub(crate) fdatasync_4_kib_ms: f64,
     pub(crate) fdatasync_512_kib_ms: f64,
@@ -51,13 +52,14 @@ impl Limits {
             memcpy_mb_per_s: memcpy(),
             aes_256_gcm_mb_per_s: aes_256_gcm()?,
             sha_256_mb_per_s: sha_256(),
+            blake3_mb_per_s: blake3(),
             fdatasync_4_kib_ms: short,
             fdatasync_512_kib_ms: long,
         })
     }
 
     /// Name, value and unit of each.
-    pub(crate) fn rows(&self) -> [(&'static str, String); 6] {
+    pub(crate) fn rows(&self) -> [(&'static str, String); 7] {
         let rate = |rate: f64| format!("{rate:.0} MB/s");
         let time = |ms: f64| format!("{ms:.2} ms");
         [
@@ -65,6 +67,7 @@ impl Limits {
             ("memcpy, 64 MiB", rate(self.memcpy_mb_per_s)),
             ("AES-256-GCM, 256 KiB", rate(self.aes_256_gcm_mb_per_s)),
             ("SHA-256", rate(self.sha_256_mb_per_s)),
+            ("BLAKE3", rate(self.blake3_mb_per_s)),
             ("overwrite 4 KiB + fdatasync, p50", time(self.fdatasync_4_kib_ms)),
             ("overwrite 512 KiB + fdatasync, p50", time(self.fdatasync_512_kib_ms)),
         ]
@@ -124,6 +127,13 @@ fn sha_256() -> f64 {
     let chunk = vec![7u8; CHUNK_BYTES];
     rate(CHUNK_BYTES, || {
         black_box(Sha256::digest(black_box(&chunk)));
+    })
+}
+
+fn blake3() -> f64 {
+    let chunk = vec![7u8; CHUNK_BYTES];
+    rate(CHUNK_BYTES, || {
+        black_box(blake3::hash(black_box(&chunk)));
     })
 }
 

@@ -40,10 +40,8 @@ impl Machine {
             program: "filmgate".to_owned(),
             version: format!("{}{}", env!("CARGO_PKG_VERSION"), commit()),
         };
-        let peers = peers.iter().map(|program| Version {
-            program: (*program).to_owned(),
-            version: first_line(Command::new(program).arg("--version")),
-        });
+        let peers =
+            peers.iter().map(|program| Version { program: (*program).to_owned(), version: version(program) });
         Ok(Self {
             measured_at: Clock::system().now().to_string(),
             cpu: field(&cpu_info, "model name").unwrap_or("unknown").to_owned(),
@@ -81,12 +79,18 @@ fn commit() -> String {
     if commit.is_empty() { commit } else { format!(" ({commit})") }
 }
 
-/// The first line of what a program says, without signs around it.
+/// What a program says of its version, without its own name.
+fn version(program: &str) -> String {
+    let line = first_line(Command::new(program).arg("--version"));
+    let words = line.trim_matches(['$', ' ']).split(' ').filter(|word| !["dcmtk:", program].contains(word));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// The first line of what a program says.
 fn first_line(command: &mut Command) -> String {
     let Ok(output) = command.output() else { return String::new() };
     let text = String::from_utf8_lossy(&output.stdout);
-    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    line.trim_matches(['$', ' ']).trim_start_matches("dcmtk: ").to_owned()
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned()
 }
 
 #[cfg(test)]

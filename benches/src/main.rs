@@ -17,8 +17,9 @@ mod process;
 mod receivers;
 mod report;
 mod senders;
+mod spool;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs, io, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -33,16 +34,18 @@ struct Arguments {
 enum Bench {
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest(ingest::Ingest),
+    /// Making records durable: the journal beside a file for each
+    Spool(spool::Spool),
 }
 
 /// Where things lie, and how long to measure.
 #[derive(Debug, Args)]
 struct Places {
     /// Files made, receivers' folders, partial results: on the disk to be measured
-    #[arg(long)]
+    #[arg(long, value_parser = folder)]
     work: PathBuf,
     /// The folder of the benchmarks, whose README and results are written
-    #[arg(long)]
+    #[arg(long, value_parser = existing)]
     benches: PathBuf,
     /// Rounds in which every contender takes its turn
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
@@ -50,6 +53,17 @@ struct Places {
     /// One round with few files, to see that all works; the committed results stay as they are
     #[arg(long)]
     quick: bool,
+}
+
+/// A whole path, of a folder made where it is missing: what is started works in folders of its own.
+fn folder(text: &str) -> io::Result<PathBuf> {
+    fs::create_dir_all(text)?;
+    existing(text)
+}
+
+/// A whole path of what is there.
+fn existing(text: &str) -> io::Result<PathBuf> {
+    fs::canonicalize(text)
 }
 
 impl Places {
@@ -61,6 +75,7 @@ impl Places {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().bench {
         Bench::Ingest(ingest) => ingest.run(),
+        Bench::Spool(spool) => spool.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
