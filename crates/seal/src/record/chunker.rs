@@ -1,18 +1,17 @@
 //! Cuts a dataset into chunks and seals each as soon as the next byte is known not to belong to it.
 
-use aes_gcm::Aes256Gcm;
-use filmgate_model::RecordId;
-use sha2::{Digest, Sha256};
+use std::cell::Cell;
 
 use super::{
     associated::{Associated, Domain},
     table::{ChunkEntry, Class, SampleShape},
 };
 use crate::{
-    aead,
-    codec::{self, Codec},
+    aead, codec,
     scan::{Sink, Span, pixel::NativeLayout},
 };
+use aes_gcm::Aes256Gcm;
+use filmgate_model::RecordId;
 
 /// A fragment begins a chunk of its own when the chunk before holds this much: smaller ones share.
 pub(crate) const FRAGMENT_CHUNK_BYTES_MIN: usize = 32 * 1024;
@@ -26,7 +25,7 @@ pub(crate) struct Chunker {
     compress_fragments: bool,
     compress_header: bool,
     class: Class,
-    buffer: Vec<u8>,
+    buffer: ChunkBuffer,
     /// Bytes after which the chunk is cut.
     cut_at: usize,
     /// Native pixels that are passing: how they lie, and how many have passed.
@@ -35,7 +34,7 @@ pub(crate) struct Chunker {
     dataset_offset: u64,
     record_offset: u64,
     chunks: Vec<ChunkEntry>,
-    pixel_digest: Option<Sha256>,
+    pixel_digest: Option<Box<blake3::Hasher>>,
 }
 
 /// How the chunks of a record are made.
@@ -56,7 +55,7 @@ impl Chunker {
             compress_fragments: cutting.compress_fragments,
             compress_header: cutting.compress_header,
             class: Class::Header,
-            buffer: Vec::new(),
+            buffer: ChunkBuffer::new(cutting.chunk_size_bytes),
             cut_at: cutting.chunk_size_bytes,
             native: None,
             in_pixels: false,
@@ -81,17 +80,44 @@ impl Chunker {
             self.class = class;
         }
         while !bytes.is_empty() {
-            // A full chunk waits for the byte after it: it might be the last.
-            if self.buffer.len() >= self.cut_at {
-                self.seal(false, out);
-            }
-            if self.buffer.is_empty() {
-                self.plan();
-            }
-            let (now, later) = bytes.split_at(bytes.len().min(self.cut_at - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
+            let space = self.space(out);
+            let (now, later) = bytes.split_at(bytes.len().min(space.len()));
+            space[..now.len()].copy_from_slice(now);
+            self.buffer.filled += now.len();
             bytes = later;
         }
+    }
+
+    /// Where the next bytes of the current class go, one at least. They may be read straight into it: see
+    /// [`Chunker::arrived`].
+    pub(crate) fn space(&mut self, out: &mut Vec<u8>) -> &mut [u8] {
+        // A full chunk has waited for the byte after it: it might have been the last.
+        if self.buffer.filled >= self.cut_at {
+            self.seal(false, out);
+        }
+        if self.buffer.is_empty() {
+            self.plan();
+        }
+        self.buffer.bytes.get_mut(self.buffer.filled..self.cut_at).unwrap_or_default()
+    }
+
+    /// Bulk was put into the first `bytes` of [`Chunker::space`]; gives them back to be looked at.
+    pub(crate) fn arrived(&mut self, span: Span, bytes: usize) -> &[u8] {
+        let start = self.buffer.filled;
+        self.buffer.filled = (start + bytes).min(self.cut_at);
+        let arrived = self.buffer.bytes.get(start..self.buffer.filled).unwrap_or_default();
+        if span == Span::Pixels {
+            self.pixel_digest.get_or_insert_default().update(arrived);
+        }
+        arrived
+    }
+
+    /// True while bulk of this kind goes on with the chunk at hand, and so may go straight into [`Chunker::space`].
+    /// Not when that is full: it must wait, and what comes next lands elsewhere.
+    pub(crate) fn goes_on_with(&self, span: Span) -> bool {
+        let same_kind = if span == Span::Pixels { self.in_pixels } else { self.native.is_none() };
+        let in_midst = (1..self.cut_at).contains(&self.buffer.filled);
+        self.class == Class::Bulk && in_midst && same_kind
     }
 
     /// What follows native pixels without a head between (bytes that pass unread) shares no chunk with them.
@@ -125,34 +151,18 @@ impl Chunker {
 
     fn seal(&mut self, last: bool, out: &mut Vec<u8>) {
         let start = out.len();
-        let codec = codec::encode(&self.buffer, self.level(), out);
-        let raw_bytes = u32::try_from(self.buffer.len()).unwrap_or(u32::MAX);
+        let mut shape = self.shape();
+        let codec = match (&mut shape, self.level()) {
+            (Some(shape), Some(level)) => codec::encode_samples(self.buffer.filled(), shape, level, out),
+            (_, level) => codec::encode(self.buffer.filled(), level, out),
+        };
+        let raw_bytes = u32::try_from(self.buffer.filled).unwrap_or(u32::MAX);
         let number = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
         let associated =
             Associated { domain: Domain::Chunk, record_id: self.record_id, number, last, codec, raw_bytes };
         aead::seal_tail(&self.cipher, associated.nonce(), &associated.bytes(), out, start);
         let sealed_bytes = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-        self.chunks.push(self.entry(codec, raw_bytes, sealed_bytes, last));
-        self.dataset_offset += u64::from(raw_bytes);
-        self.record_offset += u64::from(sealed_bytes);
-        if let Some((_, position)) = &mut self.native
-            && self.class == Class::Bulk
-        {
-            *position += u64::from(raw_bytes);
-        }
-        self.buffer.clear();
-    }
-
-    fn entry(&self, codec: Codec, raw_bytes: u32, sealed_bytes: u32, last: bool) -> ChunkEntry {
-        let shape =
-            self.native.as_ref().filter(|_| self.class == Class::Bulk).map(|(layout, _)| SampleShape {
-                sample_bytes: layout.sample_bytes,
-                big_endian: layout.big_endian,
-                row_bytes: u32::try_from(layout.row_bytes).unwrap_or(0),
-                components: layout.components,
-                plane_coders: Vec::new(),
-            });
-        ChunkEntry {
+        self.chunks.push(ChunkEntry {
             class: self.class,
             codec,
             dataset_offset: self.dataset_offset,
@@ -161,7 +171,27 @@ impl Chunker {
             sealed_bytes,
             last,
             shape,
+        });
+        self.dataset_offset += u64::from(raw_bytes);
+        self.record_offset += u64::from(sealed_bytes);
+        if let Some((_, position)) = &mut self.native
+            && self.class == Class::Bulk
+        {
+            *position += u64::from(raw_bytes);
         }
+        self.buffer.filled = 0;
+    }
+
+    fn shape(&self) -> Option<SampleShape> {
+        let (layout, _) = self.native.as_ref().filter(|_| self.class == Class::Bulk)?;
+        Some(SampleShape {
+            sample_bytes: layout.sample_bytes,
+            big_endian: layout.big_endian,
+            signed: layout.signed,
+            row_bytes: u32::try_from(layout.row_bytes).unwrap_or(0),
+            components: layout.components,
+            plane_coders: Vec::new(),
+        })
     }
 
     /// Seals what is left as the last chunk; a dataset without a byte has one empty chunk.
@@ -177,7 +207,42 @@ impl Chunker {
 
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
-        self.buffer.capacity() + self.chunks.capacity() * size_of::<ChunkEntry>()
+        self.buffer.bytes.len() + self.chunks.capacity() * size_of::<ChunkEntry>()
+    }
+}
+
+/// The raw bytes of the chunk that is arriving.
+///
+/// The room is a whole chunk's from the start, so that a socket can read into it; a thread keeps the last one it used,
+/// since most records need one after the other.
+struct ChunkBuffer {
+    bytes: Box<[u8]>,
+    filled: usize,
+}
+
+thread_local! {
+    static SPARE: Cell<Box<[u8]>> = Cell::default();
+}
+
+impl ChunkBuffer {
+    fn new(bytes: usize) -> Self {
+        let spare = SPARE.take();
+        let bytes = if spare.len() == bytes { spare } else { vec![0; bytes].into_boxed_slice() };
+        Self { bytes, filled: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.filled == 0
+    }
+
+    fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.filled).unwrap_or_default()
+    }
+}
+
+impl Drop for ChunkBuffer {
+    fn drop(&mut self) {
+        SPARE.set(std::mem::take(&mut self.bytes));
     }
 }
 
@@ -220,8 +285,8 @@ impl Sink for Sealing<'_> {
 
     fn fragment_begins(&mut self) {
         self.chunker.in_pixels = true;
-        if self.chunker.class == Class::Bulk && self.chunker.buffer.len() >= FRAGMENT_CHUNK_BYTES_MIN {
-            self.chunker.cut_at = self.chunker.buffer.len();
+        if self.chunker.class == Class::Bulk && self.chunker.buffer.filled >= FRAGMENT_CHUNK_BYTES_MIN {
+            self.chunker.cut_at = self.chunker.buffer.filled;
         }
     }
 }

@@ -127,7 +127,7 @@ pub fn open_chunk(
     sealed: &[u8],
 ) -> Result<Vec<u8>, Error> {
     let packed = open_packed(key, record_id, chunk_number, entry, sealed)?;
-    codec::decode(entry.codec, packed, entry.raw_bytes as usize)
+    codec::decode_samples(entry.codec, packed, entry.raw_bytes as usize, entry.shape.as_ref())
 }
 
 /// Proves that a chunk is, to the last bit, what was sealed, without unpacking it.

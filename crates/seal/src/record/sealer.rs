@@ -37,7 +37,13 @@ pub struct RecordSealer {
     chunker: Chunker,
     hash: Sha256,
     dataset_bytes: u64,
+    /// Bulk of this kind was last asked into the chunk at hand, else the next bytes come beside it.
+    into_chunk: Option<Span>,
+    beside: Vec<u8>,
 }
+
+/// Bytes read beside the record at a time: most headers, and little of the pixels behind, which are copied once more.
+const BESIDE_BYTES: usize = 32 * 1024;
 
 /// How the passing bytes are understood.
 enum DatasetReader {
@@ -69,8 +75,43 @@ impl RecordSealer {
             chunker: Chunker::new(record_id, key.cipher(), &cutting),
             hash: Sha256::new(),
             dataset_bytes: 0,
+            into_chunk: None,
+            beside: Vec::new(),
             provenance,
         }
+    }
+
+    /// Room for the next bytes of the dataset, one at least: what is read into it and told to
+    /// [`RecordSealer::arrived`] need not be pushed, and long values are not copied any more.
+    pub fn space(&mut self, out: &mut Vec<u8>) -> &mut [u8] {
+        self.into_chunk = None;
+        if let DatasetReader::Plain(_, scanner, _) = &self.reader
+            && let Some((span, left)) = scanner.plain_bulk()
+            && self.chunker.goes_on_with(span)
+        {
+            self.into_chunk = Some(span);
+            let space = self.chunker.space(out);
+            let room = usize::try_from(left).map_or(space.len(), |left| left.min(space.len()));
+            return &mut space[..room];
+        }
+        self.beside.resize(BESIDE_BYTES, 0);
+        &mut self.beside
+    }
+
+    /// The first `bytes` of the last [`RecordSealer::space`] hold the next bytes of the dataset.
+    pub fn arrived(&mut self, bytes: usize, out: &mut Vec<u8>) {
+        let Some(span) = self.into_chunk else {
+            let beside = std::mem::take(&mut self.beside);
+            self.push(&beside[..bytes.min(beside.len())], out);
+            self.beside = beside;
+            return;
+        };
+        let DatasetReader::Plain(_, scanner, _) = &mut self.reader else { return };
+        let arrived = self.chunker.arrived(span, bytes);
+        self.hash.update(arrived);
+        let bytes = arrived.len() as u64;
+        self.dataset_bytes += bytes;
+        scanner.bypassed(bytes, &mut Sealing { chunker: &mut self.chunker, out });
     }
 
     /// Takes the next bytes of the dataset. Whatever they are they are sealed; trouble in reading them is noted.
@@ -184,7 +225,7 @@ impl RecordSealer {
             DatasetReader::Sniffing(start) => start.capacity(),
             DatasetReader::Opaque => 0,
         };
-        reader + self.chunker.held_bytes()
+        reader + self.chunker.held_bytes() + self.beside.capacity()
     }
 }
 

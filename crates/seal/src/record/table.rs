@@ -24,11 +24,13 @@ pub struct SampleShape {
     pub sample_bytes: u8,
     /// Byte order of the samples.
     pub big_endian: bool,
+    /// True for samples in two's complement.
+    pub signed: bool,
     /// Bytes of a row; 0 when unknown.
     pub row_bytes: u32,
     /// Samples that follow each other for one pixel; 0 when they are not equal in number.
     pub components: u8,
-    /// Coder of each byte plane, from the high one down; empty for the codecs without planes.
+    /// Coder of each byte plane, the high one first; empty for the codecs without planes.
     pub plane_coders: Vec<u8>,
 }
 
@@ -72,7 +74,7 @@ pub struct RecordTable {
     pub dataset_bytes: u64,
     /// SHA-256 of the dataset as received.
     pub dataset_sha256: [u8; 32],
-    /// SHA-256 of the top-level pixel data: native samples, or the fragments' content one after another without the
+    /// BLAKE3 of the top-level pixel data: native samples, or the fragments' content one after another without the
     /// offset table; `None` without pixels.
     pub pixel_digest: Option<[u8; 32]>,
     /// Bytes of the whole record: chunks, table, trailer.

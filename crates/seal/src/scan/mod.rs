@@ -186,6 +186,28 @@ impl Scanner {
         }
     }
 
+    /// What the next bytes are and how many at least, while nothing but where they go has to be done with them:
+    /// they may then bypass [`Scanner::push`], see [`Scanner::bypassed`].
+    pub(crate) fn plain_bulk(&self) -> Option<(Span, u64)> {
+        match self.state {
+            State::Value(Value { span, capture: Capture::Nothing, remaining, .. })
+                if span != Span::Header =>
+            {
+                Some((span, remaining))
+            }
+            State::Rest => Some((Span::Bulk, u64::MAX)),
+            _ => None,
+        }
+    }
+
+    /// The next `bytes`, no more than [`Scanner::plain_bulk`] gave, have gone where they go.
+    pub(crate) fn bypassed(&mut self, bytes: u64, sink: &mut impl Sink) {
+        self.offset += bytes;
+        if let State::Value(value) = self.state {
+            self.passed(value, bytes, sink);
+        }
+    }
+
     /// Steps over bulk bytes that are not at hand, when a stored header is read again.
     pub(crate) fn skip(&mut self, mut gap_bytes: u64, sink: &mut impl Sink) {
         if let State::Value(value) = self.state {

@@ -8,6 +8,8 @@ pub(crate) struct NativeLayout {
     /// Bytes of one sample; 0 when samples do not fill whole bytes.
     pub(crate) sample_bytes: u8,
     pub(crate) big_endian: bool,
+    /// Two's complement, by Pixel Representation (0028,0103).
+    pub(crate) signed: bool,
     /// Bytes of one row of one frame; 0 when unknown.
     pub(crate) row_bytes: u64,
     /// Bytes of one frame; 0 when unknown.
@@ -41,6 +43,7 @@ impl NativeLayout {
         Self {
             sample_bytes: sample_bytes as u8,
             big_endian,
+            signed: number(tags::PIXEL_REPRESENTATION) == 1,
             row_bytes,
             frame_bytes: row_bytes * number(tags::ROWS) * planes,
             components: if halved { 0 } else { components as u8 },
@@ -108,7 +111,8 @@ mod tests {
                 frame_bytes: 300,
                 sample_bytes: 1,
                 components: 1,
-                big_endian: false
+                big_endian: false,
+                signed: false,
             }
         );
     }

@@ -113,8 +113,33 @@ pub(crate) struct Sealed {
     pub(crate) record: Vec<u8>,
 }
 
-/// Seals `dataset`, pushed in pieces of the given lengths in turn.
+/// Seals `dataset` in pieces of the given lengths in turn, pushed and put where the sealer wants them.
 pub(crate) fn seal_in(dataset: &[u8], syntax: &str, options: &SealOptions, pieces: &[usize]) -> Sealed {
+    let pushed = seal_by(dataset, syntax, options, pieces, |sealer, rest, piece, out| {
+        let now = piece.clamp(1, rest.len());
+        sealer.push(&rest[..now], out);
+        now
+    });
+    let placed = seal_by(dataset, syntax, options, pieces, |sealer, rest, piece, out| {
+        let space = sealer.space(out);
+        let now = piece.clamp(1, rest.len()).min(space.len());
+        space[..now].copy_from_slice(&rest[..now]);
+        sealer.arrived(now, out);
+        now
+    });
+    assert_eq!(pushed.table, placed.table, "how a dataset comes in must not matter");
+    assert!(pushed.record == placed.record);
+    pushed
+}
+
+/// `give` takes some bytes off the front of what is left and says how many.
+fn seal_by(
+    dataset: &[u8],
+    syntax: &str,
+    options: &SealOptions,
+    pieces: &[usize],
+    give: impl Fn(&mut RecordSealer, &[u8], usize, &mut Vec<u8>) -> usize,
+) -> Sealed {
     let random = Random::seeded(dataset.len() as u64);
     let (id, key) = (RecordId::random(&random), RecordKey::random(&random));
     let mut sealer = RecordSealer::new(id, key.clone(), provenance(syntax), options);
@@ -124,9 +149,8 @@ pub(crate) fn seal_in(dataset: &[u8], syntax: &str, options: &SealOptions, piece
         if rest.is_empty() {
             break;
         }
-        let (now, later) = rest.split_at(piece.clamp(1, rest.len()));
-        sealer.push(now, &mut record);
-        rest = later;
+        let given = give(&mut sealer, rest, piece, &mut record);
+        rest = &rest[given..];
     }
     let table = sealer.finish(&mut record);
     Sealed { id, key, table, record }

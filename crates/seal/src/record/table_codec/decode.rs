@@ -4,7 +4,7 @@ use filmgate_model::{
     Door, FACT_BYTES_MAX, Facts, NodeId, Provenance, RecordId, Tag, Timestamp, transfer_syntax::Encoding,
 };
 
-use super::{chunk_flag, field};
+use super::{chunk_flag, field, sample_flag};
 use crate::{
     aead::TAG_BYTES,
     codec::Codec,
@@ -218,9 +218,15 @@ fn decode_chunk(content: &mut Reader<'_>, record_offset: u64, last: bool) -> Res
 }
 
 fn decode_shape(content: &mut Reader<'_>) -> Result<SampleShape, Error> {
+    let sample_bytes = content.u8()?;
+    let flags = content.u8()?;
+    if flags & !sample_flag::ALL != 0 {
+        return Err(Error::Newer { what: "sample flags", number: flags.into() });
+    }
     Ok(SampleShape {
-        sample_bytes: content.u8()?,
-        big_endian: content.u8()? != 0,
+        sample_bytes,
+        big_endian: flags & sample_flag::BIG_ENDIAN != 0,
+        signed: flags & sample_flag::SIGNED != 0,
         row_bytes: content.varint_u32()?,
         components: content.u8()?,
         plane_coders: content.bytes()?.to_vec(),

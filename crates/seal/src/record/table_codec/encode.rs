@@ -2,7 +2,7 @@
 
 use filmgate_model::{Door, Facts, Provenance, Tag, transfer_syntax::Encoding};
 
-use super::{chunk_flag, field};
+use super::{chunk_flag, field, sample_flag};
 use crate::{
     record::table::{ChunkEntry, Class, RecordTable},
     scan::{BulkValue, PixelData, Reading},
@@ -112,7 +112,9 @@ fn encode_chunks(chunks: &[ChunkEntry]) -> Vec<u8> {
         put_varint(&mut out, chunk.sealed_bytes.into());
         if let Some(shape) = &chunk.shape {
             out.push(shape.sample_bytes);
-            out.push(shape.big_endian.into());
+            let order = if shape.big_endian { sample_flag::BIG_ENDIAN } else { 0 };
+            let sign = if shape.signed { sample_flag::SIGNED } else { 0 };
+            out.push(order | sign);
             put_varint(&mut out, shape.row_bytes.into());
             out.push(shape.components);
             put_bytes(&mut out, &shape.plane_coders);

@@ -24,3 +24,9 @@ mod chunk_flag {
     pub(super) const SHAPE: u8 = 2;
     pub(super) const ALL: u8 = BULK | SHAPE;
 }
+
+mod sample_flag {
+    pub(super) const BIG_ENDIAN: u8 = 1;
+    pub(super) const SIGNED: u8 = 2;
+    pub(super) const ALL: u8 = BIG_ENDIAN | SIGNED;
+}
