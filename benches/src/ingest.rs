@@ -70,9 +70,6 @@ impl Way {
     }
 }
 
-/// Past this share of all cores' time a run counts as disturbed.
-const DISTURBED_SHARE: f64 = 0.1;
-
 /// What one run gave. Seconds, bytes, MB and GB of 10^6 and 10^9 bytes of files.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Sample {
@@ -287,7 +284,9 @@ impl Bench {
 impl Results {
     /// What the README shows.
     fn tables(&self) -> String {
-        let mut text = report::heading(&self.machine, &self.limits, self.rounds) + &self.disturbance();
+        let shares = self.rows.iter().flat_map(|row| &row.samples).map(|sample| sample.other_cpu_share);
+        let mut text =
+            report::heading(&self.machine, &self.limits, self.rounds) + &report::disturbance(shares);
         for set in &self.sets {
             text += &format!(
                 "\n**{}**: {} instances, {:.0} MB, {} studies.\n\n",
@@ -299,18 +298,6 @@ impl Results {
             text += &self.table(&set.files);
         }
         text + &self.goals_table()
-    }
-
-    /// How many runs were not alone on the machine.
-    fn disturbance(&self) -> String {
-        let shares = self.rows.iter().flat_map(|row| &row.samples).map(|sample| sample.other_cpu_share);
-        let disturbed = shares.clone().filter(|share| *share > DISTURBED_SHARE).count();
-        let runs = shares.count();
-        let verdict = if disturbed == 0 { "" } else { " **Provisional: measure again on a quiet machine.**" };
-        format!(
-            "\nIn {disturbed} of {runs} runs others took more than {:.0} % of the cores.{verdict}\n",
-            100.0 * DISTURBED_SHARE
-        )
     }
 
     fn table(&self, files: &str) -> String {

@@ -117,6 +117,12 @@ pub(crate) fn ended_children_cpu_seconds() -> Result<f64> {
     Ok(seconds(Stat::read(std::process::id())?.children_ticks))
 }
 
+/// User and system time of this process, in seconds.
+pub(crate) fn own_cpu_seconds() -> Result<f64> {
+    let stat = Stat::read(std::process::id())?;
+    Ok(seconds(stat.ticks - stat.children_ticks))
+}
+
 /// Time all cores together were busy since the machine started, in seconds; what the host took away counts as busy.
 pub(crate) fn busy_seconds() -> Result<f64> {
     let text = fs::read_to_string("/proc/stat")?;

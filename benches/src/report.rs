@@ -11,6 +11,9 @@ use serde::Serialize;
 
 use crate::{Places, limits::Limits, machine::Machine};
 
+/// Past this share of all cores' time a run counts as disturbed.
+const DISTURBED_SHARE: f64 = 0.1;
+
 /// The middle one; of two middle ones, their mean. Zero for none.
 pub(crate) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
@@ -64,6 +67,18 @@ pub(crate) fn heading(machine: &Machine, limits: &Limits, rounds: u32) -> String
         machine.load_before,
         versions.collect::<Vec<_>>().join("; "),
         table.text()
+    )
+}
+
+/// How many runs were not alone on the machine, from the share of the cores that others took in each.
+pub(crate) fn disturbance(shares: impl Iterator<Item = f64>) -> String {
+    let shares: Vec<f64> = shares.collect();
+    let disturbed = shares.iter().filter(|share| **share > DISTURBED_SHARE).count();
+    let verdict = if disturbed == 0 { "" } else { " **Provisional: measure again on a quiet machine.**" };
+    let percent = 100.0 * DISTURBED_SHARE;
+    format!(
+        "\nIn {disturbed} of {} runs others took more than {percent:.0} % of the cores.{verdict}\n",
+        shares.len()
     )
 }
 

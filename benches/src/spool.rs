@@ -23,7 +23,7 @@ use crate::{
     Places,
     limits::Limits,
     machine::Machine,
-    process::busy_seconds,
+    process::{busy_seconds, own_cpu_seconds},
     report::{self, median},
 };
 
@@ -72,8 +72,10 @@ struct Sample {
     /// From a record's first byte to its being durable: half take no longer, 99 in 100.
     p50_ms: f64,
     p99_ms: f64,
-    /// Time of all cores, whoever took it.
-    machine_cpu_ms_per_record: f64,
+    /// User and system time, the kernel's own threads not counted.
+    cpu_ms_per_record: f64,
+    /// Share of all cores' time that others took: other programs, the kernel's own threads, the host.
+    other_cpu_share: f64,
 }
 
 impl Sample {
@@ -84,7 +86,8 @@ impl Sample {
             mb_per_s: of(|sample| sample.mb_per_s),
             p50_ms: of(|sample| sample.p50_ms),
             p99_ms: of(|sample| sample.p99_ms),
-            machine_cpu_ms_per_record: of(|sample| sample.machine_cpu_ms_per_record),
+            cpu_ms_per_record: of(|sample| sample.cpu_ms_per_record),
+            other_cpu_share: of(|sample| sample.other_cpu_share),
         }
     }
 }
@@ -202,6 +205,8 @@ impl Run {
     /// Calls `store` from every writer until the time is up.
     fn timed(&self, store: impl Fn(usize, u64) -> Result<()> + Sync) -> Result<Sample> {
         let (started, busy, store) = (Instant::now(), busy_seconds()?, &store);
+        let own = own_cpu_seconds()?;
+        let cores = thread::available_parallelism()?.get() as f64;
         let times = thread::scope(|scope| {
             let writers: Vec<_> = (0..self.writers)
                 .map(|writer| scope.spawn(move || one_writer(started, self.span, |at| store(writer, at))))
@@ -211,6 +216,7 @@ impl Run {
             times.collect::<Result<Vec<_>>>()
         })?;
         let (seconds, busy) = (started.elapsed().as_secs_f64(), busy_seconds()? - busy);
+        let own = own_cpu_seconds()? - own;
         let mut times = times.concat();
         times.sort_by(f64::total_cmp);
         let records = times.len() as f64;
@@ -219,7 +225,8 @@ impl Run {
             mb_per_s: records * self.record_bytes as f64 / 1e6 / seconds,
             p50_ms: median(&times),
             p99_ms: times.get(times.len() * 99 / 100).copied().unwrap_or(0.0),
-            machine_cpu_ms_per_record: busy * 1e3 / records,
+            cpu_ms_per_record: own * 1e3 / records,
+            other_cpu_share: ((busy - own) / (seconds * cores)).clamp(0.0, 1.0),
         })
     }
 }
@@ -274,6 +281,7 @@ impl Results {
             "p50, ms",
             "p99, ms",
             "CPU ms/record",
+            "others",
         ]);
         for row in &self.rows {
             let same = |other: &&Row| other.record_bytes == row.record_bytes && other.writers == row.writers;
@@ -289,10 +297,13 @@ impl Results {
                 format!("{:.0}", one.mb_per_s),
                 format!("{:.2}", one.p50_ms),
                 format!("{:.2}", one.p99_ms),
-                format!("{:.2}", one.machine_cpu_ms_per_record),
+                format!("{:.2}", one.cpu_ms_per_record),
+                format!("{:.0} %", 100.0 * one.other_cpu_share),
             ]);
         }
-        format!("{}\n{}", report::heading(&self.machine, &self.limits, self.rounds), lines.text())
+        let shares = self.rows.iter().flat_map(|row| &row.samples).map(|sample| sample.other_cpu_share);
+        let heading = report::heading(&self.machine, &self.limits, self.rounds);
+        format!("{heading}{}\n{}", report::disturbance(shares), lines.text())
     }
 }
 
