@@ -22,9 +22,9 @@ const SYMMETRIES: usize = 8;
 /// What kind of files, how many, made of what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
-    /// 512 x 512, 12 of 16 bits, 0.53 MB; a small header.
+    /// 512 x 512, 12 of 16 bits, 0.53 MB; a small header
     Ct,
-    /// 128 x 128, 16 bits, 50 KB, of which 17 KB are header.
+    /// 128 x 128, 16 bits, 50 KB, of which 17 KB are header
     Mr,
 }
 

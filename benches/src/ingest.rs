@@ -31,12 +31,18 @@ pub(crate) struct Ingest {
     /// The folder of test data
     #[arg(long, value_parser = crate::existing)]
     test_data: PathBuf,
-    /// Only these receivers; then the committed results stay as they are
+    /// Only these receivers
     #[arg(long, value_enum, value_name = "RECEIVER", value_delimiter = ',')]
     only: Vec<Target>,
-    /// Only this kind of files; then the committed results stay as they are
+    /// Only this kind of files
     #[arg(long, value_enum)]
     kind: Option<Kind>,
+    /// Only this sender
+    #[arg(long, value_enum)]
+    sender: Option<Sender>,
+    /// Only with so many associations
+    #[arg(long)]
+    associations: Option<u8>,
 }
 
 /// One way of sending a set.
@@ -124,6 +130,19 @@ pub(crate) struct Row {
     pub(crate) samples: Vec<Sample>,
 }
 
+impl Row {
+    fn new(way: Way, target: Target, samples: Vec<Sample>) -> Self {
+        Self {
+            files: way.kind.name().to_owned(),
+            sender: way.sender.name().to_owned(),
+            associations: way.associations,
+            receiver: target.name().to_owned(),
+            median: Sample::median(&samples),
+            samples,
+        }
+    }
+}
+
 /// Everything that was measured.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Results {
@@ -152,39 +171,44 @@ impl Ingest {
         let (sets, rounds) = (bench.set_facts(), self.places.rounds());
         let rows = self.measure(&bench, rounds)?;
         let results = Results { machine, limits, rounds, sets, goals: goals(&rows), rows };
-        let partial = self.places.quick || !self.only.is_empty() || self.kind.is_some();
-        report::publish(&self.places, "ingest", partial, &results, &results.tables())
+        report::publish(&self.places, "ingest", self.is_partial(), &results, &results.tables())
     }
 
     fn measure(&self, bench: &Bench, rounds: u32) -> Result<Vec<Row>> {
-        let wanted = |target: &Target| self.only.is_empty() || self.only.contains(target);
-        let mut rows: Vec<Row> = Vec::new();
+        let ways = WAYS.into_iter().filter(|way| bench.has(way.kind) && self.wants(*way));
+        let mut runs: Vec<(Way, Vec<(Target, Vec<Sample>)>)> =
+            ways.map(|way| (way, self.targets(way).map(|target| (target, Vec::new())).collect())).collect();
         for round in 1..=rounds {
-            let mut at = 0;
-            for way in WAYS.into_iter().filter(|way| bench.has(way.kind)) {
-                for target in Target::ALL.into_iter().filter(wanted).filter(|target| way.takes_part(*target))
-                {
-                    let sample = bench.sample(way, target).with_context(|| Bench::name(way, target))?;
-                    report::progress(&format!("round {round}: {}", told(way, target, &sample)));
-                    if round == 1 {
-                        rows.push(Row {
-                            files: way.kind.name().to_owned(),
-                            sender: way.sender.name().to_owned(),
-                            associations: way.associations,
-                            receiver: target.name().to_owned(),
-                            median: sample,
-                            samples: Vec::new(),
-                        });
-                    }
-                    rows[at].samples.push(sample);
-                    at += 1;
+            for (way, targets) in &mut runs {
+                // Another one begins in each round.
+                targets.rotate_left(1);
+                for (target, samples) in targets {
+                    let sample = bench.sample(*way, *target).with_context(|| Bench::name(*way, *target))?;
+                    report::progress(&format!("round {round}: {}", told(*way, *target, &sample)));
+                    samples.push(sample);
                 }
             }
         }
-        for row in &mut rows {
-            row.median = Sample::median(&row.samples);
-        }
-        Ok(rows)
+        let rows = runs.into_iter().flat_map(|(way, mut targets)| {
+            targets.sort_by_key(|(target, _)| *target);
+            targets.into_iter().map(move |(target, samples)| Row::new(way, target, samples))
+        });
+        Ok(rows.collect())
+    }
+
+    fn wants(&self, way: Way) -> bool {
+        self.sender.is_none_or(|sender| sender == way.sender)
+            && self.associations.is_none_or(|associations| associations == way.associations)
+    }
+
+    fn targets(&self, way: Way) -> impl Iterator<Item = Target> {
+        let wanted = |target: &Target| self.only.is_empty() || self.only.contains(target);
+        Target::ALL.into_iter().filter(wanted).filter(move |target| way.takes_part(*target))
+    }
+
+    fn is_partial(&self) -> bool {
+        let some_ways = self.kind.is_some() || self.sender.is_some() || self.associations.is_some();
+        self.places.quick || some_ways || !self.only.is_empty()
     }
 }
 

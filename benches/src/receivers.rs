@@ -27,7 +27,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(600);
 const POLL_EVERY: Duration = Duration::from_millis(200);
 
 /// Who receives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Target {
     /// DCMTK `storescp --fork`: plain files, parsed and written anew, not synced
     Storescp,

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::{data::Files, process::ended_children_cpu_seconds, receivers::CALLED_AE};
@@ -29,11 +30,11 @@ PresentationContexts = Images
 ";
 
 /// Who sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Sender {
-    /// `storescu`, as many processes as associations, the files split evenly.
+    /// `storescu`, as many processes as associations, the files split evenly
     Storescu,
-    /// `filmgate send`, one process, its associations taking files from one queue.
+    /// `filmgate send`, one process, its associations taking files from one queue
     Own,
 }
 

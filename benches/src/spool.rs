@@ -41,7 +41,7 @@ pub(crate) struct Spool {
 }
 
 /// How a record becomes durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Manner {
     /// The journal over blocks written before, as it is once it has gone round; every record let go at once.
     JournalInUse,
@@ -101,6 +101,18 @@ struct Row {
     samples: Vec<Sample>,
 }
 
+impl Row {
+    fn new(run: &Run, manner: Manner, samples: Vec<Sample>) -> Self {
+        Self {
+            record_bytes: run.record_bytes,
+            writers: run.writers,
+            manner: manner.name().to_owned(),
+            median: Sample::median(&samples),
+            samples,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Results {
     machine: Machine,
@@ -122,34 +134,28 @@ impl Spool {
 
     fn measure(&self, rounds: u32) -> Result<Vec<Row>> {
         let span = Duration::from_millis(if self.places.quick { 300 } else { 2000 });
-        let mut rows: Vec<Row> = Vec::new();
+        let loads = RECORD_BYTES.into_iter().flat_map(|bytes| WRITERS.map(|writers| (bytes, writers)));
+        let mut runs: Vec<(Run, [(Manner, Vec<Sample>); 3])> = loads
+            .map(|(record_bytes, writers)| {
+                (Run { record_bytes, writers, span }, Manner::ALL.map(|manner| (manner, Vec::new())))
+            })
+            .collect();
         for round in 1..=rounds {
-            let mut at = 0;
-            for (record_bytes, writers) in
-                RECORD_BYTES.into_iter().flat_map(|bytes| WRITERS.map(|writers| (bytes, writers)))
-            {
-                for manner in Manner::ALL {
-                    let run = Run { record_bytes, writers, span };
-                    let sample = run.sample(manner, &self.places.work)?;
-                    report::progress(&format!(
-                        "round {round}: {} KB, {writers} writers, {}: {:.0} records/s",
-                        record_bytes / 1000,
-                        manner.name(),
-                        sample.records_per_s
-                    ));
-                    if round == 1 {
-                        let manner = manner.name().to_owned();
-                        rows.push(Row { record_bytes, writers, manner, median: sample, samples: Vec::new() });
-                    }
-                    rows[at].samples.push(sample);
-                    at += 1;
+            for (run, manners) in &mut runs {
+                // Another one begins in each round.
+                manners.rotate_left(1);
+                for (manner, samples) in manners {
+                    let sample = run.sample(*manner, &self.places.work)?;
+                    report::progress(&format!("round {round}: {}", run.told(*manner, &sample)));
+                    samples.push(sample);
                 }
             }
         }
-        for row in &mut rows {
-            row.median = Sample::median(&row.samples);
-        }
-        Ok(rows)
+        let rows = runs.into_iter().flat_map(|(run, mut manners)| {
+            manners.sort_by_key(|(manner, _)| *manner);
+            manners.map(|(manner, samples)| Row::new(&run, manner, samples))
+        });
+        Ok(rows.collect())
     }
 }
 
@@ -161,6 +167,11 @@ struct Run {
 }
 
 impl Run {
+    fn told(&self, manner: Manner, sample: &Sample) -> String {
+        let (kilobytes, writers) = (self.record_bytes / 1000, self.writers);
+        format!("{kilobytes} KB, {writers} writers, {}: {:.0} records/s", manner.name(), sample.records_per_s)
+    }
+
     fn sample(&self, manner: Manner, work: &Path) -> Result<Sample> {
         let folder = tempfile::Builder::new().prefix("spool-").tempdir_in(work)?;
         let sample = match manner {
