@@ -15,6 +15,7 @@ use crate::{
     process::{Tree, Watch, busy_seconds},
     receivers::{Receiver, Target},
     report::{self, median},
+    rounds::{self, Contest},
     senders::{Sender, Senders},
 };
 
@@ -176,22 +177,14 @@ impl Ingest {
 
     fn measure(&self, bench: &Bench, rounds: u32) -> Result<Vec<Row>> {
         let ways = WAYS.into_iter().filter(|way| bench.has(way.kind) && self.wants(*way));
-        let mut runs: Vec<(Way, Vec<(Target, Vec<Sample>)>)> =
-            ways.map(|way| (way, self.targets(way).map(|target| (target, Vec::new())).collect())).collect();
-        for round in 1..=rounds {
-            for (way, targets) in &mut runs {
-                // Another one begins in each round.
-                targets.rotate_left(1);
-                for (target, samples) in targets {
-                    let sample = bench.sample(*way, *target).with_context(|| Bench::name(*way, *target))?;
-                    report::progress(&format!("round {round}: {}", told(*way, *target, &sample)));
-                    samples.push(sample);
-                }
-            }
-        }
-        let rows = runs.into_iter().flat_map(|(way, mut targets)| {
-            targets.sort_by_key(|(target, _)| *target);
-            targets.into_iter().map(move |(target, samples)| Row::new(way, target, samples))
+        let mut contests: Vec<_> = ways.map(|way| Contest::new(way, self.targets(way))).collect();
+        rounds::run_all(&mut contests, rounds, |way, target| {
+            let sample = bench.sample(*way, target).with_context(|| Bench::name(*way, target))?;
+            Ok((sample, told(*way, target, &sample)))
+        })?;
+        let rows = contests.into_iter().flat_map(|contest| {
+            let row = move |(target, samples)| Row::new(contest.load, target, samples);
+            contest.runs.into_iter().map(row)
         });
         Ok(rows.collect())
     }

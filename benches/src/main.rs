@@ -16,6 +16,7 @@ mod machine;
 mod process;
 mod receivers;
 mod report;
+mod rounds;
 mod senders;
 mod spool;
 

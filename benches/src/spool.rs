@@ -25,6 +25,7 @@ use crate::{
     machine::Machine,
     process::{busy_seconds, own_cpu_seconds},
     report::{self, median},
+    rounds::{self, Contest},
 };
 
 const RECORD_BYTES: [usize; 2] = [50_000, 500_000];
@@ -135,25 +136,16 @@ impl Spool {
     fn measure(&self, rounds: u32) -> Result<Vec<Row>> {
         let span = Duration::from_millis(if self.places.quick { 300 } else { 2000 });
         let loads = RECORD_BYTES.into_iter().flat_map(|bytes| WRITERS.map(|writers| (bytes, writers)));
-        let mut runs: Vec<(Run, [(Manner, Vec<Sample>); 3])> = loads
-            .map(|(record_bytes, writers)| {
-                (Run { record_bytes, writers, span }, Manner::ALL.map(|manner| (manner, Vec::new())))
-            })
-            .collect();
-        for round in 1..=rounds {
-            for (run, manners) in &mut runs {
-                // Another one begins in each round.
-                manners.rotate_left(1);
-                for (manner, samples) in manners {
-                    let sample = run.sample(*manner, &self.places.work)?;
-                    report::progress(&format!("round {round}: {}", run.told(*manner, &sample)));
-                    samples.push(sample);
-                }
-            }
-        }
-        let rows = runs.into_iter().flat_map(|(run, mut manners)| {
-            manners.sort_by_key(|(manner, _)| *manner);
-            manners.map(|(manner, samples)| Row::new(&run, manner, samples))
+        let run = |(record_bytes, writers)| Run { record_bytes, writers, span };
+        let mut contests: Vec<_> =
+            loads.map(|load| Contest::new(run(load), Manner::ALL.into_iter())).collect();
+        rounds::run_all(&mut contests, rounds, |run, manner| {
+            let sample = run.sample(manner, &self.places.work)?;
+            Ok((sample, run.told(manner, &sample)))
+        })?;
+        let rows = contests.into_iter().flat_map(|contest| {
+            let row = move |(manner, samples)| Row::new(&contest.load, manner, samples);
+            contest.runs.into_iter().map(row)
         });
         Ok(rows.collect())
     }
