@@ -175,5 +175,10 @@ fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
         cache_free_bytes_min: settings.cache.free_bytes_min,
         cache_bytes_max: settings.cache.bytes_max,
         quarantine_bytes_max: settings.quarantine.bytes_max,
+        yielding: filmgate_pipeline::Yielding {
+            bytes_per_second: settings.yielding.bytes_per_second,
+            quiet: milliseconds(settings.yielding.quiet_ms),
+            gather: milliseconds(settings.yielding.gather_ms),
+        },
     }
 }

@@ -9,9 +9,11 @@
 //! | `web_door` | connections of HTTP, each a task |
 //! | `seats` | how many may be at a door, and who gives way |
 //! | `workers` | the steps that run by themselves |
+//! | `background` | threads of a lower priority for what can wait |
 //! | `commands` | what the command line offers |
 //! | `ending` | what must be over before the process goes |
 
+mod background;
 mod build;
 mod commands;
 mod config;

@@ -1,15 +1,30 @@
 //! The steps that run by themselves: one task a step, each doing one unit of work at a time.
+//!
+//! Packing, upload and verification yield to receipt: they run at a lower priority and rest between two units as the road
+//! asks them to.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use filmgate_model::spawn;
+use filmgate_catalog::StudyToPack;
+use filmgate_model::{Timestamp, spawn};
 use filmgate_pipeline::{Error, Road};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
-/// How long a step rests when it found nothing to do.
+use crate::background::Background;
+
+/// How long a step rests when it found nothing to do, and while instances arrive.
 const REST: Duration = Duration::from_millis(200);
+const REST_WHILE_RECEIVING: Duration = Duration::from_secs(1);
+/// A step that has to look rests so many times as long as its look took.
+const REST_PER_LOOK: u32 = 20;
+/// How long a step waits to be told that there is something to do before it looks by itself.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// … or until the next retry, if not sooner than this.
+const REST_LEAST: Duration = Duration::from_millis(20);
 /// How long it rests after a failure of its own.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(2);
+/// How often a step that yields asks whether it still has to.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How often room on the disk is looked at.
 const EVICT_EVERY: Duration = Duration::from_secs(10);
 
@@ -17,90 +32,192 @@ const EVICT_EVERY: Duration = Duration::from_secs(10);
 pub(crate) type Stop = watch::Receiver<bool>;
 
 /// Starts every step. The handles end soon after `stop` turns true; one that ends before is a fault.
-pub(crate) fn start(road: &Arc<Road>, stop: &Stop) -> Vec<(&'static str, JoinHandle<()>)> {
-    let worker = |name: &'static str, handle| (name, handle);
+pub(crate) fn start(
+    road: &Arc<Road>,
+    background: Background,
+    stop: &Stop,
+) -> Vec<(&'static str, JoinHandle<()>)> {
+    let background = Arc::new(background);
+    let worker = |name| Worker {
+        name,
+        road: Arc::clone(road),
+        background: Arc::clone(&background),
+        stop: stop.clone(),
+    };
     vec![
-        worker("index", spawn(index(Arc::clone(road), stop.clone()))),
-        worker("pack", spawn(repeat("pack", REST, Arc::clone(road), stop.clone(), pack))),
-        worker("upload", spawn(repeat("upload", REST, Arc::clone(road), stop.clone(), upload))),
-        worker("verify", spawn(repeat("verify", REST, Arc::clone(road), stop.clone(), verify))),
-        worker("evict", spawn(repeat("evict", EVICT_EVERY, Arc::clone(road), stop.clone(), evict))),
+        ("index", spawn(worker("index").index())),
+        ("pack", spawn(worker("pack").pack())),
+        ("upload", spawn(worker("upload").upload())),
+        ("verify", spawn(worker("verify").verify())),
+        ("evict", spawn(worker("evict").evict())),
     ]
 }
 
-/// What was received is entered at once.
-async fn index(road: Arc<Road>, mut stop: Stop) {
-    while !*stop.borrow() {
-        match road.index_received().await {
-            Ok(0) => {
-                tokio::select! {
-                    biased;
-                    _ = stop.changed() => {}
-                    () = road.something_received() => {}
-                    () = sleep(REST * 5) => {}
-                }
-            }
-            Ok(_) => {}
-            Err(error) => rest_after("index", &error, &mut stop).await,
-        }
-    }
-}
-
-async fn pack(road: Arc<Road>) -> Result<bool, Error> {
-    let due = road.studies_to_pack().await?;
-    let mut failed = None;
-    for study in &due {
-        // One study that cannot be packed does not hold up the others.
-        failed = road.pack(study).await.err().or(failed);
-    }
-    failed.map_or(Ok(!due.is_empty()), Err)
-}
-
-async fn upload(road: Arc<Road>) -> Result<bool, Error> {
-    let Some(job) = road.next_upload(&[]).await? else { return Ok(false) };
-    road.upload(&job).await?;
-    Ok(true)
-}
-
-async fn verify(road: Arc<Road>) -> Result<bool, Error> {
-    let Some(job) = road.next_to_verify(&[]).await? else { return Ok(false) };
-    road.verify(&job).await?;
-    Ok(true)
-}
-
-async fn evict(road: Arc<Road>) -> Result<bool, Error> {
-    Ok(road.evict().await? > 0)
-}
-
-/// Does units of work until told to stop; a unit is never cut, the rest between them always can be.
-async fn repeat<F>(
+/// One step.
+struct Worker {
     name: &'static str,
-    rest: Duration,
     road: Arc<Road>,
-    mut stop: Stop,
-    unit: fn(Arc<Road>) -> F,
-) where
-    F: Future<Output = Result<bool, Error>>,
-{
-    while !*stop.borrow() {
-        match unit(Arc::clone(&road)).await {
-            Ok(true) => {}
-            Ok(false) => pause(rest, &mut stop).await,
-            Err(error) => rest_after(name, &error, &mut stop).await,
+    background: Arc<Background>,
+    stop: Stop,
+}
+
+impl Worker {
+    fn is_over(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// What was received is entered at once, or with what else arrives in the same moment.
+    async fn index(mut self) {
+        while !self.is_over() {
+            self.gather().await;
+            match self.road.index_received().await {
+                Ok(0) => {
+                    let road = Arc::clone(&self.road);
+                    self.wait_for(road.something_received(), LOOK_EVERY).await;
+                }
+                Ok(_) => {}
+                Err(error) => self.rest_after(&error).await,
+            }
         }
     }
-}
 
-async fn rest_after(worker: &'static str, error: &Error, stop: &mut Stop) {
-    tracing::error!(worker, error = error as &dyn std::error::Error, "a step failed and is tried again");
-    metrics::counter!("filmgate_worker_failures_total", "worker" => worker).increment(1);
-    pause(REST_AFTER_ERROR, stop).await;
-}
+    async fn gather(&mut self) {
+        let since = self.road.clock().now();
+        loop {
+            let more = self.road.gather_on(since);
+            if more.is_zero() || self.is_over() {
+                return;
+            }
+            self.rest(more).await;
+        }
+    }
 
-async fn pause(rest: Duration, stop: &mut Stop) {
-    tokio::select! {
-        biased;
-        _ = stop.changed() => {}
-        () = sleep(rest) => {}
+    async fn pack(mut self) {
+        while !self.is_over() {
+            let began = self.road.clock().now();
+            let packed = match self.road.studies_to_pack().await {
+                Ok(due) if due.is_empty() => {
+                    self.rest_between_looks(began).await;
+                    Ok(())
+                }
+                Ok(due) => self.pack_all(due).await,
+                Err(error) => Err(error),
+            };
+            self.rest_if_failed(packed).await;
+        }
+    }
+
+    /// One study that cannot be packed does not hold up the others.
+    async fn pack_all(&mut self, due: Vec<StudyToPack>) -> Result<(), Error> {
+        let mut failed = None;
+        for study in due {
+            let (road, since) = (Arc::clone(&self.road), study.oldest_at);
+            let packed = self.unit(since, async move { road.pack(&study).await }).await;
+            failed = packed.err().or(failed);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn upload(mut self) {
+        while !self.is_over() {
+            let uploaded = match self.road.next_upload(&[]).await {
+                Ok(Some(job)) => {
+                    let (road, since) = (Arc::clone(&self.road), job.created_at);
+                    self.unit(since, async move { road.upload(&job).await }).await
+                }
+                Ok(None) => self.wait_for_upload().await,
+                Err(error) => Err(error),
+            };
+            self.rest_if_failed(uploaded).await;
+        }
+    }
+
+    /// Until a pack is made or the next retry is due.
+    async fn wait_for_upload(&mut self) -> Result<(), Error> {
+        let next = self.road.next_retry_at().await?;
+        let until_next = next.map_or(LOOK_EVERY, |next| next.since(self.road.clock().now()));
+        let road = Arc::clone(&self.road);
+        self.wait_for(road.something_packed(), until_next.clamp(REST_LEAST, LOOK_EVERY)).await;
+        Ok(())
+    }
+
+    async fn verify(mut self) {
+        while !self.is_over() {
+            let verified = match self.road.next_to_verify(&[]).await {
+                Ok(Some(job)) => {
+                    let (road, since) = (Arc::clone(&self.road), job.created_at);
+                    self.unit(since, async move { road.verify(&job).await }).await
+                }
+                Ok(None) => {
+                    let road = Arc::clone(&self.road);
+                    self.wait_for(road.something_uploaded(), LOOK_EVERY).await;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            self.rest_if_failed(verified).await;
+        }
+    }
+
+    async fn evict(mut self) {
+        while !self.is_over() {
+            match self.road.evict().await {
+                Ok(0) => self.rest(EVICT_EVERY).await,
+                Ok(_) => {}
+                Err(error) => self.rest_after(&error).await,
+            }
+        }
+    }
+
+    /// Rests as long as receipt asks for, then does one unit of work on something that waits since `since`.
+    async fn unit<T, F>(&mut self, since: Timestamp, work: F) -> Result<(), Error>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        loop {
+            let rest = self.road.rest_before(since);
+            if self.is_over() {
+                return Ok(());
+            }
+            if rest.is_zero() {
+                break;
+            }
+            self.rest(rest.min(ASK_EVERY)).await;
+        }
+        self.background.run(self.road.is_pressed(), work).await.map(|_| ())
+    }
+
+    async fn rest_between_looks(&mut self, began: Timestamp) {
+        let looked = self.road.clock().now().since(began);
+        let least = if self.road.is_receiving() { REST_WHILE_RECEIVING } else { REST };
+        self.rest(least.max(looked * REST_PER_LOOK)).await;
+    }
+
+    async fn rest_if_failed(&mut self, done: Result<(), Error>) {
+        if let Err(error) = done {
+            self.rest_after(&error).await;
+        }
+    }
+
+    async fn rest_after(&mut self, error: &Error) {
+        let worker = self.name;
+        tracing::error!(worker, error = error as &dyn std::error::Error, "a step failed and is tried again");
+        metrics::counter!("filmgate_worker_failures_total", "worker" => worker).increment(1);
+        self.rest(REST_AFTER_ERROR).await;
+    }
+
+    async fn rest(&mut self, rest: Duration) {
+        self.wait_for(std::future::pending(), rest).await;
+    }
+
+    /// A unit is never cut; what is waited for between two always can be.
+    async fn wait_for(&mut self, event: impl Future<Output = ()>, at_most: Duration) {
+        tokio::select! {
+            biased;
+            _ = self.stop.changed() => {}
+            () = event => {}
+            () = sleep(at_most) => {}
+        }
     }
 }

@@ -2,10 +2,13 @@
 //!
 //! The rows are derived: what the queue loses, or a crash, is read again from the journal.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use filmgate_catalog::ReceivedInstance;
-use filmgate_model::{Facts, Identity, RecordId, Tag, tags};
+use filmgate_model::{Facts, Identity, RecordId, Tag, Timestamp, tags};
 use filmgate_seal::RecordTable;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -14,8 +17,10 @@ use crate::{Error, Road, Verdict};
 
 /// Rows that wait for the catalog; past it they are read again from the journal.
 const ANNOUNCED_MAX: usize = 8192;
+/// When nothing came for so long, gathering rows is over.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Rows written in one transaction.
-const BATCH_MAX: usize = 256;
+const BATCH_MAX: usize = 1024;
 
 /// Committed instances on their way to the catalog.
 pub(crate) struct Announced {
@@ -39,6 +44,10 @@ impl Default for Announced {
 }
 
 impl Announced {
+    fn waiting(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
     /// Never blocks an association.
     pub(crate) fn announce(&self, row: ReceivedInstance) {
         if self.sender.try_send(row).is_err() {
@@ -52,6 +61,17 @@ impl Road {
     /// Waits until something was received.
     pub async fn something_received(&self) {
         self.announced.arrived.notified().await;
+    }
+
+    /// How long to go on gathering rows that wait since `since`: while more arrive, many are written for little more
+    /// than one. Zero when the time for that is over, when nothing more comes, and when a batch is full.
+    #[must_use]
+    pub fn gather_on(&self, since: Timestamp) -> Duration {
+        let now = self.clock.now();
+        let left =
+            self.settings.yielding.gather.saturating_sub(Duration::from_millis(now.0.abs_diff(since.0)));
+        let full = self.announced.waiting() >= BATCH_MAX;
+        if full || self.silence() >= PAUSE { Duration::ZERO } else { left.min(PAUSE) }
     }
 
     /// Enters what was announced; the number of rows.

@@ -9,6 +9,7 @@
 //! | 5 | `verify` | both are read back equal; only then is the study safe elsewhere |
 //! | 6 | `evict` | verified packs leave the local disk when room is needed |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
+//! | – | `pace` | how the steps behind the journal yield to receipt |
 //! | – | `recover` | what a crash left is put in order at the next start |
 //!
 //! Invariants: a success is never followed by loss; every step may run twice; the order is always pack file synced →
@@ -21,6 +22,7 @@ mod evict;
 mod export;
 mod index;
 mod metadata;
+mod pace;
 mod pack;
 mod pack_file;
 mod receive;
@@ -44,10 +46,12 @@ use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Disk, Journal, PackFolder};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
+use tokio::sync::Notify;
 
 pub use error::Error;
 pub use export::{Exported, FileNames};
 pub use metadata::METADATA_VERSION;
+pub use pace::Yielding;
 pub use pack::Packed;
 pub use receive::{Committing, Received, Receiving, Verdict};
 pub use recover::Recovered;
@@ -82,6 +86,8 @@ pub struct Settings {
     pub cache_bytes_max: u64,
     /// Bytes quarantined instances may take on the local disk; past it, what cannot be understood is refused.
     pub quarantine_bytes_max: u64,
+    /// How the steps behind the journal yield to receipt.
+    pub yielding: Yielding,
 }
 
 impl Default for Settings {
@@ -95,6 +101,7 @@ impl Default for Settings {
             cache_free_bytes_min: 4 * 1024 * 1024 * 1024,
             cache_bytes_max: u64::MAX,
             quarantine_bytes_max: 4 * 1024 * 1024 * 1024,
+            yielding: Yielding::default(),
         }
     }
 }
@@ -142,6 +149,10 @@ pub struct Road {
     seal: SealOptions,
     settings: Settings,
     announced: index::Announced,
+    pace: pace::Pace,
+    /// A pack was made, or put in a bucket: the next step has something to do.
+    packed: Notify,
+    uploaded: Notify,
     /// What cannot be understood takes all it may: such instances are refused until there is room.
     quarantine_full: AtomicBool,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
@@ -157,6 +168,9 @@ impl Road {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),
+            packed: Notify::new(),
+            uploaded: Notify::new(),
             clock: parts.clock,
             random: parts.random,
             journal: parts.journal,

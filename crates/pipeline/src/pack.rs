@@ -38,6 +38,11 @@ impl Road {
         Ok(self.catalog.studies_to_pack(self.clock.now(), quiet_ms, pack_size_bytes, age_ms).await?)
     }
 
+    /// Waits until a pack was made.
+    pub async fn something_packed(&self) {
+        self.packed.notified().await;
+    }
+
     /// Packs what waits of one study, up to the size of a pack.
     ///
     /// # Errors
@@ -70,6 +75,7 @@ impl Road {
                 sha256: written.sha256,
                 created_at: now,
             };
+            self.pace.moved(written.bytes);
             let instances = packed_instances(&written, &sorted.packed);
             let known = self.catalog.record_packed(&pack, &instances, &sorted.dropped, now).await;
             if let Err(
@@ -81,6 +87,7 @@ impl Road {
                 self.take_away(written.pack_id).await;
             }
             known?;
+            self.packed.notify_one();
         }
         let gone = sorted.packed.iter().map(|(record, _)| record.record_id);
         let gone: Vec<RecordId> =

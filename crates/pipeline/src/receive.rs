@@ -165,6 +165,7 @@ impl Receiving {
     }
 
     fn write_sealed(&mut self) -> Result<(), Error> {
+        self.road.pace.received();
         if !self.sealed.is_empty() {
             self.writer.write(&self.sealed)?;
             self.sealed.clear();

@@ -8,7 +8,7 @@ use std::{io, sync::Arc, time::Duration};
 
 use filmgate_bucket::{Error as BucketError, Source};
 use filmgate_catalog::Pack;
-use filmgate_model::{PackId, compute};
+use filmgate_model::{PackId, Timestamp, compute};
 
 use crate::{Error, Placement, Road, error::chain, retrieve::pack_name};
 
@@ -19,6 +19,19 @@ impl Road {
     /// When the catalog cannot be asked.
     pub async fn next_upload(&self, at_work: &[PackId]) -> Result<Option<Pack>, Error> {
         Ok(self.catalog.claim_upload(self.clock.now(), at_work).await?)
+    }
+
+    /// When the next retry is due; `None` when no pack waits for one.
+    ///
+    /// # Errors
+    /// When the catalog cannot be asked.
+    pub async fn next_retry_at(&self) -> Result<Option<Timestamp>, Error> {
+        Ok(self.catalog.next_retry_at().await?)
+    }
+
+    /// Waits until a pack was put in every placement.
+    pub async fn something_uploaded(&self) {
+        self.uploaded.notified().await;
     }
 
     /// Uploads a pack to every placement that lacks it. A failure is written down with the time of the next try.
@@ -39,8 +52,10 @@ impl Road {
         let required = self.placement_names();
         for placement in &self.placements {
             self.place(placement, pack).await?;
+            self.pace.moved(pack.bytes);
             self.catalog.record_uploaded(pack.pack_id, &placement.name, &required, self.clock.now()).await?;
         }
+        self.uploaded.notify_one();
         Ok(())
     }
 

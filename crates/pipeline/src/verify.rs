@@ -62,6 +62,7 @@ impl Road {
         for placement in &self.placements {
             self.compare_key(placement, pack).await?;
             self.compare_pack(placement, pack).await?;
+            self.pace.moved(pack.bytes);
             let required = self.placement_names();
             self.catalog.record_verified(pack.pack_id, &placement.name, &required, self.clock.now()).await?;
         }

@@ -21,6 +21,7 @@ use tokio::{
 
 use super::{SettingsFrom, runtime};
 use crate::{
+    background::Background,
     build::{self, Gateway},
     config::{Settings, milliseconds},
     data_dir::Running,
@@ -98,7 +99,8 @@ impl Doors {
             // It returns when the journal is stopped; if it panics, this task ends and is missed.
             let _ = filmgate_model::compute(move || journal.run_sync_thread()).await;
         });
-        let mut workers = workers::start(&gateway.road, &stopped);
+        let background = Background::start(settings.yielding.nice).context("start the background threads")?;
+        let mut workers = workers::start(&gateway.road, background, &stopped);
         workers.push((SYNC, sync));
         let web = filmgate_model::spawn(serve_web(
             web,

@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) spool: Spool,
     pub(crate) pack: Pack,
     pub(crate) upload: Upload,
+    #[serde(rename = "yield")]
+    pub(crate) yielding: Yield,
     pub(crate) cache: Cache,
     pub(crate) quarantine: Quarantine,
     pub(crate) seal: Seal,
@@ -222,6 +224,22 @@ impl Default for Upload {
     }
 }
 
+/// How what is done behind the journal yields to receipt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Yield {
+    pub(crate) bytes_per_second: u64,
+    pub(crate) quiet_ms: u64,
+    pub(crate) gather_ms: u64,
+    pub(crate) nice: u8,
+}
+
+impl Default for Yield {
+    fn default() -> Self {
+        Self { bytes_per_second: 32 << 20, quiet_ms: 1_000, gather_ms: 400, nice: 10 }
+    }
+}
+
 /// Packs kept on the local disk after they are verified.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -351,6 +369,12 @@ impl Settings {
         if self.pack.size_bytes == 0 || self.pack.size_bytes > self.spool.bytes_max / 2 {
             return refuse("pack.size_bytes", "it must lie within 1 and half of spool.bytes_max".into());
         }
+        if self.yielding.nice > 19 {
+            return refuse("yield.nice", format!("{} is not within 0 and 19", self.yielding.nice));
+        }
+        if self.yielding.gather_ms > 10_000 {
+            return refuse("yield.gather_ms", "what was received is to be found within 10 s at most".into());
+        }
         if !(-7..=19).contains(&self.seal.zstd_level) {
             return refuse("seal.zstd_level", format!("{} is not within -7 and 19", self.seal.zstd_level));
         }
@@ -456,6 +480,8 @@ mod tests {
         assert!(refused(|s| s.dicom.connections_max = 64).contains("dicom.connections_max"));
         assert!(refused(|s| s.web.stow_requests_max = 0).contains("web.stow_requests_max"));
         assert!(refused(|s| s.upload.retry_delay_min_ms = u64::MAX).contains("upload.retry_delay_min_ms"));
+        assert!(refused(|s| s.yielding.nice = 20).contains("yield.nice"));
+        assert!(refused(|s| s.yielding.gather_ms = 60_000).contains("yield.gather_ms"));
         assert!(refused(|s| s.log.filter = "%%%".into()).contains("log.filter"));
         assert!(refused(|s| s.node.key_file = "filmgate-data/key".into()).contains("node.key_file"));
         let in_packs = |s: &mut Settings| {
