@@ -17,7 +17,7 @@ use filmgate_dimse::{
     Request, Status, StoreRequest,
 };
 use filmgate_model::{Door, Pace, Provenance};
-use filmgate_pipeline::{Committing, Received, Receiving, Road, Verdict};
+use filmgate_pipeline::{Committing, Received, Road, Verdict};
 use parking_lot::Mutex;
 
 use crate::{
@@ -25,8 +25,6 @@ use crate::{
     seats::{SeatLimits, Seats, Ticket},
 };
 
-/// Bytes read at a time from a dataset.
-const READ_BYTES: usize = 256 * 1024;
 /// Stack of an association's thread; nothing on the road recurses.
 const STACK_BYTES: usize = 1024 * 1024;
 /// How often a stopping door looks whether its associations are done.
@@ -230,10 +228,9 @@ impl Connection<'_> {
 
     fn associated(&self, mut association: Association<TcpStream>) -> Result<(), filmgate_dimse::Error> {
         tracing::info!(ae.calling = %association.calling_ae(), ae.called = %association.called_ae(), "associated");
-        let mut buffer = vec![0; READ_BYTES];
         while let Some(request) = association.next()? {
             let handle = self.shared.idle.lock().remove(&self.id);
-            self.answer(&mut association, &request, &mut buffer)?;
+            self.answer(&mut association, &request)?;
             if self.shared.stopping.load(Ordering::SeqCst) {
                 association.abort(AbortReason::Shutdown);
                 return Ok(());
@@ -249,12 +246,11 @@ impl Connection<'_> {
         &self,
         association: &mut Association<TcpStream>,
         request: &Request,
-        buffer: &mut [u8],
     ) -> Result<(), filmgate_dimse::Error> {
         match request {
             Request::Echo(echo) => association.respond_echo(echo),
             Request::Store(store) => {
-                let received = self.store(association, store, buffer)?;
+                let received = self.store(association, store)?;
                 let status = status_of(&received);
                 match received.as_ref().ok().and_then(|received| received.verdict.reason()) {
                     Some(reason) => association.respond_with_comment(store, status, reason),
@@ -269,20 +265,21 @@ impl Connection<'_> {
         &self,
         association: &mut Association<TcpStream>,
         request: &StoreRequest,
-        buffer: &mut [u8],
     ) -> Result<Result<Received, filmgate_pipeline::Error>, filmgate_dimse::Error> {
-        let mut receiving = self.shared.road.receive(self.provenance(association, request));
-        // Read to its end in any case, so that the response stands where the peer looks for it.
+        let mut receiving = match self.shared.road.receive(self.provenance(association, request)) {
+            Ok(receiving) => receiving,
+            // The dataset is read over before the response goes out.
+            Err(error) => return Ok(Err(error)),
+        };
         loop {
-            let bytes = association.read_dataset(buffer)?;
+            let bytes = association.read_dataset(receiving.space())?;
             if bytes == 0 {
-                break;
+                return Ok(receiving.finish().and_then(Committing::wait));
             }
-            receiving = receiving.and_then(|mut receiving: Receiving| {
-                receiving.push(buffer.get(..bytes).unwrap_or_default()).map(|()| receiving)
-            });
+            if let Err(error) = receiving.arrived(bytes) {
+                return Ok(Err(error));
+            }
         }
-        Ok(receiving.and_then(Receiving::finish).and_then(Committing::wait))
     }
 
     fn provenance(&self, association: &Association<TcpStream>, request: &StoreRequest) -> Provenance {

@@ -127,6 +127,21 @@ impl Road {
 }
 
 impl Receiving {
+    /// Room for the next bytes of the dataset, one at least; [`Receiving::arrived`] says how many were put there.
+    /// Reading into it spares the copy that [`Receiving::push`] makes.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.sealer.space()
+    }
+
+    /// The first `bytes` of the last [`Receiving::space`] hold the next bytes of the dataset.
+    ///
+    /// # Errors
+    /// As [`Receiving::push`].
+    pub fn arrived(&mut self, bytes: usize) -> Result<(), Error> {
+        self.sealer.arrived(bytes, &mut self.sealed);
+        self.write_sealed()
+    }
+
     /// Takes the next bytes of the dataset, split anywhere.
     ///
     /// # Errors

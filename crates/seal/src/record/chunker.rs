@@ -80,7 +80,14 @@ impl Chunker {
             self.class = class;
         }
         while !bytes.is_empty() {
-            let space = self.space(out);
+            // A full chunk has waited for the byte after it: it might have been the last.
+            if self.buffer.filled >= self.cut_at {
+                self.seal(false, out);
+            }
+            if self.buffer.is_empty() {
+                self.plan();
+            }
+            let space = self.space();
             let (now, later) = bytes.split_at(bytes.len().min(space.len()));
             space[..now.len()].copy_from_slice(now);
             self.buffer.filled += now.len();
@@ -88,16 +95,8 @@ impl Chunker {
         }
     }
 
-    /// Where the next bytes of the current class go, one at least. They may be read straight into it: see
-    /// [`Chunker::arrived`].
-    pub(crate) fn space(&mut self, out: &mut Vec<u8>) -> &mut [u8] {
-        // A full chunk has waited for the byte after it: it might have been the last.
-        if self.buffer.filled >= self.cut_at {
-            self.seal(false, out);
-        }
-        if self.buffer.is_empty() {
-            self.plan();
-        }
+    /// What is left of the chunk at hand. Bytes may be read straight into it: see [`Chunker::arrived`].
+    pub(crate) fn space(&mut self) -> &mut [u8] {
         self.buffer.bytes.get_mut(self.buffer.filled..self.cut_at).unwrap_or_default()
     }
 

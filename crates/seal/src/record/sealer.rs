@@ -83,14 +83,14 @@ impl RecordSealer {
 
     /// Room for the next bytes of the dataset, one at least: what is read into it and told to
     /// [`RecordSealer::arrived`] need not be pushed, and long values are not copied any more.
-    pub fn space(&mut self, out: &mut Vec<u8>) -> &mut [u8] {
+    pub fn space(&mut self) -> &mut [u8] {
         self.into_chunk = None;
         if let DatasetReader::Plain(_, scanner, _) = &self.reader
             && let Some((span, left)) = scanner.plain_bulk()
             && self.chunker.goes_on_with(span)
         {
             self.into_chunk = Some(span);
-            let space = self.chunker.space(out);
+            let space = self.chunker.space();
             let room = usize::try_from(left).map_or(space.len(), |left| left.min(space.len()));
             return &mut space[..room];
         }

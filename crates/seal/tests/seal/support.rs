@@ -121,7 +121,7 @@ pub(crate) fn seal_in(dataset: &[u8], syntax: &str, options: &SealOptions, piece
         now
     });
     let placed = seal_by(dataset, syntax, options, pieces, |sealer, rest, piece, out| {
-        let space = sealer.space(out);
+        let space = sealer.space();
         let now = piece.clamp(1, rest.len()).min(space.len());
         space[..now].copy_from_slice(&rest[..now]);
         sealer.arrived(now, out);

@@ -53,7 +53,7 @@ impl Default for JournalOptions {
         Self {
             segment_bytes: 64 << 20,
             bytes_max: 16 << 30,
-            frame_payload_bytes_max: 1 << 20,
+            frame_payload_bytes_max: 256 << 10,
             own_chain_past_bytes: 32 << 20,
             pressure_free_percent: 40,
         }
