@@ -6,7 +6,9 @@
 
 #![expect(clippy::print_stdout, reason = "the figures of a run")]
 
+mod bounded;
 mod config;
+mod fairness;
 mod malformed;
 mod outage;
 mod plaintext;

@@ -2,6 +2,7 @@
 
 pub(crate) mod dicom;
 pub(crate) mod gateway;
+pub(crate) mod generated;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod tap;

@@ -1,5 +1,6 @@
 //! The gateway's web side: plain requests, and the multipart bodies of DICOMweb taken apart and put together.
 
+use std::io::Read;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -65,21 +66,25 @@ impl Web {
         Self::answer(answer, path)
     }
 
+    /// Where it listens, as HOST:PORT.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
+    /// A body to be read piece by piece.
+    pub(crate) fn stream(&self, path: &str) -> impl Read + use<> {
+        let answer = self.agent.get(self.url(path)).config().timeout_global(None).build().call();
+        let answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.into_body().into_reader()
+    }
+
     /// STOW-RS of whole files (PS3.18 10.5).
     pub(crate) fn store(&self, files: &[&File]) -> Answer {
-        let mut body = Vec::new();
-        for file in files {
-            body.extend_from_slice(
-                format!("--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n").as_bytes(),
-            );
-            body.extend_from_slice(&file.bytes);
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-        let content_type = format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}");
         let request = self.agent.post(self.url("/dicomweb/studies"));
-        let request = request.header("content-type", content_type).header("accept", "application/dicom+json");
-        Self::answer(request.send(&body[..]), "/dicomweb/studies")
+        let request =
+            request.header("content-type", stow_content_type()).header("accept", "application/dicom+json");
+        Self::answer(request.send(&stow_body(files)[..]), "/dicomweb/studies")
     }
 
     /// WADO-RS of one instance in the syntax it is stored in; the Part 10 file, or why there is none.
@@ -102,6 +107,23 @@ impl Web {
         let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
         Answer { status: answer.status().as_u16(), content_type, body: body.expect("read the body") }
     }
+}
+
+/// The body of a STOW-RS request.
+pub(crate) fn stow_body(files: &[&File]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for file in files {
+        body.extend_from_slice(format!("--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n").as_bytes());
+        body.extend_from_slice(&file.bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    body
+}
+
+/// Its media type.
+pub(crate) fn stow_content_type() -> String {
+    format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}")
 }
 
 fn split_parts(body: &[u8], boundary: &str) -> Vec<Vec<u8>> {

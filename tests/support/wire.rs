@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub(crate) const VERIFICATION: &str = "1.2.840.10008.1.1";
@@ -15,6 +16,7 @@ pub(crate) const CONTEXT: u8 = 1;
 
 const READ_DEADLINE: Duration = Duration::from_secs(30);
 const FRAGMENT_BYTES: usize = 16 * 1024;
+const DRIP_PAUSE: Duration = Duration::from_millis(30);
 
 /// One PDU: type, then a body of its length.
 pub(crate) fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
@@ -22,6 +24,12 @@ pub(crate) fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(&(body.len() as u32).to_be_bytes());
     bytes.extend_from_slice(body);
     bytes
+}
+
+/// Appends the head of a PDU with a body of so many bytes.
+pub(crate) fn pdu_head(out: &mut Vec<u8>, kind: u8, body_bytes: usize) {
+    out.extend_from_slice(&[kind, 0]);
+    out.extend_from_slice(&(body_bytes as u32).to_be_bytes());
 }
 
 /// A-ASSOCIATE-RQ with one presentation context.
@@ -163,6 +171,12 @@ impl Wire {
         let _ = self.0.shutdown(std::net::Shutdown::Write);
     }
 
+    /// Sends one byte after the other, slowly, as long as the peer takes them.
+    pub(crate) fn drip(&self, bytes: Vec<u8>) -> JoinHandle<()> {
+        let mut stream = self.0.try_clone().expect("a second handle");
+        thread::spawn(move || drip(&mut stream, &bytes))
+    }
+
     /// The next PDU; `None` when the connection is closed.
     ///
     /// # Panics
@@ -226,6 +240,16 @@ impl Wire {
     }
 }
 
+/// Writes one byte after the other, slowly, as long as the peer takes them.
+pub(crate) fn drip(stream: &mut TcpStream, bytes: &[u8]) {
+    for byte in bytes {
+        if stream.write_all(&[*byte]).is_err() {
+            return;
+        }
+        thread::sleep(DRIP_PAUSE);
+    }
+}
+
 /// True when the presentation context item of an A-ASSOCIATE-AC says acceptance (PS3.8 9.3.3.2).
 fn context_accepted(body: &[u8]) -> bool {
     let mut rest = &body[68..];
@@ -241,7 +265,17 @@ fn context_accepted(body: &[u8]) -> bool {
 
 /// C-ECHO over an association of its own: the gateway is still there and in its senses.
 pub(crate) fn echo(address: &str) {
-    let mut wire = Wire::associate(address, VERIFICATION, super::dicom::IMPLICIT_LE);
+    assert_eq!(try_echo(address), Ok(()));
+}
+
+/// C-ECHO over an association of its own, or what came instead of an acceptance.
+pub(crate) fn try_echo(address: &str) -> Result<(), Reaction> {
+    let mut wire = Wire::connect(address);
+    wire.offer(&associate_rq(VERIFICATION, super::dicom::IMPLICIT_LE));
+    match wire.reaction() {
+        Reaction::Pdu(ASSOCIATE_AC) => {}
+        refused => return Err(refused),
+    }
     let request = command(&[
         (0x0002, VERIFICATION.as_bytes()),
         (0x0100, &0x30_u16.to_le_bytes()),
@@ -251,4 +285,5 @@ pub(crate) fn echo(address: &str) {
     wire.send(&p_data(CONTEXT, 3, &request)).expect("send C-ECHO");
     assert_eq!(wire.reaction(), Reaction::Status(0));
     wire.release();
+    Ok(())
 }
