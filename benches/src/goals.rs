@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     data::Kind,
-    ingest::{Row, Sample},
+    figures::{Row, Sample},
     receivers::Target,
     senders::Sender,
 };

@@ -9,6 +9,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark speaks to whoever runs it")]
 
 mod data;
+mod figures;
 mod goals;
 mod ingest;
 mod limits;
