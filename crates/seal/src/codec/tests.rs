@@ -164,3 +164,15 @@ fn a_plane_cannot_be_blown_up() {
     let shape = SampleShape { plane_coders: vec![1], ..shape(1, 64, 1) };
     assert!(decode_samples(Codec::SplitPredictor, bomb, 4096, Some(&shape)).is_err());
 }
+
+/// The same of a piece that is one frame: a table, a footer block, a chunk.
+#[test]
+fn a_frame_cannot_be_blown_up() {
+    let mut bomb = Vec::new();
+    assert_eq!(encode(&vec![0; 64 << 20], Some(1), &mut bomb), Codec::Zstd);
+    assert!(bomb.len() < 16 << 10);
+    for stated in [0, 1, 4096, (64 << 20) - 1, (64 << 20) + 1] {
+        assert!(decode(Codec::Zstd, bomb.clone(), stated).is_err(), "{stated} bytes stated");
+    }
+    assert!(decode(Codec::Zstd, bomb, 64 << 20).is_ok());
+}

@@ -136,3 +136,21 @@ fn blocks_cannot_be_moved_left_out_or_taken_from_elsewhere() {
     let elsewhere = filmgate_seal::PackHeader { pack_id: PackId([1; 16]), ..header };
     assert!(open_footer(&STUDY_KEY, &elsewhere, footer).is_err());
 }
+
+#[test]
+fn a_footer_is_not_believed_beyond_its_limits() {
+    let pack = pack_of(&[instance("1.2.3.1\0", 1)], 100);
+    let trailer_at = pack.len() - PACK_TRAILER_BYTES;
+    let range = footer_range(pack.len() as u64, &pack[trailer_at..]).expect("a trailer");
+    let head: [u8; FooterBlocks::HEAD_BYTES] = *pack[range.start as usize..].first_chunk().expect("a head");
+    // Raw and sealed length of a block.
+    for place in [4, 8] {
+        let mut head = head;
+        head[place..place + 4].copy_from_slice(&(2_u32 << 20).to_le_bytes());
+        assert!(matches!(FooterBlocks::sealed_bytes(&head), Err(Error::BeyondLimit { .. })), "at {place}");
+    }
+    // Bytes of all blocks.
+    let mut trailer = pack[trailer_at..].to_vec();
+    trailer[8..16].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(footer_range(pack.len() as u64, &trailer).is_err());
+}

@@ -99,6 +99,20 @@ fn a_table_opens_only_as_its_own_records() {
 }
 
 #[test]
+fn a_table_is_not_believed_beyond_its_limit() {
+    let sealed = sample();
+    let length = sealed.record.len();
+    let trailer_at = length - TRAILER_BYTES;
+    let range = table_range(length as u64, &sealed.record[trailer_at..]).expect("a trailer");
+    let mut table = sealed.record[range.start as usize..range.end as usize].to_vec();
+    table[4..8].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(matches!(open_table(&sealed.key, sealed.id, &table), Err(Error::BeyondLimit { .. })));
+    let mut trailer = sealed.record[trailer_at..].to_vec();
+    trailer[8..].copy_from_slice(&u64::MAX.to_le_bytes());
+    assert!(matches!(table_range(u64::MAX, &trailer), Err(Error::BeyondLimit { .. })));
+}
+
+#[test]
 fn numbers_of_newer_versions_say_so() {
     let sealed = sample();
     let version_at = sealed.record.len() - TRAILER_BYTES + 4;
