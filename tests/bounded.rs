@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::dicom::{CT_IMAGE, EXPLICIT_LE, File, IMPLICIT_LE, Image, element, part10};
 use crate::support::gateway::{Gateway, Home};
+use crate::support::generated::{ENHANCED_CT, Generated};
 use crate::support::web::{stow_body, stow_content_type};
 use crate::support::wire::{
     self, ASSOCIATE_RQ, CONTEXT, P_DATA, Reaction, VERIFICATION, Wire, drip, p_data, pdu, pdu_head,
@@ -407,6 +408,85 @@ fn twenty_thousand_nested_sequences_are_read_or_kept_apart() {
     besieged.end();
 }
 
+/// A dataset in very many pieces of 8 bytes.
+fn crumbs(what: &str) -> (String, Vec<u8>) {
+    const PIECES: usize = 2_000_000;
+    let image = Image { samples: Vec::new(), ..Image::of_study(806, 1) };
+    let mut dataset = image.dataset();
+    dataset.truncate(dataset.len() - 12);
+    match what {
+        "fragments" => {
+            dataset.extend_from_slice(&[0xE0, 0x7F, 0x10, 0x00]);
+            dataset.extend_from_slice(b"OB\0\0\xFF\xFF\xFF\xFF");
+            dataset.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0].repeat(PIECES));
+            dataset.extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+        }
+        "items" => {
+            dataset.extend_from_slice(&[0x40, 0x00, 0x30, 0xA7]);
+            dataset.extend_from_slice(b"SQ\0\0\xFF\xFF\xFF\xFF");
+            dataset.extend_from_slice(&[0xFE, 0xFF, 0x00, 0xE0, 0, 0, 0, 0].repeat(PIECES));
+            dataset.extend_from_slice(&[0xFE, 0xFF, 0xDD, 0xE0, 0, 0, 0, 0]);
+        }
+        _ => {
+            let mut element = vec![0x29, 0x00, 0x10, 0x10];
+            element.extend_from_slice(b"LO\0\0");
+            dataset.extend_from_slice(&element.repeat(PIECES));
+        }
+    }
+    (image.sop_instance_uid, dataset)
+}
+
+#[test]
+fn datasets_of_countless_crumbs_are_read_in_a_window() {
+    let home = Home::new();
+    let besieged = Besieged::new(&home);
+    thread::scope(|scope| {
+        for what in ["fragments", "items", "elements"] {
+            let besieged = &besieged;
+            scope.spawn(move || {
+                let (instance, dataset) = crumbs(what);
+                let mut wire = Wire::associate(&besieged.gateway.dicom, CT_IMAGE, EXPLICIT_LE);
+                let reaction = wire.store(CT_IMAGE, &instance, &dataset);
+                assert_eq!(reaction, Reaction::Status(0), "{what}");
+                wire.release();
+            });
+        }
+        besieged.answers();
+    });
+    besieged.gateway.settled(4);
+    besieged.end();
+}
+
+#[test]
+fn sixty_four_associations_amid_an_instance_take_their_windows_and_no_more() {
+    const ASSOCIATIONS: u64 = 64;
+    const ASSOCIATION_BYTES_MAX: u64 = 1536 * 1024;
+    let home =
+        Home::new().set("DICOM__ASSOCIATIONS_MAX", ASSOCIATIONS).set("DICOM__ASSOCIATIONS_PER_PEER_MAX", 0);
+    let besieged = Besieged::new(&home);
+    let long = Generated::new(807, 8);
+    let wires: Vec<Wire> = (0..ASSOCIATIONS)
+        .map(|_| {
+            let mut wire = Wire::associate(&besieged.gateway.dicom, ENHANCED_CT, EXPLICIT_LE);
+            wire.offer(&p_data(CONTEXT, 3, &store_command(1, ENHANCED_CT, &long.sop_instance_uid)));
+            long.pieces().for_each(|piece| wire.offer(&p_data(CONTEXT, 0, piece)));
+            wire
+        })
+        .collect();
+    let grown = besieged.gateway.resident_bytes().saturating_sub(besieged.resident_bytes);
+    println!("{ASSOCIATIONS} associations amid an instance: {} KiB each", grown / ASSOCIATIONS / 1024);
+    assert!(grown < ASSOCIATIONS * ASSOCIATION_BYTES_MAX, "memory grew by {grown} bytes");
+    // All seats are taken by peers that do no wrong: there is a plain answer, and the web door is open.
+    assert_eq!(wire::try_echo(&besieged.gateway.dicom), Err(Reaction::Rejected));
+    for mut wire in wires {
+        wire.offer(&p_data(CONTEXT, 2, &[]));
+        assert_eq!(wire.reaction(), Reaction::Status(0));
+        wire.release();
+    }
+    besieged.answers();
+    besieged.gateway.stop();
+}
+
 #[test]
 fn garbage_is_survived_wherever_it_comes() {
     let home = impatient();
@@ -455,7 +535,7 @@ fn garbage(dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// 1 GiB of elements, all the same, deflated.
+/// A little more than 1 GiB of elements, all the same, deflated.
 fn bomb() -> (String, Vec<u8>) {
     let image = Image { samples: Vec::new(), ..Image::of_study(805, 1) };
     let mut deflater = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -466,7 +546,7 @@ fn bomb() -> (String, Vec<u8>) {
     for _ in 0..10_000 {
         element(&mut elements, 0x0029_1010, b"LO", b"boom");
     }
-    for _ in 0..(1 << 30) / elements.len() {
+    for _ in 0..=(1 << 30) / elements.len() {
         deflater.write_all(&elements).expect("deflate");
     }
     (image.sop_instance_uid, deflater.finish().expect("deflate"))

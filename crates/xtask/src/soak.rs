@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the full figures, for before a release; takes hours rather than minutes.
+//! `cargo xtask soak`: the full figures, for before a release; takes hours rather than minutes and 20 GB of disk.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,6 +6,9 @@ use clap::Args;
 use crate::run::{cargo, run};
 use crate::steps::Steps;
 use crate::{install, simulate};
+
+/// Frames of 512 KiB in each of the long instances: 2 GB.
+const LONG_FRAMES: u32 = 4096;
 
 #[derive(Args)]
 pub(crate) struct Soak {
@@ -26,12 +29,15 @@ impl Soak {
         steps.step("kills", &[], || self.story("restart::"));
         steps.step("round trips", &["test peers", "test data"], || self.story("round_trip::"));
         steps.step("malformed input", &["test peers", "test data"], || self.story("malformed::"));
+        steps.step("attacks", &[], || self.story("bounded::"));
+        steps.step("four instances of 2 GB at once", &[], || self.story("fairness::"));
         steps.finish()
     }
 
     fn story(&self, filter: &str) -> Result<()> {
         let mut tests =
             cargo(&["test", "--release", "--workspace", "--test", "filmgate", "--", "--nocapture", filter]);
-        run(tests.env("FILMGATE_TEST_KILLS", self.kills.to_string()))
+        tests.env("FILMGATE_TEST_KILLS", self.kills.to_string());
+        run(tests.env("FILMGATE_TEST_BIG_FRAMES", LONG_FRAMES.to_string()))
     }
 }

@@ -33,6 +33,10 @@ use crate::{
 
 /// The task that makes records durable; the last to stop.
 const SYNC: &str = "journal-sync";
+/// The one that writes segments ahead.
+const PREPARE: &str = "journal-prepare";
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
 /// How long messages under way may take when the gateway stops.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -99,9 +103,14 @@ impl Doors {
             // It returns when the journal is stopped; if it panics, this task ends and is missed.
             let _ = filmgate_model::compute(move || journal.run_sync_thread()).await;
         });
+        let journal = Arc::clone(gateway.road.journal());
+        let prepare = filmgate_model::spawn(async move {
+            let _ = filmgate_model::compute(move || journal.run_prepare_thread()).await;
+        });
         let background = Background::start(settings.yielding.nice).context("start the background threads")?;
         let mut workers = workers::start(&gateway.road, background, &stopped);
         workers.push((SYNC, sync));
+        workers.push((PREPARE, prepare));
         let web = filmgate_model::spawn(serve_web(
             web,
             gateway.road.clone(),
@@ -167,14 +176,14 @@ impl Doors {
             tracing::warn!("closing the DICOM door was cut off");
         }
         self.stop.send_replace(true);
-        let (sync, steps): (Vec<_>, Vec<_>) = self.workers.into_iter().partition(|(name, _)| *name == SYNC);
+        let (journal, steps): (Vec<_>, Vec<_>) = self.workers.into_iter().partition(|(name, _)| [SYNC, PREPARE].contains(name));
         for (name, step) in steps {
             wait_for(name, step).await;
         }
         wait_for("web", self.web).await;
         self.gateway.road.journal().stop();
-        for (name, sync) in sync {
-            wait_for(name, sync).await;
+        for (name, thread) in journal {
+            wait_for(name, thread).await;
         }
         tracing::info!("filmgate is closed");
     }
@@ -188,7 +197,11 @@ async fn wait_for<T>(task: &'static str, handle: JoinHandle<T>) {
 }
 
 fn bind(address: SocketAddr, setting: &'static str) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).with_context(|| format!("listen on {address} ({setting})"))
+    let listener = TcpListener::bind(address).with_context(|| format!("listen on {address} ({setting})"))?;
+    // Asked again with more room than the 128 of the standard library: in a flood a connection that finds the queue
+    // full is lost, and its peer tries again after seconds.
+    rustix::net::listen(&listener, BACKLOG).with_context(|| format!("listen on {address} ({setting})"))?;
+    Ok(listener)
 }
 
 async fn serve_web(
