@@ -9,6 +9,7 @@ use crate::{
     limits::Limits,
     machine::Machine,
     report::{self, median},
+    rounds::Shared,
 };
 
 /// What one run gave. Seconds, bytes, MB and GB of 10^6 and 10^9 bytes of files.
@@ -32,6 +33,12 @@ pub(crate) struct Sample {
     /// From the last answer until everything is verified in the bucket; zero for who has no such thing.
     pub(crate) drain_seconds: f64,
     pub(crate) drain_cpu_seconds_per_gb: f64,
+}
+
+impl Shared for Sample {
+    fn other_cpu_share(&self) -> f64 {
+        self.other_cpu_share
+    }
 }
 
 impl Sample {

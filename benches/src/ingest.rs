@@ -91,7 +91,7 @@ impl Ingest {
     fn measure(&self, bench: &Bench, rounds: u32) -> Result<Vec<Row>> {
         let ways = WAYS.into_iter().filter(|way| bench.has(way.kind) && self.wants(*way));
         let mut contests: Vec<_> = ways.map(|way| Contest::new(way, self.targets(way))).collect();
-        rounds::run_all(&mut contests, rounds, |way, target| {
+        rounds::run_all(&mut contests, rounds, self.places.patience, |way, target| {
             let sample = bench.sample(*way, target).with_context(|| Bench::name(*way, target))?;
             Ok((sample, told(*way, target, &sample)))
         })?;
@@ -130,12 +130,11 @@ fn row(way: Way, target: Target, samples: Vec<Sample>) -> Row {
 
 fn told(way: Way, target: Target, sample: &Sample) -> String {
     format!(
-        "{}: {:.0} MB/s, {:.0} instances/s, {:.2} CPU s/GB, others {:.0} %",
+        "{}: {:.0} MB/s, {:.0} instances/s, {:.2} CPU s/GB",
         Bench::name(way, target),
         sample.mb_per_s,
         sample.instances_per_s,
-        sample.receiver_cpu_seconds_per_gb,
-        100.0 * sample.other_cpu_share
+        sample.receiver_cpu_seconds_per_gb
     )
 }
 

@@ -55,6 +55,9 @@ struct Places {
     /// One round with few files, to see that all works; the committed results stay as they are
     #[arg(long)]
     quick: bool,
+    /// How often a run is repeated in which others took more than a tenth of the cores
+    #[arg(long, default_value_t = 0)]
+    patience: u32,
 }
 
 /// A whole path, of a folder made where it is missing: what is started works in folders of its own.

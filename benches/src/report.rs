@@ -9,10 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 
-use crate::{Places, limits::Limits, machine::Machine};
-
-/// Past this share of all cores' time a run counts as disturbed.
-const DISTURBED_SHARE: f64 = 0.1;
+use crate::{Places, limits::Limits, machine::Machine, rounds::DISTURBED_SHARE};
 
 /// The middle one; of two middle ones, their mean. Zero for none.
 pub(crate) fn median(figures: &[f64]) -> f64 {

@@ -25,7 +25,7 @@ use crate::{
     machine::Machine,
     process::{busy_seconds, own_cpu_seconds},
     report::{self, median},
-    rounds::{self, Contest},
+    rounds::{self, Contest, Shared},
 };
 
 const RECORD_BYTES: [usize; 2] = [50_000, 500_000];
@@ -77,6 +77,12 @@ struct Sample {
     cpu_ms_per_record: f64,
     /// Share of all cores' time that others took: other programs, the kernel's own threads, the host.
     other_cpu_share: f64,
+}
+
+impl Shared for Sample {
+    fn other_cpu_share(&self) -> f64 {
+        self.other_cpu_share
+    }
 }
 
 impl Sample {
@@ -139,7 +145,7 @@ impl Spool {
         let run = |(record_bytes, writers)| Run { record_bytes, writers, span };
         let mut contests: Vec<_> =
             loads.map(|load| Contest::new(run(load), Manner::ALL.into_iter())).collect();
-        rounds::run_all(&mut contests, rounds, |run, manner| {
+        rounds::run_all(&mut contests, rounds, self.places.patience, |run, manner| {
             let sample = run.sample(manner, &self.places.work)?;
             Ok((sample, run.told(manner, &sample)))
         })?;
