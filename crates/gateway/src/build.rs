@@ -41,7 +41,11 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
     let was_empty = is_empty(root);
     let disk = open_disk(settings)?;
     let keys = Arc::new(open_keys(settings, was_empty, &disk, &clock, &random)?);
-    let journal_options = JournalOptions { bytes_max: settings.spool.bytes_max, ..JournalOptions::default() };
+    let journal_options = JournalOptions {
+        bytes_max: settings.spool.bytes_max,
+        ready_segments: settings.spool.ready_segments,
+        ..JournalOptions::default()
+    };
     let (journal, _) =
         Journal::open(Arc::clone(&disk), &root.join("journal"), journal_options, &clock, &random)
             .context("open the journal")?;

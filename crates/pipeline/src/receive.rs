@@ -3,7 +3,10 @@
 //! Both doors enter here: C-STORE from an association's thread, STOW-RS from a request. Nothing is looked up and
 //! nothing is deduplicated on this step: every arrival is journaled.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cell::Cell,
+    sync::{Arc, atomic::Ordering},
+};
 
 use filmgate_model::{Door, Identity, Provenance, RecordId, tags};
 use filmgate_seal::{Reading, RecordKey, RecordSealer, RecordTable};
@@ -62,8 +65,21 @@ pub struct Receiving {
     key: RecordKey,
     sealer: RecordSealer,
     writer: RecordWriter,
-    /// Sealed bytes on their way from the sealer to the journal.
-    sealed: Vec<u8>,
+    sealed: Sealed,
+}
+
+/// Sealed bytes on their way from the sealer to the journal; a thread keeps the buffer for its next instance.
+struct Sealed(Vec<u8>);
+
+thread_local! {
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        self.0.clear();
+        SPARE.set(std::mem::take(&mut self.0));
+    }
 }
 
 /// An instance whose bytes are all written and not yet known to be on disk.
@@ -121,7 +137,7 @@ impl Road {
             writer: self.journal.begin(record_id)?,
             sealer: RecordSealer::new(record_id, key.clone(), provenance, &self.seal),
             key,
-            sealed: Vec::new(),
+            sealed: Sealed(SPARE.take()),
         })
     }
 }
@@ -138,7 +154,7 @@ impl Receiving {
     /// # Errors
     /// As [`Receiving::push`].
     pub fn arrived(&mut self, bytes: usize) -> Result<(), Error> {
-        self.sealer.arrived(bytes, &mut self.sealed);
+        self.sealer.arrived(bytes, &mut self.sealed.0);
         self.write_sealed()
     }
 
@@ -147,7 +163,7 @@ impl Receiving {
     /// # Errors
     /// When the journal cannot take them; the instance is given up then and its space returned.
     pub fn push(&mut self, dataset: &[u8]) -> Result<(), Error> {
-        self.sealer.push(dataset, &mut self.sealed);
+        self.sealer.push(dataset, &mut self.sealed.0);
         self.write_sealed()
     }
 
@@ -165,7 +181,7 @@ impl Receiving {
     /// # Errors
     /// [`Error::OtherStudy`] when it is of another one: nothing of it is kept then; else as [`Receiving::finish`].
     pub fn finish_in(mut self, study_instance_uid: Option<&str>) -> Result<Committing, Error> {
-        let table = self.sealer.finish(&mut self.sealed);
+        let table = self.sealer.finish(&mut self.sealed.0);
         let identity = Identity::of(table.record_id, &table.facts, &table.provenance);
         if study_instance_uid.is_some_and(|study| study != identity.study_instance_uid) {
             return Err(Error::OtherStudy);
@@ -173,7 +189,7 @@ impl Receiving {
         if Verdict::of(&table) != Verdict::Accepted && self.road.quarantine_full.load(Ordering::SeqCst) {
             return Err(Error::QuarantineFull);
         }
-        self.writer.write(&self.sealed)?;
+        self.writer.write(&self.sealed.0)?;
         let wrapped_key = self.road.keys.wrap_landing(self.record_id, &self.key)?;
         let ticket = self.writer.commit(&wrapped_key)?;
         Ok(Committing { road: self.road, ticket, table: Box::new(table) })
@@ -181,9 +197,9 @@ impl Receiving {
 
     fn write_sealed(&mut self) -> Result<(), Error> {
         self.road.pace.received();
-        if !self.sealed.is_empty() {
-            self.writer.write(&self.sealed)?;
-            self.sealed.clear();
+        if !self.sealed.0.is_empty() {
+            self.writer.write(&self.sealed.0)?;
+            self.sealed.0.clear();
         }
         Ok(())
     }

@@ -34,6 +34,8 @@ pub struct JournalTally {
     pub released: u64,
     /// Refusals for want of room.
     pub no_room: u64,
+    /// Segments written ahead of need.
+    pub prepared: u64,
     /// Syncs that failed.
     pub failed_syncs: u64,
     /// Recoveries that met blocks they could not read.
@@ -55,6 +57,7 @@ impl JournalTally {
         self.reappeared += run.reappeared;
         self.released += run.released;
         self.no_room += run.no_room;
+        self.prepared += run.prepared;
         self.failed_syncs += run.failed_syncs;
         self.unreadable += run.unreadable;
         self.operations += run.operations;
@@ -147,6 +150,7 @@ impl Run {
                 bytes_max: segment_bytes * (3 + random.below(10)),
                 frame_payload_bytes_max: 8192 + 4096 * random.below(3) as usize,
                 own_chain_past_bytes: 32 << 10,
+                ready_segments: random.below(3) as usize,
                 pressure_free_percent: 40,
             },
             random,
@@ -182,7 +186,8 @@ impl Run {
             0..15 => self.begin(),
             15..50 => self.write(),
             50..62 => self.commit(),
-            62..64 => self.drop_writer(),
+            62 => self.drop_writer(),
+            63 => self.prepare(),
             64..76 => self.sync_round(),
             76..84 => self.read(),
             84..94 => self.release(),
@@ -271,6 +276,16 @@ impl Run {
             self.writers.swap_remove(number);
         }
         Ok(())
+    }
+
+    fn prepare(&mut self) -> Check {
+        match self.journal()?.prepare_segment() {
+            Ok(made) => {
+                self.tally.prepared += u64::from(made);
+                Ok(())
+            }
+            Err(error) => self.note(&error),
+        }
     }
 
     fn any_writer(&self) -> Option<usize> {
@@ -544,6 +559,7 @@ mod tests {
             tally.failed_syncs,
             tally.unreadable,
             tally.disks_lost,
+            tally.prepared,
         ];
         assert!(tried.iter().all(|&count| count > 10), "the schedule leaves something out: {tally:?}");
     }

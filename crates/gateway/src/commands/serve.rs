@@ -176,7 +176,8 @@ impl Doors {
             tracing::warn!("closing the DICOM door was cut off");
         }
         self.stop.send_replace(true);
-        let (journal, steps): (Vec<_>, Vec<_>) = self.workers.into_iter().partition(|(name, _)| [SYNC, PREPARE].contains(name));
+        let (journal, steps): (Vec<_>, Vec<_>) =
+            self.workers.into_iter().partition(|(name, _)| [SYNC, PREPARE].contains(name));
         for (name, step) in steps {
             wait_for(name, step).await;
         }

@@ -186,12 +186,13 @@ pub(crate) enum BucketKind {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Spool {
     pub(crate) bytes_max: u64,
+    pub(crate) ready_segments: usize,
     pub(crate) catalog_reserve_bytes: u64,
 }
 
 impl Default for Spool {
     fn default() -> Self {
-        Self { bytes_max: 16 << 30, catalog_reserve_bytes: 256 << 20 }
+        Self { bytes_max: 16 << 30, ready_segments: 4, catalog_reserve_bytes: 256 << 20 }
     }
 }
 

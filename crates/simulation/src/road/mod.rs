@@ -496,6 +496,7 @@ fn journal_options() -> JournalOptions {
         bytes_max: 4 << 20,
         frame_payload_bytes_max: 32 << 10,
         own_chain_past_bytes: 64 << 10,
+        ready_segments: 0,
         pressure_free_percent: 40,
     }
 }

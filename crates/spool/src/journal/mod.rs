@@ -8,6 +8,7 @@
 mod format;
 mod index;
 mod pool;
+mod prepare;
 mod read;
 mod recovery;
 mod sync;
@@ -44,6 +45,8 @@ pub struct JournalOptions {
     pub frame_payload_bytes_max: usize,
     /// A record longer than this goes on in segments of its own.
     pub own_chain_past_bytes: u64,
+    /// Free segments that are written ahead of need.
+    pub ready_segments: usize,
     /// The journal is under pressure below this free share, in percent.
     pub pressure_free_percent: u64,
 }
@@ -55,6 +58,7 @@ impl Default for JournalOptions {
             bytes_max: 16 << 30,
             frame_payload_bytes_max: 256 << 10,
             own_chain_past_bytes: 32 << 20,
+            ready_segments: 4,
             pressure_free_percent: 40,
         }
     }
@@ -131,6 +135,10 @@ pub struct Journal {
     committed: Condvar,
     /// Somebody's wait is over.
     settled: Condvar,
+    /// The journal stops.
+    stopped: Condvar,
+    /// Frames of writers that are gone, to spare the next ones their allocation.
+    spare_frames: Mutex<Vec<Vec<u8>>>,
 }
 
 struct State {
@@ -173,6 +181,8 @@ impl Journal {
             round: Mutex::new(()),
             committed: Condvar::new(),
             settled: Condvar::new(),
+            stopped: Condvar::new(),
+            spare_frames: Mutex::default(),
         };
         metrics::room(&journal.room());
         Ok((Arc::new(journal), records))

@@ -47,6 +47,21 @@ pub(super) struct Segment {
     pub(super) name_synced: bool,
 }
 
+impl Segment {
+    /// A segment no epoch has begun in.
+    pub(super) fn new(file: Arc<dyn DiskFile>, name_synced: bool) -> Self {
+        Self {
+            file,
+            epoch: Epoch { counter: 0, random: 0 },
+            end: BLOCK_BYTES,
+            holders: 0,
+            status: Status::Free,
+            dirty: false,
+            name_synced,
+        }
+    }
+}
+
 /// Where a frame may be written, outside the lock.
 pub(super) struct Slot {
     pub(super) segment: u32,
@@ -77,6 +92,8 @@ pub(super) struct Pool {
     epoch_counter: u64,
     failures: u32,
     random: Random,
+    /// A segment is being written ahead of need.
+    pub(super) preparing: bool,
 }
 
 /// Failed segments that close the journal for receipt.
@@ -107,6 +124,7 @@ impl Pool {
             epoch_counter,
             failures: 0,
             random: random.clone(),
+            preparing: false,
         };
         pool.trim();
         pool
@@ -230,18 +248,34 @@ impl Pool {
         let file =
             self.disk.open(&path, Open::ReadWriteCreate).map_err(Error::io("create journal segment"))?;
         self.next_segment = id.checked_add(1).ok_or(Error::NoRoom)?;
-        let epoch = Epoch { counter: 0, random: 0 };
-        let segment = Segment {
-            file,
-            epoch,
-            end: BLOCK_BYTES,
-            holders: 0,
-            status: Status::Free,
-            dirty: false,
-            name_synced: false,
-        };
-        self.segments.insert(id, segment);
+        self.segments.insert(id, Segment::new(file, false));
         Ok(id)
+    }
+
+    /// Segments that nobody has to make before use.
+    pub(super) fn ready(&self) -> usize {
+        self.free.len()
+    }
+
+    /// An id for a segment that is about to be written ahead; `None` when there is one already or the pool is full.
+    pub(super) fn take_id_to_prepare(&mut self) -> Option<u32> {
+        if self.preparing || self.segments.len() >= self.segments_max {
+            return None;
+        }
+        let id = self.next_segment;
+        self.next_segment = id.checked_add(1)?;
+        self.preparing = true;
+        Some(id)
+    }
+
+    /// Takes in a segment that was written ahead; false when the pool has become full meanwhile.
+    pub(super) fn add_ready(&mut self, id: u32, file: Arc<dyn DiskFile>) -> bool {
+        if self.segments.len() >= self.segments_max {
+            return false;
+        }
+        self.segments.insert(id, Segment::new(file, true));
+        self.free.insert(0, id);
+        true
     }
 
     /// Lets go of every segment a record held.

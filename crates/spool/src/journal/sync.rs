@@ -140,6 +140,7 @@ impl Journal {
     pub fn stop(&self) {
         self.state.lock().stopping = true;
         self.committed.notify_all();
+        self.stopped.notify_all();
     }
 }
 

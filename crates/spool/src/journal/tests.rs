@@ -20,6 +20,7 @@ fn options() -> JournalOptions {
         bytes_max: 2 << 20,
         frame_payload_bytes_max: 16 << 10,
         own_chain_past_bytes: 64 << 10,
+        ready_segments: 2,
         pressure_free_percent: 40,
     }
 }
@@ -463,4 +464,54 @@ proptest! {
             prop_assert_eq!(&whole(&journal, *record_id), bytes);
         }
     }
+}
+
+#[test]
+fn segments_written_ahead_are_used_first_and_found_again() {
+    let bench = Bench::new();
+    let (journal, _) = bench.open();
+    assert!(journal.prepare_segment().expect("room"));
+    assert!(journal.prepare_segment().expect("room"));
+    assert!(!journal.prepare_segment().expect("room"), "two are ready");
+    let length = |segment: u32| {
+        std::fs::metadata(bench.dir().join(pool::segment_name(segment))).map(|file| file.len()).ok()
+    };
+    assert_eq!([length(1), length(2), length(3)], [Some(256 << 10), Some(256 << 10), None]);
+    store(&journal, id(1), &content(1, 1000));
+    assert_eq!(journal.room().segments, 2, "no segment was made for it");
+    assert!(journal.prepare_segment().expect("room"), "one is in use");
+    drop(journal);
+    let (journal, found) = bench.open();
+    assert_eq!(found.len(), 1);
+    assert_eq!(whole(&journal, id(1)), content(1, 1000));
+    assert!(!journal.prepare_segment().expect("room"), "two are still ready");
+    assert_eq!(journal.room().segments, 3);
+}
+
+#[test]
+fn no_more_is_written_ahead_than_the_pool_may_take() {
+    let mut bench = Bench::new();
+    bench.options.ready_segments = 100;
+    let (journal, _) = bench.open();
+    let mut made = 0;
+    while journal.prepare_segment().expect("room") {
+        made += 1;
+    }
+    assert_eq!(made, 8);
+    assert_eq!(journal.room().segments, 8);
+    let free_bytes = journal.room().free_bytes;
+    assert_eq!(free_bytes, 8 * (256 << 10));
+}
+
+#[test]
+fn a_segment_that_cannot_be_written_ahead_leaves_the_pool_as_it_was() {
+    let bench = Bench::new();
+    let (journal, _) = bench.open();
+    bench.disk.failing_syncs(1);
+    assert!(journal.prepare_segment().is_err());
+    assert_eq!(journal.room().segments, 0);
+    assert!(!bench.dir().join(pool::segment_name(1)).exists());
+    assert!(journal.prepare_segment().expect("room"));
+    store(&journal, id(1), &content(1, 70_000));
+    assert!(!journal.room().closed);
 }

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::Error;
 
+/// Frames kept for later writers at most.
+const SPARE_FRAMES_MAX: usize = 16;
+
 /// Writes one record. Holds one frame's bytes at most; dropped before [`RecordWriter::commit`] it leaves nothing and
 /// gives its space back.
 ///
@@ -34,10 +37,11 @@ pub struct RecordWriter {
 
 impl RecordWriter {
     pub(super) fn new(journal: Arc<Journal>, record_id: RecordId) -> Self {
+        let spare = journal.spare_frames.lock().pop();
         Self {
             journal,
             record_id,
-            frame: vec![0; FRAME_HEADER_BYTES],
+            frame: spare.unwrap_or_else(|| vec![0; FRAME_HEADER_BYTES]),
             record_bytes: 0,
             frames: 0,
             chain_hash: ChainHash::new(),
@@ -163,6 +167,13 @@ impl RecordWriter {
 
 impl Drop for RecordWriter {
     fn drop(&mut self) {
+        let mut frame = std::mem::take(&mut self.frame);
+        frame.truncate(FRAME_HEADER_BYTES);
+        let mut spare_frames = self.journal.spare_frames.lock();
+        if spare_frames.len() < SPARE_FRAMES_MAX {
+            spare_frames.push(frame);
+        }
+        drop(spare_frames);
         self.journal.end_writer(self.record_id, &mut self.hold);
     }
 }
