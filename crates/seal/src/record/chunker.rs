@@ -1,17 +1,15 @@
 //! Cuts a dataset into chunks and seals each as soon as the next byte is known not to belong to it.
 
-use std::cell::Cell;
+use std::sync::Arc;
 
-use super::{
-    associated::{Associated, Domain},
-    table::{ChunkEntry, Class, SampleShape},
-};
-use crate::{
-    aead, codec,
-    scan::{Sink, Span, pixel::NativeLayout},
-};
 use aes_gcm::Aes256Gcm;
 use filmgate_model::RecordId;
+
+use super::{
+    chunk_work::{ChunkBuffer, ChunkWork, HandOver, Helpers},
+    table::{ChunkEntry, Class, SampleShape},
+};
+use crate::scan::{Sink, Span, pixel::NativeLayout};
 
 /// A fragment begins a chunk of its own when the chunk before holds this much: smaller ones share.
 pub(crate) const FRAGMENT_CHUNK_BYTES_MIN: usize = 32 * 1024;
@@ -19,6 +17,7 @@ pub(crate) const FRAGMENT_CHUNK_BYTES_MIN: usize = 32 * 1024;
 pub(crate) struct Chunker {
     record_id: RecordId,
     cipher: Aes256Gcm,
+    hand_over: Option<HandOver>,
     chunk_size_bytes: usize,
     zstd_level: i32,
     /// False for the fragments of compressed syntaxes and for deflated bytes: trying would be in vain.
@@ -31,8 +30,11 @@ pub(crate) struct Chunker {
     /// Native pixels that are passing: how they lie, and how many have passed.
     native: Option<(NativeLayout, u64)>,
     in_pixels: bool,
+    /// Where the chunk at hand begins in the dataset.
     dataset_offset: u64,
+    /// Where the next sealed one begins in the record.
     record_offset: u64,
+    cut_chunks: u32,
     chunks: Vec<ChunkEntry>,
     pixel_digest: Option<Box<blake3::Hasher>>,
 }
@@ -50,6 +52,7 @@ impl Chunker {
         Self {
             record_id,
             cipher,
+            hand_over: None,
             chunk_size_bytes: cutting.chunk_size_bytes,
             zstd_level: cutting.zstd_level,
             compress_fragments: cutting.compress_fragments,
@@ -61,9 +64,15 @@ impl Chunker {
             in_pixels: false,
             dataset_offset: 0,
             record_offset: 0,
+            cut_chunks: 0,
             chunks: Vec::new(),
             pixel_digest: None,
         }
+    }
+
+    /// Has long chunks sealed by helpers where there are free ones.
+    pub(crate) fn help_by(&mut self, helpers: Arc<dyn Helpers>) {
+        self.hand_over = Some(HandOver::new(helpers));
     }
 
     /// Hashes pixels that do not pass through the chunks as such (deflated datasets).
@@ -149,36 +158,50 @@ impl Chunker {
     }
 
     fn seal(&mut self, last: bool, out: &mut Vec<u8>) {
-        let start = out.len();
-        let mut shape = self.shape();
-        let codec = match (&mut shape, self.level()) {
-            (Some(shape), Some(level)) => codec::encode_samples(self.buffer.filled(), shape, level, out),
-            (_, level) => codec::encode(self.buffer.filled(), level, out),
-        };
-        let raw_bytes = u32::try_from(self.buffer.filled).unwrap_or(u32::MAX);
-        let number = u32::try_from(self.chunks.len()).unwrap_or(u32::MAX);
-        let associated =
-            Associated { domain: Domain::Chunk, record_id: self.record_id, number, last, codec, raw_bytes };
-        aead::seal_tail(&self.cipher, associated.nonce(), &associated.bytes(), out, start);
-        let sealed_bytes = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-        self.chunks.push(ChunkEntry {
-            class: self.class,
-            codec,
-            dataset_offset: self.dataset_offset,
-            raw_bytes,
-            record_offset: self.record_offset,
-            sealed_bytes,
+        let work = self.cut(last);
+        match &mut self.hand_over {
+            Some(hand_over) if !hand_over.is_idle() || HandOver::suits(&work) => {
+                hand_over.take(work, &self.cipher);
+            }
+            _ => {
+                let entry = work.seal(&self.cipher, out);
+                self.enter(entry);
+            }
+        }
+        while let Some(entry) = self.hand_over.as_mut().and_then(|hand_over| hand_over.next(last, out)) {
+            self.enter(entry);
+        }
+    }
+
+    /// Takes the chunk at hand off, so that the next one can begin.
+    fn cut(&mut self, last: bool) -> ChunkWork {
+        let raw = std::mem::replace(&mut self.buffer, ChunkBuffer::new(self.chunk_size_bytes));
+        let raw_bytes = raw.filled as u64;
+        let work = ChunkWork {
+            record_id: self.record_id,
+            number: self.cut_chunks,
             last,
-            shape,
-        });
-        self.dataset_offset += u64::from(raw_bytes);
-        self.record_offset += u64::from(sealed_bytes);
+            class: self.class,
+            dataset_offset: self.dataset_offset,
+            shape: self.shape(),
+            level: self.level(),
+            raw,
+        };
+        self.cut_chunks = self.cut_chunks.saturating_add(1);
+        self.dataset_offset += raw_bytes;
         if let Some((_, position)) = &mut self.native
             && self.class == Class::Bulk
         {
-            *position += u64::from(raw_bytes);
+            *position += raw_bytes;
         }
-        self.buffer.filled = 0;
+        work
+    }
+
+    /// Notes a sealed chunk, in its turn.
+    fn enter(&mut self, entry: ChunkEntry) {
+        let record_offset = self.record_offset;
+        self.record_offset += u64::from(entry.sealed_bytes);
+        self.chunks.push(ChunkEntry { record_offset, ..entry });
     }
 
     fn shape(&self) -> Option<SampleShape> {
@@ -206,42 +229,8 @@ impl Chunker {
 
     #[cfg(test)]
     pub(crate) fn held_bytes(&self) -> usize {
-        self.buffer.bytes.len() + self.chunks.capacity() * size_of::<ChunkEntry>()
-    }
-}
-
-/// The raw bytes of the chunk that is arriving.
-///
-/// The room is a whole chunk's from the start, so that a socket can read into it; a thread keeps the last one it used,
-/// since most records need one after the other.
-struct ChunkBuffer {
-    bytes: Box<[u8]>,
-    filled: usize,
-}
-
-thread_local! {
-    static SPARE: Cell<Box<[u8]>> = Cell::default();
-}
-
-impl ChunkBuffer {
-    fn new(bytes: usize) -> Self {
-        let spare = SPARE.take();
-        let bytes = if spare.len() == bytes { spare } else { vec![0; bytes].into_boxed_slice() };
-        Self { bytes, filled: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.filled == 0
-    }
-
-    fn filled(&self) -> &[u8] {
-        self.bytes.get(..self.filled).unwrap_or_default()
-    }
-}
-
-impl Drop for ChunkBuffer {
-    fn drop(&mut self) {
-        SPARE.set(std::mem::take(&mut self.bytes));
+        let under_way = self.hand_over.as_ref().map_or(0, HandOver::under_way);
+        (1 + under_way) * self.buffer.bytes.len() + self.chunks.capacity() * size_of::<ChunkEntry>()
     }
 }
 

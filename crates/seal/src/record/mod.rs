@@ -1,6 +1,7 @@
 //! One instance, sealed: chunks, table, trailer (FORMAT.md, Record).
 
 mod associated;
+mod chunk_work;
 mod chunker;
 pub(crate) mod open;
 mod options;
@@ -8,6 +9,7 @@ mod sealer;
 mod table;
 pub(crate) mod table_codec;
 
+pub use chunk_work::{Helpers, Work};
 pub use open::{
     FORMAT_VERSION, TRAILER_BYTES, check_chunk, open_chunk, open_record, open_table, table_range,
 };

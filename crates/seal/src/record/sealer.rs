@@ -1,5 +1,7 @@
 //! A dataset becomes a record while it arrives.
 
+use std::sync::Arc;
+
 use filmgate_model::{
     Provenance, RecordId,
     transfer_syntax::{Encoding, encoding_of},
@@ -7,6 +9,7 @@ use filmgate_model::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    chunk_work::Helpers,
     chunker::{Chunker, Cutting, Finished, Sealing},
     open::{self, TRAILER_BYTES},
     options::SealOptions,
@@ -79,6 +82,13 @@ impl RecordSealer {
             beside: Vec::new(),
             provenance,
         }
+    }
+
+    /// Has long chunks sealed by helpers where there are free ones; the record is the same.
+    #[must_use]
+    pub fn helped_by(mut self, helpers: Arc<dyn Helpers>) -> Self {
+        self.chunker.help_by(helpers);
+        self
     }
 
     /// Room for the next bytes of the dataset, one at least: what is read into it and told to

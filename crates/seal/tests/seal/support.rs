@@ -1,8 +1,11 @@
 //! Datasets written by hand, and the shortest ways to seal and open them.
 
+use std::sync::Arc;
+
 use filmgate_model::{Door, NodeId, Provenance, Random, RecordId, Tag, Timestamp, VR};
 use filmgate_seal::{
-    RecordKey, RecordSealer, RecordTable, SealOptions, Value, Visitor, open_chunk, open_record, visit,
+    Helpers, RecordKey, RecordSealer, RecordTable, SealOptions, Value, Visitor, Work, open_chunk,
+    open_record, visit,
 };
 
 pub(crate) const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -113,22 +116,38 @@ pub(crate) struct Sealed {
     pub(crate) record: Vec<u8>,
 }
 
-/// Seals `dataset` in pieces of the given lengths in turn, pushed and put where the sealer wants them.
+/// A helper that is always free.
+struct ThreadEach;
+
+impl Helpers for ThreadEach {
+    fn offer(&self, work: Work) -> Result<(), Work> {
+        std::thread::spawn(work);
+        Ok(())
+    }
+}
+
+/// Seals `dataset` in pieces of the given lengths in turn: pushed, put where the sealer wants them, and with help.
 pub(crate) fn seal_in(dataset: &[u8], syntax: &str, options: &SealOptions, pieces: &[usize]) -> Sealed {
-    let pushed = seal_by(dataset, syntax, options, pieces, |sealer, rest, piece, out| {
+    let push = |sealer: &mut RecordSealer, rest: &[u8], piece: usize, out: &mut Vec<u8>| {
         let now = piece.clamp(1, rest.len());
         sealer.push(&rest[..now], out);
         now
-    });
-    let placed = seal_by(dataset, syntax, options, pieces, |sealer, rest, piece, out| {
+    };
+    let place = |sealer: &mut RecordSealer, rest: &[u8], piece: usize, out: &mut Vec<u8>| {
         let space = sealer.space();
         let now = piece.clamp(1, rest.len()).min(space.len());
         space[..now].copy_from_slice(&rest[..now]);
         sealer.arrived(now, out);
         now
-    });
+    };
+    let pushed = seal_by(dataset, syntax, options, pieces, |sealer| sealer, push);
+    let placed = seal_by(dataset, syntax, options, pieces, |sealer| sealer, place);
+    let helped =
+        seal_by(dataset, syntax, options, pieces, |sealer| sealer.helped_by(Arc::new(ThreadEach)), push);
     assert_eq!(pushed.table, placed.table, "how a dataset comes in must not matter");
     assert!(pushed.record == placed.record);
+    assert_eq!(pushed.table, helped.table, "who seals a chunk must not matter");
+    assert!(pushed.record == helped.record);
     pushed
 }
 
@@ -138,11 +157,12 @@ fn seal_by(
     syntax: &str,
     options: &SealOptions,
     pieces: &[usize],
+    prepare: impl Fn(RecordSealer) -> RecordSealer,
     give: impl Fn(&mut RecordSealer, &[u8], usize, &mut Vec<u8>) -> usize,
 ) -> Sealed {
     let random = Random::seeded(dataset.len() as u64);
     let (id, key) = (RecordId::random(&random), RecordKey::random(&random));
-    let mut sealer = RecordSealer::new(id, key.clone(), provenance(syntax), options);
+    let mut sealer = prepare(RecordSealer::new(id, key.clone(), provenance(syntax), options));
     let mut record = Vec::new();
     let mut rest = dataset;
     for piece in pieces.iter().copied().cycle() {
