@@ -22,7 +22,7 @@ pub(crate) struct Sample {
     /// User and system time of the receiver and its children, up to the last answer.
     pub(crate) receiver_cpu_seconds_per_gb: f64,
     pub(crate) sender_cpu_seconds_per_gb: f64,
-    /// Share of all cores' time that neither receiver nor senders took: others, or the host.
+    /// Share of all cores' time that neither receiver, senders nor the kernel's own threads took: others, or the host.
     pub(crate) other_cpu_share: f64,
     /// Most resident memory during receipt, forked children's shared pages counted once each.
     pub(crate) peak_resident_bytes: f64,

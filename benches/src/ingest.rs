@@ -12,7 +12,7 @@ use crate::{
     goals::goals,
     limits::Limits,
     machine::Machine,
-    process::{Tree, Watch, busy_seconds},
+    process::{Account, Tree, Watch},
     receivers::{Receiver, Target},
     report,
     rounds::{self, Contest},
@@ -144,7 +144,6 @@ struct Bench {
     senders: Senders,
     gateway: PathBuf,
     work: PathBuf,
-    cores: f64,
 }
 
 impl Bench {
@@ -161,7 +160,6 @@ impl Bench {
             senders: Senders::new(&ingest.gateway, &places.work)?,
             gateway: ingest.gateway.clone(),
             work: places.work.clone(),
-            cores: std::thread::available_parallelism()?.get() as f64,
         })
     }
 
@@ -193,24 +191,23 @@ impl Bench {
         rustix::fs::sync();
 
         let (mut tree, watch) = (Tree::new(receiver.pid()), Watch::start(receiver.pid()));
-        let (started, cpu, busy) = (Instant::now(), tree.cpu_seconds()?, busy_seconds()?);
+        let (account, cpu) = (Account::open()?, tree.cpu_seconds()?);
         let sent = self.senders.send(way.sender, way.associations, &set.measured, receiver.dicom_port)?;
-        let (took, answered) = (started.elapsed().as_secs_f64(), Instant::now());
-        let (received_cpu, busy) = (tree.cpu_seconds()?, busy_seconds()? - busy);
+        let (answered, received_cpu) = (Instant::now(), tree.cpu_seconds()?);
+        let other_cpu_share = account.other_share(received_cpu - cpu + sent.cpu_seconds)?;
         let memory = watch.finish()?;
         receiver.settle(set.warm_up.instances() + set.measured.instances())?;
         let (drain_seconds, drained_cpu) = (answered.elapsed().as_secs_f64(), tree.cpu_seconds()?);
         receiver.end()?;
 
         let (bytes, drains) = (set.measured.bytes as f64, target == Target::Filmgate);
-        let others = busy - (received_cpu - cpu) - sent.cpu_seconds;
         Ok(Sample {
             seconds: sent.seconds,
             mb_per_s: bytes / 1e6 / sent.seconds,
             instances_per_s: set.measured.instances() as f64 / sent.seconds,
             receiver_cpu_seconds_per_gb: (received_cpu - cpu) / (bytes / 1e9),
             sender_cpu_seconds_per_gb: sent.cpu_seconds / (bytes / 1e9),
-            other_cpu_share: (others / (took * self.cores)).clamp(0.0, 1.0),
+            other_cpu_share,
             peak_resident_bytes: memory.resident_bytes as f64,
             peak_anonymous_bytes: memory.anonymous_bytes as f64,
             first_lot_mb_per_s: set.warm_up.bytes as f64 / 1e6 / first.seconds,

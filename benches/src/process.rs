@@ -74,12 +74,8 @@ impl Tree {
 
     /// The processes of the tree that there are now, dead ones not waited for among them.
     fn pids(&mut self) -> Vec<u32> {
-        let mut there: Vec<u32> = fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|&pid| pid >= self.root)
-            .collect();
+        let mut there = processes();
+        there.retain(|&pid| pid >= self.root);
         there.sort_unstable();
         for &pid in &there {
             if !self.known.contains_key(&pid)
@@ -123,14 +119,55 @@ pub(crate) fn own_cpu_seconds() -> Result<f64> {
     Ok(seconds(stat.ticks - stat.children_ticks))
 }
 
-/// Time all cores together were busy since the machine started, in seconds; what the host took away counts as busy.
-pub(crate) fn busy_seconds() -> Result<f64> {
+/// The cores' time from one moment on, to tell what others took of it.
+pub(crate) struct Account {
+    started: Instant,
+    busy_ticks: u64,
+    kernel_ticks: HashMap<u32, u64>,
+}
+
+impl Account {
+    pub(crate) fn open() -> Result<Self> {
+        let (busy_ticks, kernel_ticks) = (busy_ticks()?, kernel_ticks());
+        Ok(Self { started: Instant::now(), busy_ticks, kernel_ticks })
+    }
+
+    pub(crate) fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    /// Share of all cores' time that went neither to us, who took `our_seconds`, nor to the kernel's own threads,
+    /// which write what we left in the page cache.
+    pub(crate) fn other_share(&self, our_seconds: f64) -> Result<f64> {
+        let busy = seconds(busy_ticks()?.saturating_sub(self.busy_ticks));
+        let kernel = kernel_ticks()
+            .into_iter()
+            .map(|(pid, ticks)| ticks.saturating_sub(self.kernel_ticks.get(&pid).copied().unwrap_or(0)));
+        let others = busy - seconds(kernel.sum()) - our_seconds;
+        let all = self.seconds() * thread::available_parallelism()?.get() as f64;
+        Ok((others / all).clamp(0.0, 1.0))
+    }
+}
+
+/// Time all cores together were busy since the machine started; what the host took away counts as busy.
+fn busy_ticks() -> Result<u64> {
     let text = fs::read_to_string("/proc/stat")?;
     let line = text.lines().next().context("the line of all cores")?;
     let ticks = line.split_whitespace().skip(1).map(str::parse).collect::<Result<Vec<u64>, _>>()?;
     // user nice system idle iowait irq softirq steal guest guest_nice; guest time is in user time already.
     let busy = ticks.iter().take(8).enumerate().filter(|(at, _)| ![3, 4].contains(at));
-    Ok(seconds(busy.map(|(_, ticks)| ticks).sum()))
+    Ok(busy.map(|(_, ticks)| ticks).sum())
+}
+
+/// Time of each of the kernel's own threads, all of them children of process 2.
+fn kernel_ticks() -> HashMap<u32, u64> {
+    let threads = processes().into_iter().filter_map(|pid| Some((pid, Stat::read(pid).ok()?)));
+    threads.filter(|(_, stat)| stat.parent == 2).map(|(pid, stat)| (pid, stat.ticks)).collect()
+}
+
+fn processes() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
 fn seconds(ticks: u64) -> f64 {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::{process::busy_seconds, report};
+use crate::{process::Account, report};
 
 /// Past this share of all cores' time that others took, a run counts as disturbed.
 pub(crate) const DISTURBED_SHARE: f64 = 0.1;
@@ -84,11 +84,11 @@ fn least_disturbed<S: Shared>(
 
 /// Waits until next to nothing runs, or the time is up.
 fn wait_for_quiet() -> Result<()> {
-    let (since, cores) = (Instant::now(), thread::available_parallelism()?.get() as f64);
+    let since = Instant::now();
     while since.elapsed() < QUIET_WITHIN {
-        let (began, busy) = (Instant::now(), busy_seconds()?);
+        let account = Account::open()?;
         thread::sleep(LOOK_FOR);
-        if (busy_seconds()? - busy) / (began.elapsed().as_secs_f64() * cores) < DISTURBED_SHARE / 2.0 {
+        if account.other_share(0.0)? < DISTURBED_SHARE / 2.0 {
             break;
         }
     }

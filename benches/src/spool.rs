@@ -23,7 +23,7 @@ use crate::{
     Places,
     limits::Limits,
     machine::Machine,
-    process::{busy_seconds, own_cpu_seconds},
+    process::{Account, own_cpu_seconds},
     report::{self, median},
     rounds::{self, Contest, Shared},
 };
@@ -75,7 +75,7 @@ struct Sample {
     p99_ms: f64,
     /// User and system time, the kernel's own threads not counted.
     cpu_ms_per_record: f64,
-    /// Share of all cores' time that others took: other programs, the kernel's own threads, the host.
+    /// Share of all cores' time that others took: other programs, the host.
     other_cpu_share: f64,
 }
 
@@ -213,9 +213,8 @@ impl Run {
 
     /// Calls `store` from every writer until the time is up.
     fn timed(&self, store: impl Fn(usize, u64) -> Result<()> + Sync) -> Result<Sample> {
-        let (started, busy, store) = (Instant::now(), busy_seconds()?, &store);
-        let own = own_cpu_seconds()?;
-        let cores = thread::available_parallelism()?.get() as f64;
+        let (account, own, store) = (Account::open()?, own_cpu_seconds()?, &store);
+        let started = Instant::now();
         let times = thread::scope(|scope| {
             let writers: Vec<_> = (0..self.writers)
                 .map(|writer| scope.spawn(move || one_writer(started, self.span, |at| store(writer, at))))
@@ -224,8 +223,7 @@ impl Run {
                 writers.into_iter().map(|thread| thread.join().map_err(|_| anyhow!("a writer died"))?);
             times.collect::<Result<Vec<_>>>()
         })?;
-        let (seconds, busy) = (started.elapsed().as_secs_f64(), busy_seconds()? - busy);
-        let own = own_cpu_seconds()? - own;
+        let (seconds, own) = (started.elapsed().as_secs_f64(), own_cpu_seconds()? - own);
         let mut times = times.concat();
         times.sort_by(f64::total_cmp);
         let records = times.len() as f64;
@@ -235,7 +233,7 @@ impl Run {
             p50_ms: median(&times),
             p99_ms: times.get(times.len() * 99 / 100).copied().unwrap_or(0.0),
             cpu_ms_per_record: own * 1e3 / records,
-            other_cpu_share: ((busy - own) / (seconds * cores)).clamp(0.0, 1.0),
+            other_cpu_share: account.other_share(own)?,
         })
     }
 }
