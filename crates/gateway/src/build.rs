@@ -7,7 +7,7 @@ use filmgate_bucket::{Bucket, LocalBucket};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Encoding, Random};
-use filmgate_pipeline::{Parts, Placement, Recovered, Road};
+use filmgate_pipeline::{IdleCores, Parts, Placement, Recovered, Road};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{
     Admission, Disk, Journal, JournalOptions, MirrorMode, MirroredDisk, PackFolder, RealDisk, Reserve, Side,
@@ -64,6 +64,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         placements: open_placements(settings)?,
         admission: Admission::new(reserve(settings)),
         seal: seal_options(settings),
+        idle_cores: Some(idle_cores(settings)?),
         settings: road_settings(settings),
     });
     let recovered = road.recover().await.context("put in order what the last run left")?;
@@ -167,6 +168,13 @@ fn seal_options(settings: &Settings) -> SealOptions {
         private_syntaxes: Arc::new(private.collect()),
         ..SealOptions::default()
     }
+}
+
+/// One helper less than there are cores: the last one receives.
+fn idle_cores(settings: &Settings) -> anyhow::Result<Arc<IdleCores>> {
+    let others = std::thread::available_parallelism().map_or(0, |cores| cores.get() - 1);
+    let helpers = if settings.seal.helper_threads == 0 { others } else { settings.seal.helper_threads };
+    IdleCores::start(helpers).context("start the threads that help to seal")
 }
 
 fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {

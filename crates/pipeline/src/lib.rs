@@ -20,6 +20,7 @@ mod copies;
 mod error;
 mod evict;
 mod export;
+mod idle_cores;
 mod index;
 mod metadata;
 mod pace;
@@ -50,6 +51,7 @@ use tokio::sync::Notify;
 
 pub use error::Error;
 pub use export::{Exported, FileNames};
+pub use idle_cores::IdleCores;
 pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
@@ -130,6 +132,8 @@ pub struct Parts {
     pub admission: Admission,
     /// How instances are sealed.
     pub seal: SealOptions,
+    /// Who helps with long chunks; `None` leaves all to the thread an instance arrives on.
+    pub idle_cores: Option<Arc<IdleCores>>,
     /// Limits and rules.
     pub settings: Settings,
 }
@@ -147,6 +151,7 @@ pub struct Road {
     placements: Vec<Placement>,
     admission: Mutex<Admission>,
     seal: SealOptions,
+    idle_cores: Option<Arc<IdleCores>>,
     settings: Settings,
     announced: index::Announced,
     pace: pace::Pace,
@@ -182,6 +187,7 @@ impl Road {
             placements: parts.placements,
             admission: Mutex::new(parts.admission),
             seal: parts.seal,
+            idle_cores: parts.idle_cores,
             settings: parts.settings,
             announced: index::Announced::default(),
             quarantine_full: AtomicBool::new(false),

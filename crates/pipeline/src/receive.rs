@@ -12,7 +12,7 @@ use filmgate_model::{Door, Identity, Provenance, RecordId, tags};
 use filmgate_seal::{Reading, RecordKey, RecordSealer, RecordTable};
 use filmgate_spool::{RecordWriter, Situation, Ticket};
 
-use crate::{Error, Road, index};
+use crate::{Error, IdleCores, Road, idle_cores::Arriving, index};
 
 /// How a received instance is answered; in every case its bytes are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub struct Receiving {
     sealer: RecordSealer,
     writer: RecordWriter,
     sealed: Sealed,
+    _arriving: Option<Arriving>,
 }
 
 /// Sealed bytes on their way from the sealer to the journal; a thread keeps the buffer for its next instance.
@@ -131,11 +132,17 @@ impl Road {
     pub fn receive(self: &Arc<Self>, provenance: Provenance) -> Result<Receiving, Error> {
         let record_id = RecordId::random(&self.random);
         let key = RecordKey::random(&self.random);
+        let writer = self.journal.begin(record_id)?;
+        let mut sealer = RecordSealer::new(record_id, key.clone(), provenance, &self.seal);
+        if let Some(idle_cores) = &self.idle_cores {
+            sealer = sealer.helped_by(Arc::clone(idle_cores) as _);
+        }
         Ok(Receiving {
             road: Arc::clone(self),
             record_id,
-            writer: self.journal.begin(record_id)?,
-            sealer: RecordSealer::new(record_id, key.clone(), provenance, &self.seal),
+            writer,
+            sealer,
+            _arriving: self.idle_cores.as_ref().map(IdleCores::arriving),
             key,
             sealed: Sealed(SPARE.take()),
         })

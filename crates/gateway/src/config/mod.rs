@@ -273,11 +273,12 @@ impl Default for Quarantine {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Seal {
     pub(crate) zstd_level: i32,
+    pub(crate) helper_threads: usize,
 }
 
 impl Default for Seal {
     fn default() -> Self {
-        Self { zstd_level: 1 }
+        Self { zstd_level: 1, helper_threads: 0 }
     }
 }
 

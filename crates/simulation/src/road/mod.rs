@@ -437,6 +437,7 @@ impl Run {
         .map_err(|error| told(&error))?;
         let packs = PackFolder::open_folder(Arc::clone(&disk), &self.disk.folder("packs"));
         let road = Road::new(Parts {
+            idle_cores: None,
             clock: self.clock.clone(),
             random,
             journal,

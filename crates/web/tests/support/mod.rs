@@ -71,6 +71,7 @@ impl Gateway {
             .expect("a catalog");
         let bucket = LocalBucket::new(dir.path().join("bucket"));
         let road = Road::new(Parts {
+            idle_cores: None,
             clock,
             random,
             journal,
