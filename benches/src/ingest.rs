@@ -79,6 +79,7 @@ impl Way {
 
 impl Ingest {
     pub(crate) fn run(&self) -> Result<()> {
+        let _turn = self.places.take_turn()?;
         let bench = Bench::prepare(self)?;
         let machine = Machine::look(&self.places.work, &["storescp", "Orthanc"])?;
         let limits = Limits::measure(&self.places.work)?;

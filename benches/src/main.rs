@@ -21,9 +21,17 @@ mod rounds;
 mod senders;
 mod spool;
 
-use std::{fs, io, path::PathBuf, process::ExitCode};
+use std::{
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
+
+/// How the names of folders begin that last for one run.
+const LEFTOVER_PREFIX: &str = "run-";
 
 #[derive(Debug, Parser)]
 #[command(name = "filmgate-bench", about = "Benchmarks beside peers")]
@@ -72,6 +80,22 @@ fn existing(text: &str) -> io::Result<PathBuf> {
 }
 
 impl Places {
+    /// Waits until no other benchmark measures here, and takes away what one that was killed left behind.
+    fn take_turn(&self) -> anyhow::Result<File> {
+        let lock = File::create(self.work.join("lock"))?;
+        if lock.try_lock().is_err() {
+            report::progress("another benchmark is running: waiting for its end");
+            lock.lock()?;
+        }
+        for entry in fs::read_dir(&self.work)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(LEFTOVER_PREFIX.as_bytes()) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(lock)
+    }
+
     fn rounds(&self) -> u32 {
         if self.quick { 1 } else { self.rounds }
     }

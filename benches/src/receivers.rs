@@ -69,7 +69,7 @@ impl Receiver {
     /// Starts a receiver with an empty folder under `work`.
     pub(crate) fn start(target: Target, gateway: &Path, work: &Path) -> Result<Self> {
         fs::create_dir_all(work)?;
-        let folder = tempfile::Builder::new().prefix("receiver-").tempdir_in(work)?;
+        let folder = tempfile::Builder::new().prefix(crate::LEFTOVER_PREFIX).tempdir_in(work)?;
         let started = match target {
             Target::Storescp => start_storescp(&folder, &[]),
             Target::StorescpBitPreserving => start_storescp(&folder, &["+B"]),

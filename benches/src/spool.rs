@@ -130,7 +130,7 @@ struct Results {
 
 impl Spool {
     pub(crate) fn run(&self) -> Result<()> {
-        fs::create_dir_all(&self.places.work)?;
+        let _turn = self.places.take_turn()?;
         let machine = Machine::look(&self.places.work, &[])?;
         let limits = Limits::measure(&self.places.work)?;
         let rounds = self.places.rounds();
@@ -171,7 +171,7 @@ impl Run {
     }
 
     fn sample(&self, manner: Manner, work: &Path) -> Result<Sample> {
-        let folder = tempfile::Builder::new().prefix("spool-").tempdir_in(work)?;
+        let folder = tempfile::Builder::new().prefix(crate::LEFTOVER_PREFIX).tempdir_in(work)?;
         let sample = match manner {
             Manner::FileEach => self.files(&folder),
             Manner::JournalInUse => self.journal(&folder, true),
