@@ -36,11 +36,12 @@ pub struct Catalog {
 }
 
 /// Derived tables, in an order in which they can be emptied.
-const INDEX_TABLES: [&str; 8] = [
+const INDEX_TABLES: [&str; 9] = [
     "index_placements",
     "index_packs",
     "index_dropped_copies",
     "index_instances",
+    "index_counts",
     "index_series",
     "index_studies",
     "index_patients",

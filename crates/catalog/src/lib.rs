@@ -47,7 +47,7 @@ pub use index::{
     locations::PackLocation,
     packing::{DroppedCopy, NewPack, PackReason, PackedInstance, RecordToPack, StudyToPack},
     packs::{EvictablePack, KnownPack, Pack, PlacementState},
-    totals::{StudyProgress, Totals},
+    totals::{Count, StudyProgress, Totals},
 };
 pub use search::{
     query::{Page, Query},

@@ -1,9 +1,9 @@
 //! Packs, and their copy on the local disk.
 
 use filmgate_model::{InstanceState, NodeId, PackId, StudyKeyId, Timestamp};
-use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteRow};
 
-use super::placements::placements_of;
+use super::{batch, placements::placements_of};
 use crate::{
     Catalog, Error,
     row::{fixed, get, id, optional_time, time, unsigned, word},
@@ -113,22 +113,27 @@ impl Catalog {
             .await
     }
 
-    /// A copy of a pack is on the local disk again, read back from a bucket.
+    /// Local copies were read: they are evicted later than others.
     ///
     /// # Errors
-    /// When a statement fails.
-    pub async fn record_cached(&self, pack_id: PackId, at: Timestamp) -> Result<bool, Error> {
-        let sql = "UPDATE index_packs SET local = TRUE, last_read_at = $2 WHERE pack_id = $1";
-        self.change_pack("record a cached pack", sql, pack_id, at).await
-    }
-
-    /// A local copy was read: it is evicted later than others.
-    ///
-    /// # Errors
-    /// When a statement fails.
-    pub async fn record_read(&self, pack_id: PackId, at: Timestamp) -> Result<bool, Error> {
-        let sql = "UPDATE index_packs SET last_read_at = $2 WHERE pack_id = $1";
-        self.change_pack("record a read", sql, pack_id, at).await
+    /// When a statement fails; then nothing is noted.
+    pub async fn record_read(&self, packs: &[PackId], at: Timestamp) -> Result<(), Error> {
+        self.engine
+            .run("record what was read", async {
+                let mut writer = self.engine.writer().await;
+                let mut transaction = writer.begin().await?;
+                for run in batch::runs(packs, 1, READ_AT_ONCE) {
+                    let which = batch::values(2, run.len(), 1);
+                    let sql = format!("UPDATE index_packs SET last_read_at = $1 WHERE pack_id IN {which}");
+                    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(at.0);
+                    for pack_id in run {
+                        query = query.bind(pack_id.as_bytes().as_slice());
+                    }
+                    query.execute(&mut *transaction).await?;
+                }
+                Ok(transaction.commit().await?)
+            })
+            .await
     }
 
     /// The pack; `None` when it is not known.
@@ -174,23 +179,10 @@ impl Catalog {
             })
             .await
     }
-
-    async fn change_pack(
-        &self,
-        doing: &'static str,
-        sql: &'static str,
-        pack_id: PackId,
-        at: Timestamp,
-    ) -> Result<bool, Error> {
-        self.engine
-            .run(doing, async {
-                let mut writer = self.engine.writer().await;
-                let query = sqlx::query(sql).bind(pack_id.as_bytes().as_slice()).bind(at.0);
-                Ok(query.execute(&mut *writer).await?.rows_affected() > 0)
-            })
-            .await
-    }
 }
+
+/// Packs noted as read in one statement.
+const READ_AT_ONCE: usize = 64;
 
 pub(super) async fn pack(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<Pack, Error> {
     let pack_id = PackId(id(row, "pack_id")?);

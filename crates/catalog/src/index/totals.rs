@@ -10,11 +10,18 @@ use crate::{
     row::{get, unsigned, word},
 };
 
+/// Instances together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Count {
+    /// How many.
+    pub instances: u64,
+    /// Bytes of their datasets as received.
+    pub dataset_bytes: u64,
+}
+
 /// Sums over this node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes of records that only the journal holds.
-    pub unpacked_bytes: u64,
     /// Bytes of packs on the local disk.
     pub local_pack_bytes: u64,
     /// Bytes of quarantined records on the local disk, packed or not.
@@ -35,9 +42,6 @@ pub struct StudyProgress {
 }
 
 const TOTALS: &str = "SELECT
-    (SELECT CAST(COALESCE(SUM(record_bytes), 0) AS BIGINT) FROM index_instances
-     WHERE site_id = $1 AND node_id = $2 AND pack_id IS NULL AND state IN ('received', 'quarantined'))
-        AS unpacked_bytes,
     (SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM index_packs
      WHERE site_id = $1 AND node_id = $2 AND local = TRUE) AS local_pack_bytes,
     (SELECT CAST(COALESCE(SUM(i.record_bytes), 0) AS BIGINT) FROM index_instances i
@@ -52,19 +56,30 @@ impl Catalog {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn counts_by_state(&self) -> Result<BTreeMap<InstanceState, u64>, Error> {
+        let sums = self.sums_by_state().await?;
+        Ok(sums.into_iter().map(|(state, count)| (state, count.instances)).collect())
+    }
+
+    /// The same with their sizes. Looked up, not counted.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn sums_by_state(&self) -> Result<BTreeMap<InstanceState, Count>, Error> {
         self.engine
             .run("count instances by state", async {
                 let mut reader = self.engine.reader().await;
                 let query = sqlx::query(
-                    "SELECT state, COUNT(*) AS records FROM index_instances WHERE site_id = $1 GROUP BY state",
+                    "SELECT state, instances, dataset_bytes FROM index_counts WHERE site_id = $1",
                 );
                 let rows = query.bind(self.site()).fetch_all(&mut *reader).await?;
-                let mut counts: BTreeMap<_, _> = InstanceState::ALL.iter().map(|state| (*state, 0)).collect();
+                let mut sums: BTreeMap<_, _> =
+                    InstanceState::ALL.iter().map(|state| (*state, Count::default())).collect();
                 for row in &rows {
                     let state: InstanceState = word(row, "state")?;
-                    counts.insert(state, unsigned(row, "records")?);
+                    let instances = unsigned(row, "instances")?;
+                    sums.insert(state, Count { instances, dataset_bytes: unsigned(row, "dataset_bytes")? });
                 }
-                Ok(counts)
+                Ok(sums)
             })
             .await
     }
@@ -128,7 +143,6 @@ WHERE i.site_id = $1 GROUP BY s.latest, i.study_instance_uid, i.state ORDER BY s
 
 fn totals(row: &SqliteRow) -> Result<Totals, Error> {
     Ok(Totals {
-        unpacked_bytes: unsigned(row, "unpacked_bytes")?,
         local_pack_bytes: unsigned(row, "local_pack_bytes")?,
         quarantine_bytes: unsigned(row, "quarantine_bytes")?,
         copies_dropped: unsigned(row, "copies_dropped")?,

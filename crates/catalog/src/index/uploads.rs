@@ -29,8 +29,8 @@ impl Catalog {
         // No delay is that long: a time so far ahead was written before the clock was set back.
         let sql = format!(
             "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2
-                AND (state = 'packed' OR (state = 'retrying'
-                    AND (next_try_at <= $3 OR next_try_at > $3 + {RETRY_AHEAD_MS_MAX})))
+                AND state IN ('packed', 'retrying')
+                AND (state = 'packed' OR next_try_at <= $3 OR next_try_at > $3 + {RETRY_AHEAD_MS_MAX})
              ORDER BY created_at, pack_id"
         );
         self.first_pack("claim an upload", sql, now, exclude).await

@@ -111,6 +111,8 @@ pub(super) async fn sites_and_wipes(catalog: &Catalog) {
 
     catalog.wipe_index().await.expect("wipe");
     catalog.wipe_index().await.expect("wipe again");
+    let sums = catalog.sums_by_state().await.expect("sums");
+    assert!(sums.values().all(|count| count.instances == 0 && count.dataset_bytes == 0));
     assert_eq!(catalog.known_packs().await.expect("packs"), []);
     assert_eq!(catalog.locate(record(1)).await.expect("locate"), None);
     assert_eq!(catalog.alarms().await.expect("alarms").len(), 1, "the book half stays");
