@@ -155,7 +155,7 @@ impl Results {
 
     fn goals_table(&self) -> String {
         let mut lines = report::Table::new(&["goal", "wanted", "measured", ""]);
-        for goal in &self.goals {
+        for goal in self.goals.iter().filter(|goal| goal.measured.is_some()) {
             lines.row(&goal.cells());
         }
         format!("\n**Goals** of this build; \"met\" and \"missed\" are of this run:\n\n{}", lines.text())
