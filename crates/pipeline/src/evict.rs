@@ -1,4 +1,4 @@
-//! Step 6: verified packs leave the local disk, the least recently made first, when room is needed and only then.
+//! Step 6: verified packs leave the local disk, the least recently read first, when room is needed and only then.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -15,6 +15,7 @@ impl Road {
     /// # Errors
     /// When disk or catalog fails.
     pub async fn evict(self: &Arc<Self>) -> Result<usize, Error> {
+        self.note_reads().await?;
         let mut evicted = 0;
         while self.quarantine_is_full().await? {
             match self.evict_some(true).await? {
@@ -31,6 +32,16 @@ impl Road {
         }
         metrics::counter!("filmgate_evicted_packs_total").increment(evicted as u64);
         Ok(evicted)
+    }
+
+    /// Which packs were read is written down before it matters, not at each reading.
+    async fn note_reads(&self) -> Result<(), Error> {
+        let read = std::mem::take(&mut *self.read.lock());
+        if read.is_empty() {
+            return Ok(());
+        }
+        let read: Vec<PackId> = read.into_iter().collect();
+        Ok(self.catalog.record_read(&read, self.clock.now()).await?)
     }
 
     async fn evict_some(self: &Arc<Self>, quarantined: bool) -> Result<usize, Error> {

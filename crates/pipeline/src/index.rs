@@ -3,11 +3,11 @@
 //! The rows are derived: what the queue loses, or a crash, is read again from the journal.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::Duration,
 };
 
-use filmgate_catalog::ReceivedInstance;
+use filmgate_catalog::{Count, ReceivedInstance};
 use filmgate_model::{Facts, Identity, RecordId, Tag, Timestamp, tags};
 use filmgate_seal::RecordTable;
 use sha2::{Digest, Sha256};
@@ -27,8 +27,13 @@ pub(crate) struct Announced {
     sender: mpsc::Sender<ReceivedInstance>,
     receiver: Mutex<mpsc::Receiver<ReceivedInstance>>,
     arrived: Notify,
+    /// Rows that were announced and are not in the catalog yet, and bytes of their datasets.
+    unentered: AtomicU64,
+    unentered_bytes: AtomicU64,
     /// Set when a row did not fit or was lost: the journal is asked for what the catalog lacks.
     missed: AtomicBool,
+    /// Set while it is.
+    searching: AtomicBool,
 }
 
 impl Default for Announced {
@@ -38,7 +43,10 @@ impl Default for Announced {
             sender,
             receiver: Mutex::new(receiver),
             arrived: Notify::new(),
+            unentered: AtomicU64::new(0),
+            unentered_bytes: AtomicU64::new(0),
             missed: AtomicBool::new(false),
+            searching: AtomicBool::new(false),
         }
     }
 }
@@ -50,10 +58,20 @@ impl Announced {
 
     /// Never blocks an association.
     pub(crate) fn announce(&self, row: ReceivedInstance) {
+        let bytes = row.dataset_bytes;
+        // Before it is sent: it must not be taken off again before it was added.
+        self.unentered.fetch_add(1, Ordering::SeqCst);
+        self.unentered_bytes.fetch_add(bytes, Ordering::SeqCst);
         if self.sender.try_send(row).is_err() {
+            self.entered(1, bytes);
             self.missed.store(true, Ordering::SeqCst);
         }
         self.arrived.notify_one();
+    }
+
+    fn entered(&self, rows: u64, bytes: u64) {
+        self.unentered.fetch_sub(rows, Ordering::SeqCst);
+        self.unentered_bytes.fetch_sub(bytes, Ordering::SeqCst);
     }
 }
 
@@ -80,8 +98,10 @@ impl Road {
     /// When the catalog cannot be written; the rows are read again from the journal at the next call.
     pub async fn index_received(&self) -> Result<usize, Error> {
         if self.announced.missed.swap(false, Ordering::SeqCst) {
+            self.announced.searching.store(true, Ordering::SeqCst);
             let indexed = self.index_missing().await;
             self.announced.missed.fetch_or(indexed.is_err(), Ordering::SeqCst);
+            self.announced.searching.store(false, Ordering::SeqCst);
             return indexed;
         }
         let mut batch = Vec::new();
@@ -93,9 +113,24 @@ impl Road {
             }
         }
         let entered = self.catalog.record_received(&batch, self.clock.now()).await;
+        // First of all missed, so that they are never out of both counts.
         self.announced.missed.fetch_or(entered.is_err(), Ordering::SeqCst);
+        self.announced.entered(batch.len() as u64, batch.iter().map(|row| row.dataset_bytes).sum());
         entered?;
         Ok(batch.len())
+    }
+
+    /// Instances on their way into the catalog; those of the journal when it is not known which they are.
+    pub(crate) fn not_entered(&self) -> Count {
+        let room = self.journal.room();
+        let unknown = [&self.announced.missed, &self.announced.searching];
+        if unknown.iter().any(|flag| flag.load(Ordering::SeqCst)) {
+            return Count { instances: room.records, dataset_bytes: room.unpacked_bytes };
+        }
+        Count {
+            instances: self.announced.unentered.load(Ordering::SeqCst),
+            dataset_bytes: self.announced.unentered_bytes.load(Ordering::SeqCst),
+        }
     }
 
     /// Enters every record of the journal that the catalog lacks; the number of rows.

@@ -34,6 +34,7 @@ mod upload;
 mod verify;
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -58,7 +59,7 @@ pub use pack::Packed;
 pub use receive::{Committing, Received, Receiving, Verdict};
 pub use recover::Recovered;
 pub use retrieve::{BulkValue, OpenRecord};
-pub use status::{Alarm, Quarantined, RetryingPack, SpoolStatus, Status};
+pub use status::{Alarm, Quarantined, RetryingPack, SpoolStatus, Status, Waiting};
 pub use verify::{Finding, VerifyReport};
 
 /// One bucket that packs must reach.
@@ -160,6 +161,8 @@ pub struct Road {
     uploaded: Notify,
     /// What cannot be understood takes all it may: such instances are refused until there is room.
     quarantine_full: AtomicBool,
+    /// Local packs that were read since it was last written down.
+    read: Mutex<BTreeSet<PackId>>,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
 }
 
@@ -191,6 +194,7 @@ impl Road {
             settings: parts.settings,
             announced: index::Announced::default(),
             quarantine_full: AtomicBool::new(false),
+            read: Mutex::default(),
             contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),
         })
     }

@@ -379,6 +379,7 @@ impl OpenRecord {
                 Ok(compute(move || road.journal.read(record_id, range)).await??.into())
             }
             Place::Pack { pack_id, offset } => {
+                self.road.read.lock().insert(pack_id);
                 self.road.pack_bytes(pack_id, offset + range.start..offset + range.end).await
             }
         }

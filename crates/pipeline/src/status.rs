@@ -1,11 +1,15 @@
 //! How the road stands: what the status page, `filmgate status` and the metrics show.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, Timestamp};
 use serde::Serialize;
 
 use crate::{Error, Road};
+
+/// States between receipt and verification.
+const ON_THEIR_WAY: [InstanceState; 4] =
+    [InstanceState::Received, InstanceState::Packed, InstanceState::Uploaded, InstanceState::Retrying];
 
 /// Rows shown of each list.
 const ROWS_MAX: u32 = 50;
@@ -19,6 +23,8 @@ pub struct Status {
     pub node_id: NodeId,
     /// Instances in each state; every state is there.
     pub states: BTreeMap<InstanceState, u64>,
+    /// What is received and not verified yet; nothing when everything is safe elsewhere.
+    pub waiting: Waiting,
     /// When the oldest instance that is not verified was received.
     pub oldest_unverified_at: Option<Timestamp>,
     /// Arrivals that were dropped because the same bytes are kept.
@@ -33,6 +39,17 @@ pub struct Status {
     pub quarantined: Vec<Quarantined>,
     /// What somebody should look at, newest first.
     pub alarms: Vec<Alarm>,
+}
+
+/// Instances between receipt and verification.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// How many.
+    pub instances: u64,
+    /// Bytes of their datasets as received.
+    pub dataset_bytes: u64,
+    /// How long the oldest waits, in milliseconds; 0 when none does.
+    pub oldest_ms: u64,
 }
 
 /// Room on the local disk, in bytes.
@@ -99,14 +116,24 @@ impl Road {
     /// # Errors
     /// When catalog or disk cannot be asked.
     pub async fn status(&self) -> Result<Status, Error> {
+        // Before the catalog is asked: what enters it meanwhile is counted twice rather than not at all.
+        let not_entered = self.not_entered();
         let totals = self.catalog.totals().await?;
-        let counted = self.catalog.counts_by_state().await?;
-        let count = |state| (state, counted.get(&state).copied().unwrap_or(0));
+        let sums = self.catalog.sums_by_state().await?;
+        let count = |state| (state, sums.get(&state).copied().unwrap_or_default().instances);
+        let (at, oldest_unverified_at) = (self.clock.now(), self.catalog.oldest_unverified().await?);
+        let on_their_way = ON_THEIR_WAY.iter().filter_map(|state| sums.get(state)).chain([&not_entered]);
+        let oldest = oldest_unverified_at.map_or(Duration::ZERO, |oldest| at.since(oldest));
         Ok(Status {
-            at: self.clock.now(),
+            at,
             node_id: self.keys.node_id(),
             states: InstanceState::ALL.into_iter().map(count).collect(),
-            oldest_unverified_at: self.catalog.oldest_unverified().await?,
+            waiting: Waiting {
+                instances: on_their_way.clone().map(|count| count.instances).sum(),
+                dataset_bytes: on_their_way.map(|count| count.dataset_bytes).sum(),
+                oldest_ms: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX),
+            },
+            oldest_unverified_at,
             copies_dropped: totals.copies_dropped,
             spool: self.spool_status(totals.local_pack_bytes)?,
             placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),

@@ -35,6 +35,8 @@ fn gauges(status: &Status) -> String {
     let age_ms = status.oldest_unverified_at.map_or(0, |since| status.at.since(since).as_millis() as u64);
     for (name, help, value) in [
         ("filmgate_oldest_unverified_age_seconds", "Age of the oldest instance not verified.", age_ms / 1000),
+        ("filmgate_waiting_instances", "Instances not verified yet.", status.waiting.instances),
+        ("filmgate_waiting_bytes", "Bytes of datasets not verified yet.", status.waiting.dataset_bytes),
         ("filmgate_spool_bytes_max", "What the journal may take.", status.spool.bytes_max),
         ("filmgate_spool_used_bytes", "What the journal takes.", status.spool.used_bytes),
         ("filmgate_spool_uncommitted_bytes", "Of instances still arriving.", status.spool.uncommitted_bytes),

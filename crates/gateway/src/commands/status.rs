@@ -44,6 +44,15 @@ fn page(status: &Value) -> String {
     for (state, count) in states.filter(|(_, count)| count.as_u64() != Some(0)) {
         lines.push(format!("  {state:<12} {count}"));
     }
+    let waiting = |key: &str| status["waiting"][key].as_u64().unwrap_or(0);
+    if waiting("instances") > 0 {
+        lines.push(format!(
+            "On their way  {} instances, {:.2} GB, the oldest for {} s; then they are verified in every bucket",
+            waiting("instances"),
+            waiting("dataset_bytes") as f64 / 1e9,
+            waiting("oldest_ms") / 1000
+        ));
+    }
     let bytes = |key: &str| status["spool"][key].as_u64().unwrap_or(0) as f64 / 1e9;
     lines.push(format!(
         "Journal       {:.2} of {:.2} GB, local packs {:.2} GB, disk free {:.2} GB",

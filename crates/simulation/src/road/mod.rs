@@ -4,6 +4,8 @@
 mod rest;
 mod sent;
 mod tally;
+#[cfg(test)]
+mod yielding;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -12,7 +14,7 @@ use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Random, RecordId, Timestamp};
 use filmgate_pipeline::{
-    Committing, Error, OpenRecord, Parts, Placement, Received, Receiving, Road, Settings, Verdict,
+    Committing, Error, OpenRecord, Parts, Placement, Received, Receiving, Road, Settings, Verdict, Yielding,
 };
 use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Journal, JournalOptions, PackFolder, Reserve};
@@ -73,6 +75,7 @@ struct Run {
     sent: Vec<Sent>,
     step: u64,
     tally: RoadTally,
+    yielding: Yielding,
 }
 
 impl Run {
@@ -109,6 +112,7 @@ impl Run {
             sent: Vec::new(),
             step: 0,
             tally: RoadTally::default(),
+            yielding: Yielding { bytes_per_second: 256 << 10, ..Yielding::default() },
         })
     }
 
@@ -264,6 +268,9 @@ impl Run {
             self.disk.cut_power_in(1 + self.random.below(80));
         }
         for study in due.map_err(|error| error.to_string())? {
+            if !self.has_rested(study.oldest_at)? {
+                break;
+            }
             match self.wait(road.pack(&study)) {
                 Ok(packed) => {
                     self.tally.packs += u64::from(packed.records > 0);
@@ -278,11 +285,22 @@ impl Run {
         Ok(())
     }
 
+    /// As a worker rests before a unit of work: a while, then it asks again.
+    fn has_rested(&mut self, since: Timestamp) -> Result<bool, String> {
+        let rest = self.road()?.rest_before(since);
+        self.clock.shift_ms(rest.min(Duration::from_millis(200)).as_millis() as i64);
+        self.tally.yielded += u64::from(!rest.is_zero());
+        Ok(rest.is_zero())
+    }
+
     fn upload(&mut self) -> Check {
         let road = self.road()?;
         let Some(job) = self.wait(road.next_upload(&[])).map_err(|error| error.to_string())? else {
             return Ok(());
         };
+        if !self.has_rested(job.created_at)? {
+            return Ok(());
+        }
         match self.wait(road.upload(&job)) {
             Ok(true) => Ok(()),
             Ok(false) => {
@@ -298,6 +316,9 @@ impl Run {
         let Some(job) = self.wait(road.next_to_verify(&[])).map_err(|error| error.to_string())? else {
             return Ok(());
         };
+        if !self.has_rested(job.created_at)? {
+            return Ok(());
+        }
         match self.wait(road.verify(&job)) {
             Ok(verified) => {
                 self.tally.verified += u64::from(verified);
@@ -449,7 +470,7 @@ impl Run {
             placements: vec![Placement { name: "main".to_owned(), bucket: Arc::clone(&self.bucket) }],
             admission: Admission::new(Reserve::default()),
             seal: SealOptions { chunk_size_bytes: 8192, ..SealOptions::default() },
-            settings: road_settings(),
+            settings: Settings { yielding: self.yielding, ..road_settings() },
         });
         let recovered = self.wait(road.recover()).map_err(|error| told(&error))?;
         self.tally.settled += (recovered.packs_removed + recovered.packs_adopted) as u64;
@@ -544,6 +565,7 @@ mod tests {
             tally.verified,
             tally.evicted,
             tally.read,
+            tally.yielded,
         ];
         assert!(tried.iter().all(|&count| count > 5), "the schedule leaves something out: {tally:?}");
         // Between a pack's last sync and its row nothing is written that could be cut: seldom, but it happens.

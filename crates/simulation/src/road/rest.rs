@@ -57,6 +57,7 @@ impl Run {
             }
         }
         self.check_states()?;
+        self.check_nothing_waits()?;
         self.check_said_once()
     }
 
@@ -67,6 +68,15 @@ impl Run {
         match report.findings.iter().find(|finding| !damaged(finding.state)) {
             Some(finding) => Err(format!("at rest: record {} {}", finding.record_id, finding.problem)),
             None => Ok(()),
+        }
+    }
+
+    /// Nothing is said to be on its way any more.
+    fn check_nothing_waits(&self) -> Check {
+        let status = self.wait(self.road()?.status()).map_err(|error| error.to_string())?;
+        match (status.waiting.instances, status.waiting.dataset_bytes) {
+            (0, 0) => Ok(()),
+            _ => Err(format!("at rest, and said to be on its way: {:?}", status.waiting)),
         }
     }
 

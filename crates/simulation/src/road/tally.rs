@@ -25,6 +25,8 @@ pub struct RoadTally {
     pub settled: u64,
     /// Instances read back whole.
     pub read: u64,
+    /// Units of work put off because instances were arriving.
+    pub yielded: u64,
 }
 
 impl RoadTally {
@@ -41,5 +43,6 @@ impl RoadTally {
         self.evicted += run.evicted;
         self.settled += run.settled;
         self.read += run.read;
+        self.yielded += run.yielded;
     }
 }
