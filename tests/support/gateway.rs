@@ -40,6 +40,7 @@ impl Home {
             .set("BUCKET__MAIN__KIND", "local")
             .set("BUCKET__MAIN__PATH", bucket_dir.display())
             .set("PACK__QUIET_MS", 300)
+            .set("SPOOL__READY_SEGMENTS", 1)
     }
 
     /// Sets `FILMGATE__<key>`.
