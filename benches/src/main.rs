@@ -1,6 +1,7 @@
 //! Benchmarks beside peers: `cargo xtask bench` builds what they need and calls this.
 //!
 //! - `ingest`: DCMTK, Orthanc and the gateway receive the same files from the same senders, in turns.
+//! - `seal`: what a core seals and opens in a second, beside plain zstd.
 //! - `spool`: the journal's group commit beside a synced file for each instance.
 //!
 //! Every figure is a median over rounds in which all contenders take their turn, and stands beside what the machine
@@ -18,6 +19,7 @@ mod process;
 mod receivers;
 mod report;
 mod rounds;
+mod seal;
 mod senders;
 mod spool;
 
@@ -44,6 +46,8 @@ struct Arguments {
 enum Bench {
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest(ingest::Ingest),
+    /// Sealing and opening, what a core does in a second
+    Seal(seal::Seal),
     /// Making records durable: the journal beside a file for each
     Spool(spool::Spool),
 }
@@ -104,6 +108,7 @@ impl Places {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().bench {
         Bench::Ingest(ingest) => ingest.run(),
+        Bench::Seal(seal) => seal.run(),
         Bench::Spool(spool) => spool.run(),
     };
     match outcome {
