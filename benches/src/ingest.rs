@@ -85,6 +85,7 @@ impl Ingest {
         let limits = Limits::measure(&self.places.work)?;
         let (sets, rounds) = (bench.set_facts(), self.places.rounds());
         let rows = self.measure(&bench, rounds)?;
+        let limits = limits.best(Limits::measure(&self.places.work)?);
         let results = Results { machine, limits, rounds, sets, goals: goals(&rows), rows };
         report::publish(&self.places, "ingest", self.is_partial(), &results, &results.tables())
     }

@@ -135,6 +135,7 @@ impl Spool {
         let limits = Limits::measure(&self.places.work)?;
         let rounds = self.places.rounds();
         let rows = self.measure(rounds)?;
+        let limits = limits.best(Limits::measure(&self.places.work)?);
         let results = Results { machine, limits, rounds, rows };
         report::publish(&self.places, "spool", self.places.quick, &results, &results.tables())
     }
