@@ -31,7 +31,7 @@ mod visit;
 mod wire;
 
 pub use aead::{SUITE_AES_256_GCM, SUITE_SM4_GCM};
-pub use codec::Codec;
+pub use codec::{Codec, decode_samples, encode_samples};
 pub use error::Error;
 pub use key::{KEY_BYTES, RecordKey, WRAPPED_KEY_BYTES, WrappingKey, derive, unwrap_key, wrap_key};
 pub use pack::{

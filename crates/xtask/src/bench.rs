@@ -1,5 +1,7 @@
 //! `cargo xtask bench`: installs the peers, builds gateway and benchmarks, and measures.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
@@ -19,6 +21,8 @@ pub(crate) struct Bench {
 enum Which {
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest,
+    /// Sealing and opening, what a core does in a second
+    Seal,
     /// The journal's group commit, beside a synced file for each instance
     Spool,
 }
@@ -39,10 +43,11 @@ impl Bench {
         let mut bench = command(target_dir().join("release/filmgate-bench"));
         match self.which {
             Which::Ingest => {
-                let test_data = install::test_data()?;
-                let test_data = test_data.context("this benchmark needs slices of the test data")?;
                 bench.arg("ingest").arg("--gateway").arg(target_dir().join("release/filmgate"));
-                bench.arg("--test-data").arg(test_data);
+                bench.arg("--test-data").arg(test_data()?);
+            }
+            Which::Seal => {
+                bench.arg("seal").arg("--test-data").arg(test_data()?);
             }
             Which::Spool => {
                 bench.arg("spool");
@@ -52,4 +57,8 @@ impl Bench {
         bench.arg("--benches").arg(root().join("benches"));
         run(bench.args(&self.arguments))
     }
+}
+
+fn test_data() -> Result<PathBuf> {
+    install::test_data()?.context("this benchmark needs slices of the test data")
 }

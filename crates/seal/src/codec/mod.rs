@@ -76,8 +76,9 @@ pub(crate) fn encode(raw: &[u8], level: Option<i32>, out: &mut Vec<u8>) -> Codec
     Codec::Stored
 }
 
-/// Appends native samples by the codec that makes least of them, and notes the coders of its planes in `shape`.
-pub(crate) fn encode_samples(raw: &[u8], shape: &mut SampleShape, level: i32, out: &mut Vec<u8>) -> Codec {
+/// Appends native samples to `out` by the codec that makes least of them, which is returned, and notes the coders of its
+/// planes in `shape`. `level` is zstd's. Nothing is encrypted: this is the first half of sealing a chunk.
+pub fn encode_samples(raw: &[u8], shape: &mut SampleShape, level: i32, out: &mut Vec<u8>) -> Codec {
     let Some(samples) = Samples::of(shape).filter(|samples| raw.len() >= samples.row_bytes) else {
         return encode(raw, Some(level), out);
     };
@@ -136,8 +137,12 @@ pub(crate) fn decode(codec: Codec, packed: Vec<u8>, raw_bytes: usize) -> Result<
     }
 }
 
-/// The same for a chunk, which may hold native samples.
-pub(crate) fn decode_samples(
+/// The raw bytes of a chunk, which may hold native samples: the second half of opening it. `raw_bytes`, which are
+/// allocated, must be within [`crate::CHUNK_BYTES_MAX`].
+///
+/// # Errors
+/// When the packed bytes are damaged, or in a way of writing this version does not know.
+pub fn decode_samples(
     codec: Codec,
     packed: Vec<u8>,
     raw_bytes: usize,
