@@ -69,11 +69,23 @@ pub struct Receiving {
     _arriving: Option<Arriving>,
 }
 
+/// A chunk of the default size that does not shrink, and a little.
+const SEALED_BYTES: usize = 272 * 1024;
+
 /// Sealed bytes on their way from the sealer to the journal; a thread keeps the buffer for its next instance.
 struct Sealed(Vec<u8>);
 
 thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Sealed {
+    fn new() -> Self {
+        let mut spare = SPARE.take();
+        // Asked for at once: growing by doubling, it would end up with twice what a chunk takes.
+        spare.reserve_exact(SEALED_BYTES);
+        Self(spare)
+    }
 }
 
 impl Drop for Sealed {
@@ -144,7 +156,7 @@ impl Road {
             sealer,
             _arriving: self.idle_cores.as_ref().map(IdleCores::arriving),
             key,
-            sealed: Sealed(SPARE.take()),
+            sealed: Sealed::new(),
         })
     }
 }

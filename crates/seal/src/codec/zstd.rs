@@ -61,7 +61,7 @@ impl Zstd {
         }
         self.scratch.clear();
         // Always the same room, so that equal bytes become equal bytes.
-        self.scratch.reserve(compress_bound(raw.len()));
+        self.scratch.reserve_exact(compress_bound(raw.len()));
         let done = context.compress2(&mut self.scratch, raw);
         self.compressor = Some((way, context));
         (done.is_ok() && self.scratch.len() < raw.len()).then_some(self.scratch.len())

@@ -56,7 +56,7 @@ impl Default for JournalOptions {
         Self {
             segment_bytes: 64 << 20,
             bytes_max: 16 << 30,
-            frame_payload_bytes_max: 256 << 10,
+            frame_payload_bytes_max: 128 << 10,
             own_chain_past_bytes: 32 << 20,
             ready_segments: 4,
             pressure_free_percent: 40,

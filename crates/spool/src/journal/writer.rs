@@ -38,10 +38,11 @@ pub struct RecordWriter {
 impl RecordWriter {
     pub(super) fn new(journal: Arc<Journal>, record_id: RecordId) -> Self {
         let spare = journal.spare_frames.lock().pop();
+        let frame_bytes_max = FRAME_HEADER_BYTES + journal.payload_bytes_max;
         Self {
             journal,
             record_id,
-            frame: spare.unwrap_or_else(|| vec![0; FRAME_HEADER_BYTES]),
+            frame: spare.unwrap_or_else(|| new_frame(frame_bytes_max)),
             record_bytes: 0,
             frames: 0,
             chain_hash: ChainHash::new(),
@@ -163,6 +164,13 @@ impl RecordWriter {
             });
         }
     }
+}
+
+/// Room for a whole frame from the start: growing by doubling, it would end up with twice that.
+fn new_frame(frame_bytes_max: usize) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(frame_bytes_max);
+    frame.resize(FRAME_HEADER_BYTES, 0);
+    frame
 }
 
 impl Drop for RecordWriter {
