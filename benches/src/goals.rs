@@ -38,7 +38,10 @@ impl Goal {
         [
             self.what.clone(),
             format!("{sign} {}{unit}", self.bound),
-            self.measured.map_or_else(String::new, |measured| format!("{measured:.2}{unit}")),
+            self.measured.map_or_else(String::new, |measured| {
+                let digits = if measured < 1.0 { 3 } else { 2 };
+                format!("{measured:.digits$}{unit}")
+            }),
             verdict.to_owned(),
         ]
     }
