@@ -226,8 +226,8 @@ impl Catalog {
 
 /// Parameters of one row.
 const INSERT_COLUMNS: usize = 24;
-/// Parameters of one statement: SQLite looks each up among all when it prepares the text.
-const INSERT_PARAMETERS_MAX: usize = 16 * INSERT_COLUMNS;
+/// Parameters of one statement: SQLite looks each up among all, when it prepares the text and when they are bound.
+const INSERT_PARAMETERS_MAX: usize = 8 * INSERT_COLUMNS;
 
 /// A record dropped as a copy before does not come back; the first arrival of a UID is the one served.
 const INSERT: &str = "
