@@ -188,8 +188,6 @@ impl Run {
         let disk = Arc::new(RealDisk);
         let (clock, random) = (Clock::system(), Random::system());
         let (journal, _) = Journal::open(disk, folder.path(), options, &clock, &random)?;
-        let syncing = Arc::clone(&journal);
-        let syncing = thread::spawn(move || syncing.run_sync_thread());
         let records = AtomicU64::new(0);
         if in_use {
             wear_in(&journal, &records)?;
@@ -202,8 +200,6 @@ impl Run {
             }
             Ok(())
         });
-        journal.stop();
-        syncing.join().map_err(|_| anyhow!("the sync thread died"))?;
         sample
     }
 

@@ -205,7 +205,7 @@ impl Road {
         &self.catalog
     }
 
-    /// The journal, for its room and its sync thread.
+    /// The journal, for its room and the thread that prepares its segments.
     #[must_use]
     pub fn journal(&self) -> &Arc<Journal> {
         &self.journal

@@ -31,9 +31,7 @@ use crate::{
     workers,
 };
 
-/// The task that makes records durable; the last to stop.
-const SYNC: &str = "journal-sync";
-/// The one that writes segments ahead.
+/// The task that writes journal segments ahead; it ends with the journal.
 const PREPARE: &str = "journal-prepare";
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -99,17 +97,12 @@ impl Doors {
         let gateway = build::open(settings).await?;
         let (stop, stopped) = watch::channel(false);
         let journal = Arc::clone(gateway.road.journal());
-        let sync = filmgate_model::spawn(async move {
-            // It returns when the journal is stopped; if it panics, this task ends and is missed.
-            let _ = filmgate_model::compute(move || journal.run_sync_thread()).await;
-        });
-        let journal = Arc::clone(gateway.road.journal());
         let prepare = filmgate_model::spawn(async move {
+            // It returns when the journal is stopped; if it panics, this task ends and is missed.
             let _ = filmgate_model::compute(move || journal.run_prepare_thread()).await;
         });
         let background = Background::start(settings.yielding.nice).context("start the background threads")?;
         let mut workers = workers::start(&gateway.road, background, &stopped);
-        workers.push((SYNC, sync));
         workers.push((PREPARE, prepare));
         let web = filmgate_model::spawn(serve_web(
             web,
@@ -177,7 +170,7 @@ impl Doors {
         }
         self.stop.send_replace(true);
         let (journal, steps): (Vec<_>, Vec<_>) =
-            self.workers.into_iter().partition(|(name, _)| [SYNC, PREPARE].contains(name));
+            self.workers.into_iter().partition(|(name, _)| *name == PREPARE);
         for (name, step) in steps {
             wait_for(name, step).await;
         }

@@ -13,9 +13,9 @@ pub(super) fn predict(raw: &[u8], samples: &Samples, planes: &mut [Vec<u8>; 2]) 
     let count = rows.len() * row_samples;
     let (mut row, mut above) = (vec![0; row_samples], vec![0; row_samples]);
     let [high, low] = planes;
-    low.clear();
+    // Every byte of both is written below: what stands there from the chunk before need not be cleared.
     low.resize(count, 0);
-    high.clear();
+    high.resize(if samples.width == Width::Two { count } else { 0 }, 0);
     match samples.width {
         Width::One => {
             for (raw, low) in rows.zip(low.chunks_exact_mut(row_samples)) {
@@ -29,7 +29,6 @@ pub(super) fn predict(raw: &[u8], samples: &Samples, planes: &mut [Vec<u8>; 2]) 
             }
         }
         Width::Two => {
-            high.resize(count, 0);
             let planes = high.chunks_exact_mut(row_samples).zip(low.chunks_exact_mut(row_samples));
             for (raw, (high, low)) in rows.zip(planes) {
                 load_words(raw, samples, &mut row);

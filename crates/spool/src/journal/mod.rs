@@ -129,11 +129,7 @@ pub struct Journal {
     payload_bytes_max: usize,
     clock: Clock,
     state: Mutex<State>,
-    /// Held for the length of a sync round.
-    round: Mutex<()>,
-    /// Somebody waits for a sync.
-    committed: Condvar,
-    /// Somebody's wait is over.
+    /// Somebody's wait is over, or the next may sync.
     settled: Condvar,
     /// The journal stops.
     stopped: Condvar,
@@ -148,6 +144,10 @@ struct State {
     /// Ids of records being written.
     writing: HashSet<RecordId>,
     uncommitted_bytes: u64,
+    /// A sync round is under way.
+    is_syncing: bool,
+    /// Records begun so far.
+    begun: u64,
     rounds_started: u64,
     stopping: bool,
 }
@@ -178,8 +178,6 @@ impl Journal {
             options,
             clock: clock.clone(),
             state: Mutex::new(state),
-            round: Mutex::new(()),
-            committed: Condvar::new(),
             settled: Condvar::new(),
             stopped: Condvar::new(),
             spare_frames: Mutex::default(),
@@ -203,6 +201,7 @@ impl Journal {
         if state.index.has(record_id) || !state.writing.insert(record_id) {
             return Err(Error::Exists(record_id));
         }
+        state.begun += 1;
         drop(state);
         Ok(RecordWriter::new(Arc::clone(self), record_id))
     }
@@ -292,8 +291,6 @@ impl Journal {
         let pending = Pending { record_id, after_round: state.rounds_started, ticket: ticket.clone() };
         state.index.insert(record_id, entry);
         state.pending.push(pending);
-        drop(state);
-        self.committed.notify_one();
         Ok(ticket)
     }
 
@@ -330,6 +327,8 @@ impl State {
             pending: Vec::new(),
             writing: HashSet::new(),
             uncommitted_bytes: 0,
+            is_syncing: false,
+            begun: 0,
             rounds_started: 0,
             stopping: false,
         };

@@ -13,8 +13,8 @@ use crate::{
 
 /// Zeros written at a time.
 const PIECE_BYTES: usize = 1 << 20;
-/// How soon a busy journal is looked at again.
-const WHILE_BUSY: Duration = Duration::from_millis(200);
+/// Nothing may have arrived for so long.
+const QUIET: Duration = Duration::from_secs(1);
 /// How soon after a failure, a full disk above all.
 const AFTER_FAILURE: Duration = Duration::from_secs(30);
 
@@ -75,9 +75,12 @@ impl Journal {
     /// Keeps segments ready until [`Journal::stop`], only while nothing arrives. For a thread of its own.
     pub fn run_prepare_thread(&self) {
         let mut state = self.state.lock();
+        // The first ones before the first instance, the others when none has come for a while.
+        let mut begun_before = state.begun;
         while !state.stopping {
-            let rest = if state.is_busy() || !self.wants_segment(&state) {
-                WHILE_BUSY
+            let is_quiet = std::mem::replace(&mut begun_before, state.begun) == begun_before && !state.is_busy();
+            let rest = if !is_quiet || !self.wants_segment(&state) {
+                QUIET
             } else {
                 drop(state);
                 let made = self.prepare_segment();

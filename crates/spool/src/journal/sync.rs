@@ -60,7 +60,8 @@ struct Target {
 }
 
 impl Journal {
-    /// Blocks until the record is durable. Somebody must run [`Journal::run_sync_thread`] meanwhile.
+    /// Blocks until the record is durable. The first who waits syncs for all who do; who comes meanwhile is in the next
+    /// round. So nobody has to be woken to sync for a sender that is alone.
     ///
     /// # Errors
     /// [`Error::Failed`] when a write or sync failed in one of its segments: it is not durable and will not be.
@@ -70,7 +71,13 @@ impl Journal {
             if let Some(result) = ticket.result() {
                 return result;
             }
-            self.settled.wait(&mut state);
+            if state.is_syncing {
+                self.settled.wait(&mut state);
+            } else {
+                drop(state);
+                self.sync_round();
+                state = self.state.lock();
+            }
         }
     }
 
@@ -81,9 +88,8 @@ impl Journal {
     }
 
     /// Syncs every segment written to since its last sync, once, and settles the records that waited for it.
-    /// False when there was nothing to do.
+    /// False when there was nothing to do, or another round is under way.
     pub fn sync_round(&self) -> bool {
-        let _one_at_a_time = self.round.lock();
         let Some((round, targets)) = self.begin_round() else { return false };
         let started = self.clock.now();
         let names = if targets.iter().all(|target| target.name_synced) {
@@ -95,6 +101,7 @@ impl Journal {
         metrics::sync_round(self.clock.now().since(started));
 
         let mut state = self.state.lock();
+        state.is_syncing = false;
         for (target, synced) in targets.iter().zip(synced) {
             state.end_sync(target, &names, synced);
         }
@@ -108,6 +115,9 @@ impl Journal {
     /// Numbers a round and takes the dirty segments: what is written from here on needs the next round.
     fn begin_round(&self) -> Option<(u64, Vec<Target>)> {
         let mut state = self.state.lock();
+        if state.is_syncing {
+            return None;
+        }
         let mut targets = Vec::new();
         for (&segment, found) in state.pool.segments.iter_mut().filter(|(_, segment)| segment.dirty) {
             found.dirty = false;
@@ -117,29 +127,14 @@ impl Journal {
         if targets.is_empty() && state.pending.is_empty() {
             return None;
         }
+        state.is_syncing = true;
         state.rounds_started += 1;
         Some((state.rounds_started, targets))
     }
 
-    /// Runs sync rounds as soon as somebody waits for one, until [`Journal::stop`]. For a thread of its own.
-    pub fn run_sync_thread(&self) {
-        loop {
-            let mut state = self.state.lock();
-            while state.pending.is_empty() && !state.stopping {
-                self.committed.wait(&mut state);
-            }
-            if state.pending.is_empty() {
-                return;
-            }
-            drop(state);
-            self.sync_round();
-        }
-    }
-
-    /// Takes no more records and lets the sync thread end once everybody who waits has an answer.
+    /// Takes no more records, and lets the thread end that prepares segments.
     pub fn stop(&self) {
         self.state.lock().stopping = true;
-        self.committed.notify_all();
         self.stopped.notify_all();
     }
 }

@@ -392,11 +392,9 @@ fn options_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn many_writers_and_a_sync_thread() {
+fn many_writers_sync_for_each_other() {
     let bench = Bench { options: JournalOptions { bytes_max: 64 << 20, ..options() }, ..Bench::new() };
     let (journal, _) = bench.open();
-    let syncing = Arc::clone(&journal);
-    let sync_thread = thread::spawn(move || syncing.run_sync_thread());
     let writers = (0..8_u8).map(|writer| {
         let journal = Arc::clone(&journal);
         thread::spawn(move || {
@@ -414,7 +412,6 @@ fn many_writers_and_a_sync_thread() {
         writer.join().expect("writer");
     }
     journal.stop();
-    sync_thread.join().expect("sync thread");
     assert!(matches!(journal.begin(id(9)), Err(Error::Closed)));
     drop(journal);
     assert_eq!(bench.open().1.len(), 240);

@@ -3,7 +3,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -29,7 +28,6 @@ use tower::ServiceExt;
 pub(crate) struct Gateway {
     pub(crate) road: Arc<Road>,
     router: Router,
-    syncing: Option<JoinHandle<()>>,
     _dir: tempfile::TempDir,
 }
 
@@ -65,7 +63,6 @@ impl Gateway {
             JournalOptions { segment_bytes: 16 << 20, bytes_max: 256 << 20, ..JournalOptions::default() };
         let (journal, _) =
             Journal::open(Arc::clone(&disk), &journal_dir, options, &clock, &random).expect("a journal");
-        let sync = Arc::clone(&journal);
         let catalog = Catalog::in_memory(&CatalogOptions::new(keys.site_id(), keys.node_id()))
             .await
             .expect("a catalog");
@@ -92,8 +89,7 @@ impl Gateway {
             ..WebSettings::default()
         };
         let router = filmgate_web::router(Web::new(Arc::clone(&road), settings, metrics));
-        let syncing = Some(std::thread::spawn(move || sync.run_sync_thread()));
-        Self { road, router, syncing, _dir: dir }
+        Self { road, router, _dir: dir }
     }
 
     /// Asks, and reads the answer to its end.
@@ -134,15 +130,6 @@ impl Gateway {
         }
         while let Some(pack) = self.road.next_to_verify(&[]).await.expect("a verification") {
             assert!(self.road.verify(&pack).await.expect("verified"));
-        }
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.road.journal().stop();
-        if let Some(syncing) = self.syncing.take() {
-            syncing.join().expect("the sync thread ends");
         }
     }
 }
