@@ -52,10 +52,17 @@ impl Drop for Background {
     }
 }
 
+/// No priority is lower.
+#[cfg(target_os = "linux")]
+const LOWEST: i32 = 19;
+
 /// Lowers the priority of this thread; where that is not a matter of threads, nothing is lowered.
 fn lower_priority(nice: u8) {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, i32::from(nice)) {
+    if let Err(error) = rustix::process::getpriority_process(None).and_then(|usual| {
+        let lower = usual.saturating_add(nice.into()).min(LOWEST);
+        rustix::process::setpriority_process(None, lower)
+    }) {
         tracing::warn!(%error, "the priority of a background thread stays as it is");
     }
     #[cfg(not(target_os = "linux"))]

@@ -114,7 +114,7 @@ impl Chunker {
         let start = self.buffer.filled;
         self.buffer.filled = (start + bytes).min(self.cut_at);
         let arrived = self.buffer.bytes.get(start..self.buffer.filled).unwrap_or_default();
-        if span == Span::Pixels {
+        if span == Span::Pixels && self.native.is_none() {
             self.pixel_digest.get_or_insert_default().update(arrived);
         }
         arrived
@@ -177,6 +177,11 @@ impl Chunker {
     fn cut(&mut self, last: bool) -> ChunkWork {
         let raw = std::mem::replace(&mut self.buffer, ChunkBuffer::new(self.chunk_size_bytes));
         let raw_bytes = raw.filled as u64;
+        let is_native = self.class == Class::Bulk && self.native.is_some();
+        if is_native {
+            // Nothing but samples is in it. Hashed at once, BLAKE3 has work for every lane.
+            self.pixel_digest.get_or_insert_default().update(raw.filled());
+        }
         let work = ChunkWork {
             record_id: self.record_id,
             number: self.cut_chunks,
@@ -260,7 +265,9 @@ impl Sink for Sealing<'_> {
                 self.chunker.take(Class::Bulk, bytes, self.out);
             }
             Span::Pixels => {
-                self.chunker.digest_pixels(bytes);
+                if self.chunker.native.is_none() {
+                    self.chunker.digest_pixels(bytes);
+                }
                 self.chunker.in_pixels = true;
                 self.chunker.take(Class::Bulk, bytes, self.out);
             }
