@@ -17,10 +17,11 @@ pub(crate) struct Background {
 impl Background {
     /// Threads whose priority lies `nice` steps (0 to 19) below that of the others.
     pub(crate) fn start(nice: u8) -> std::io::Result<Self> {
+        let priority = below(nice)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("background")
-            .on_thread_start(move || lower_priority(nice))
+            .on_thread_start(move || set_priority(priority))
             .enable_all()
             .build()?;
         Ok(Self { runtime: Some(runtime) })
@@ -52,22 +53,31 @@ impl Drop for Background {
     }
 }
 
-/// No priority is lower.
+/// What lies so far below the priority of this thread.
 #[cfg(target_os = "linux")]
-const LOWEST: i32 = 19;
+fn below(nice: u8) -> std::io::Result<i32> {
+    /// No priority is lower.
+    const LOWEST: i32 = 19;
+    let ours = rustix::process::getpriority_process(None)?;
+    Ok(ours.saturating_add(nice.into()).min(LOWEST))
+}
 
-/// Lowers the priority of this thread; where that is not a matter of threads, nothing is lowered.
-fn lower_priority(nice: u8) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::getpriority_process(None).and_then(|usual| {
-        let lower = usual.saturating_add(nice.into()).min(LOWEST);
-        rustix::process::setpriority_process(None, lower)
-    }) {
+/// Gives this thread a priority. Threads inherit theirs from whoever started them, so it is a number and no step.
+#[cfg(target_os = "linux")]
+fn set_priority(priority: i32) {
+    if let Err(error) = rustix::process::setpriority_process(None, priority) {
         tracing::warn!(%error, "the priority of a background thread stays as it is");
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = nice;
 }
+
+/// Where priority is not a matter of threads, nothing is lowered.
+#[cfg(not(target_os = "linux"))]
+fn below(_nice: u8) -> std::io::Result<i32> {
+    Ok(0)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_priority(_priority: i32) {}
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
