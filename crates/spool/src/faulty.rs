@@ -22,6 +22,7 @@ pub(crate) struct Switches {
     pub(crate) failing_writes: AtomicU64,
     pub(crate) full_writes: AtomicU64,
     failing_syncs: AtomicU64,
+    pub(crate) panicking_syncs: AtomicU64,
     pub(crate) syncs_begun: AtomicU64,
     pub(crate) hold_syncs: AtomicBool,
     /// Reads that touch anything from here on fail.
@@ -37,6 +38,7 @@ impl Default for FaultyDisk {
                 failing_writes: zero(),
                 full_writes: zero(),
                 failing_syncs: zero(),
+                panicking_syncs: zero(),
                 syncs_begun: zero(),
                 hold_syncs: AtomicBool::default(),
                 unreadable_from: AtomicU64::new(u64::MAX),
@@ -125,6 +127,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        assert!(!strike(&self.switches.panicking_syncs), "a sync that panics");
         self.switches.syncs_begun.fetch_add(1, Ordering::SeqCst);
         while self.switches.hold_syncs.load(Ordering::SeqCst) {
             thread::yield_now();

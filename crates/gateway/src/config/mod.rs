@@ -17,6 +17,11 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use load::{Error, load};
 
+/// Length of a journal segment.
+const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
+/// More threads than any machine has cores for.
+const HELPER_THREADS_MAX: usize = 256;
+
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
@@ -105,8 +110,8 @@ impl Default for Dicom {
             max_pdu_bytes: 131_072,
             artim_ms: 10_000,
             association_idle_timeout_ms: 60_000,
-            association_progress_window_ms: 30_000,
-            association_progress_bytes_min: 64 << 10,
+            association_progress_window_ms: 60_000,
+            association_progress_bytes_min: 128 << 10,
             async_operations_max: 8,
             private_sop_classes: BTreeSet::new(),
             private_syntaxes: BTreeMap::new(),
@@ -346,6 +351,14 @@ impl Settings {
                     .into(),
             );
         }
+        let (connections, associations) =
+            (self.dicom.connections_per_peer_max, self.dicom.associations_per_peer_max);
+        if connections != 0 && connections <= associations {
+            return refuse(
+                "dicom.connections_per_peer_max",
+                "it must be more than dicom.associations_per_peer_max, or 0".into(),
+            );
+        }
         if self.upload.retry_delay_min_ms > self.upload.retry_delay_max_ms {
             return refuse("upload.retry_delay_min_ms", "it is longer than upload.retry_delay_max_ms".into());
         }
@@ -362,11 +375,9 @@ impl Settings {
                 format!("{} is not within 4096 and 16777216", self.dicom.max_pdu_bytes),
             );
         }
-        if self.spool.bytes_max < 256 << 20 {
-            return refuse(
-                "spool.bytes_max",
-                format!("{} is below 268435456, four segments", self.spool.bytes_max),
-            );
+        self.check_journal()?;
+        if self.seal.helper_threads > HELPER_THREADS_MAX {
+            return refuse("seal.helper_threads", format!("more than {HELPER_THREADS_MAX} help nobody"));
         }
         if self.pack.size_bytes == 0 || self.pack.size_bytes > self.spool.bytes_max / 2 {
             return refuse("pack.size_bytes", "it must lie within 1 and half of spool.bytes_max".into());
@@ -388,6 +399,24 @@ impl Settings {
             return refuse(
                 "catalog.url",
                 format!("{url:?} is no sqlite: address, the only kind of catalog so far"),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_journal(&self) -> Result<(), Error> {
+        let refuse = |key: &str, why: String| Err(Error::Value { key: key.to_owned(), why });
+        let segments = self.spool.bytes_max / JOURNAL_SEGMENT_BYTES;
+        if segments < 4 {
+            return refuse(
+                "spool.bytes_max",
+                format!("{} is below 268435456, four segments", self.spool.bytes_max),
+            );
+        }
+        if self.spool.ready_segments as u64 > segments {
+            return refuse(
+                "spool.ready_segments",
+                format!("spool.bytes_max leaves room for {segments} in all"),
             );
         }
         Ok(())
@@ -480,6 +509,10 @@ mod tests {
         assert!(refused(|s| s.node.mirror = Mirror::Required).contains("node.second_dir"));
         assert!(refused(|s| s.dicom.associations_max = 0).contains("dicom.associations_max"));
         assert!(refused(|s| s.dicom.connections_max = 64).contains("dicom.connections_max"));
+        assert!(refused(|s| s.dicom.connections_per_peer_max = 48).contains("connections_per_peer_max"));
+        assert!(refused(|s| s.spool.bytes_max = 128 << 20).contains("spool.bytes_max"));
+        assert!(refused(|s| s.spool.ready_segments = 257).contains("spool.ready_segments"));
+        assert!(refused(|s| s.seal.helper_threads = 1000).contains("seal.helper_threads"));
         assert!(refused(|s| s.web.stow_requests_max = 0).contains("web.stow_requests_max"));
         assert!(refused(|s| s.upload.retry_delay_min_ms = u64::MAX).contains("upload.retry_delay_min_ms"));
         assert!(refused(|s| s.yielding.nice = 20).contains("yield.nice"));

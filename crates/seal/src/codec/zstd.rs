@@ -60,7 +60,7 @@ impl Zstd {
             context.set_parameter(CParameter::LiteralCompressionMode(way.literals)).ok()?;
         }
         self.scratch.clear();
-        // Always the same room, so that equal bytes become equal bytes.
+        // Room for whatever comes out, so that what comes out does not depend on the room.
         self.scratch.reserve_exact(compress_bound(raw.len()));
         let done = context.compress2(&mut self.scratch, raw);
         self.compressor = Some((way, context));

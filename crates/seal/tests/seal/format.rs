@@ -205,7 +205,10 @@ fn read_field(number: u64, content: &mut Cursor<'_>, sealed: &Sealed, chunks: &[
             assert_eq!(content.take(32), Sha256::digest(dataset).as_slice());
             assert_eq!(content.varint(), 65_536);
         }
-        7 => assert_eq!(content.take(32), blake3::hash(&sample_pixels()).as_bytes().as_slice()),
+        7 => assert_eq!(
+            (content.u8(), content.take(32)),
+            (1, blake3::hash(&sample_pixels()).as_bytes().as_slice())
+        ),
         8 => read_chunks(content, sealed, chunks, dataset),
         9 => {
             assert_eq!((content.varint(), content.varint()), (1, 0));

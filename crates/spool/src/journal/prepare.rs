@@ -25,11 +25,11 @@ impl Journal {
     /// # Errors
     /// [`Error::Io`] or [`Error::NoRoom`]; the pool is as before.
     pub fn prepare_segment(&self) -> Result<bool, Error> {
-        let ready_bytes = self.options.segment_bytes * self.options.ready_segments as u64;
+        let ready_bytes = self.options.segment_bytes.saturating_mul(self.options.ready_segments as u64);
         let Some(id) = self.begin_to_prepare() else { return Ok(false) };
         let path = self.dir.join(segment_name(id));
         let made = match self.disk.free_bytes(&self.dir).map_err(Error::io("ask for free bytes")) {
-            Ok(free_bytes) if free_bytes < 2 * ready_bytes => Ok(None),
+            Ok(free_bytes) if free_bytes / 2 < ready_bytes => Ok(None),
             Ok(_) => self.write_zeros(&path).map(Some),
             Err(error) => Err(error),
         };
@@ -78,7 +78,8 @@ impl Journal {
         // The first ones before the first instance, the others when none has come for a while.
         let mut begun_before = state.begun;
         while !state.stopping {
-            let is_quiet = std::mem::replace(&mut begun_before, state.begun) == begun_before && !state.is_busy();
+            let is_quiet = state.begun == begun_before && !state.is_busy();
+            begun_before = state.begun;
             let rest = if !is_quiet || !self.wants_segment(&state) {
                 QUIET
             } else {

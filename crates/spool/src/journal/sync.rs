@@ -59,6 +59,29 @@ struct Target {
     name_synced: bool,
 }
 
+/// A round that is under way. One that panics has failed: nobody may take for synced what it was to sync, and nobody
+/// waits for its end.
+struct UnderWay<'a> {
+    journal: &'a Journal,
+    targets: &'a [Target],
+    is_over: bool,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
+        }
+        let mut state = self.journal.state.lock();
+        state.is_syncing = false;
+        for target in self.targets {
+            state.fail_segment(target.segment, "sync journal segment", "the sync panicked");
+        }
+        drop(state);
+        self.journal.settled.notify_all();
+    }
+}
+
 impl Journal {
     /// Blocks until the record is durable. The first who waits syncs for all who do; who comes meanwhile is in the next
     /// round. So nobody has to be woken to sync for a sender that is alone.
@@ -91,6 +114,7 @@ impl Journal {
     /// False when there was nothing to do, or another round is under way.
     pub fn sync_round(&self) -> bool {
         let Some((round, targets)) = self.begin_round() else { return false };
+        let mut under_way = UnderWay { journal: self, targets: &targets, is_over: false };
         let started = self.clock.now();
         let names = if targets.iter().all(|target| target.name_synced) {
             Ok(())
@@ -101,6 +125,7 @@ impl Journal {
         metrics::sync_round(self.clock.now().since(started));
 
         let mut state = self.state.lock();
+        under_way.is_over = true;
         state.is_syncing = false;
         for (target, synced) in targets.iter().zip(synced) {
             state.end_sync(target, &names, synced);

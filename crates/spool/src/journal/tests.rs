@@ -512,3 +512,17 @@ fn a_segment_that_cannot_be_written_ahead_leaves_the_pool_as_it_was() {
     store(&journal, id(1), &content(1, 70_000));
     assert!(!journal.room().closed);
 }
+
+#[test]
+fn a_round_that_panics_has_failed_and_hangs_nobody() {
+    let bench = Bench::new();
+    let (journal, _) = bench.open();
+    store(&journal, id(1), &content(1, 3_000));
+    let waiting = commit(&journal, id(2), b"waits").expect("commit");
+    bench.disk.panicking_syncs.store(1, Ordering::SeqCst);
+    let syncing = Arc::clone(&journal);
+    assert!(thread::spawn(move || syncing.sync_round()).join().is_err());
+    assert!(matches!(journal.wait(&waiting), Err(Error::Failed)), "it was not synced");
+    store(&journal, id(3), b"elsewhere");
+    assert_eq!(whole(&journal, id(1)), content(1, 3_000));
+}

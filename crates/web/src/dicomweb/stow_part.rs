@@ -97,10 +97,17 @@ impl Part {
         self.seal_pending().await;
         let step = match self.step {
             Step::Receiving(receiving) => {
-                match compute(move || receiving.finish_in(self.study.as_deref())).await {
-                    Ok(Ok(committing)) => EndStep::Syncing(spawn(synced(committing))),
-                    Ok(Err(error)) => EndStep::Failed(Failure::of(&error)),
-                    Err(_) => EndStep::Failed(Failure::Processing),
+                // A task of its own: once begun it ends, also when the client is gone, so that what is committed is
+                // synced and entered.
+                let study = self.study;
+                let committed = spawn(async move {
+                    let committed = compute(move || receiving.finish_in(study.as_deref())).await;
+                    committed.map(|committed| committed.map(|committing| spawn(synced(committing))))
+                });
+                match committed.await {
+                    Ok(Ok(Ok(syncing))) => EndStep::Syncing(syncing),
+                    Ok(Ok(Err(error))) => EndStep::Failed(Failure::of(&error)),
+                    _ => EndStep::Failed(Failure::Processing),
                 }
             }
             Step::Failed(failure) => EndStep::Failed(failure),

@@ -4,7 +4,7 @@ use filmgate_model::{
     Door, FACT_BYTES_MAX, Facts, NodeId, Provenance, RecordId, Tag, Timestamp, transfer_syntax::Encoding,
 };
 
-use super::{chunk_flag, field, sample_flag};
+use super::{chunk_flag, digest, field, sample_flag};
 use crate::{
     aead::TAG_BYTES,
     codec::Codec,
@@ -65,7 +65,7 @@ impl Fields {
             field::READING => self.reading = decode_reading(&mut content)?,
             field::ODDITIES => self.oddities = decode_oddities(&mut content)?,
             field::DATASET => self.dataset = Some(decode_dataset(&mut content)?),
-            field::PIXEL_DIGEST => self.pixel_digest = Some(content.array()?),
+            field::PIXEL_DIGEST => self.pixel_digest = decode_pixel_digest(&mut content)?,
             field::CHUNKS => self.chunks = Some(decode_chunks(&mut content)?),
             field::BULK_VALUES => self.bulk_values = decode_bulk_values(&mut content)?,
             field::PIXEL_DATA => self.pixel_data = Some(decode_pixel_data(&mut content)?),
@@ -215,6 +215,17 @@ fn decode_chunk(content: &mut Reader<'_>, record_offset: u64, last: bool) -> Res
         last,
         shape: if flags & chunk_flag::SHAPE == 0 { None } else { Some(decode_shape(content)?) },
     })
+}
+
+/// A digest of an algorithm that is not known here compares with nothing: as good as none.
+fn decode_pixel_digest(content: &mut Reader<'_>) -> Result<Option<[u8; 32]>, Error> {
+    let algorithm = content.u8()?;
+    let bytes = content.take(content.remaining())?;
+    if algorithm != digest::BLAKE3 {
+        return Ok(None);
+    }
+    let pixels = bytes.try_into().map_err(|_| malformed("pixel digest", "has the wrong length"))?;
+    Ok(Some(pixels))
 }
 
 fn decode_shape(content: &mut Reader<'_>) -> Result<SampleShape, Error> {

@@ -2,7 +2,7 @@
 
 use filmgate_model::{Door, Facts, Provenance, Tag, transfer_syntax::Encoding};
 
-use super::{chunk_flag, field, sample_flag};
+use super::{chunk_flag, digest, field, sample_flag};
 use crate::{
     record::table::{ChunkEntry, Class, RecordTable},
     scan::{BulkValue, PixelData, Reading},
@@ -20,8 +20,8 @@ pub(crate) fn encode(table: &RecordTable) -> Vec<u8> {
         put_field(&mut out, field::ODDITIES, &numbers);
     }
     put_field(&mut out, field::DATASET, &encode_dataset(table));
-    if let Some(digest) = &table.pixel_digest {
-        put_field(&mut out, field::PIXEL_DIGEST, digest);
+    if let Some(pixels) = &table.pixel_digest {
+        put_field(&mut out, field::PIXEL_DIGEST, &[&[digest::BLAKE3], pixels.as_slice()].concat());
     }
     put_field(&mut out, field::CHUNKS, &encode_chunks(&table.chunks));
     if !table.bulk_values.is_empty() {

@@ -19,6 +19,10 @@ mod field {
     pub(super) const PIXEL_DATA: u64 = 10;
 }
 
+mod digest {
+    pub(super) const BLAKE3: u8 = 1;
+}
+
 mod chunk_flag {
     pub(super) const BULK: u8 = 1;
     pub(super) const SHAPE: u8 = 2;
