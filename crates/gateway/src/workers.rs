@@ -17,6 +17,8 @@ const REST: Duration = Duration::from_millis(200);
 const REST_WHILE_RECEIVING: Duration = Duration::from_secs(1);
 /// A step that has to look rests so many times as long as its look took.
 const REST_PER_LOOK: u32 = 20;
+/// … but no longer than this: what looks long may be a clock that was set, or a machine that slept.
+const REST_LONGEST: Duration = Duration::from_secs(2);
 /// How long a step waits to be told that there is something to do before it looks by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// … or until the next retry, if not sooner than this.
@@ -191,7 +193,7 @@ impl Worker {
     async fn rest_between_looks(&mut self, began: Timestamp) {
         let looked = self.road.clock().now().since(began);
         let least = if self.road.is_receiving() { REST_WHILE_RECEIVING } else { REST };
-        self.rest(least.max(looked * REST_PER_LOOK)).await;
+        self.rest(least.max(looked * REST_PER_LOOK).min(REST_LONGEST)).await;
     }
 
     async fn rest_if_failed(&mut self, done: Result<(), Error>) {

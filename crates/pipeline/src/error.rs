@@ -40,6 +40,9 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// A record opens to other bytes than were received.
+    #[error("record {0} does not open to the bytes that were received")]
+    NotAsReceived(RecordId),
     /// Its elements are too many to be said as metadata.
     #[error("the metadata is longer than {0} bytes")]
     MetadataTooLong(usize),
@@ -82,6 +85,7 @@ impl Error {
             Self::Catalog(error) => error.is_permanent(),
             Self::Bucket(error) => error.is_permanent(),
             Self::NotFound(_)
+            | Self::NotAsReceived(_)
             | Self::Lost(_)
             | Self::Differs { .. }
             | Self::OtherStudy

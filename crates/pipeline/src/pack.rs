@@ -126,7 +126,10 @@ impl Road {
         let mut readable = HashSet::new();
         for copy in known.iter().filter(|copy| arrived.contains(&copy.dataset_sha256)) {
             match self.check_record(copy.record_id).await {
-                Ok(_) => _ = readable.insert(copy.record_id),
+                Ok(dataset_bytes) => {
+                    self.pace.moved(dataset_bytes);
+                    readable.insert(copy.record_id);
+                }
                 Err(error) if error.is_permanent() || self.journal.under_pressure() => {}
                 Err(error) => return Err(error),
             }

@@ -1,10 +1,11 @@
-//! The file of a pack: records copied from the journal, each opened on the way so that nothing rotten is carried on.
+//! The file of a pack: records copied from the journal. Each is opened to its last sample on the way and must be what
+//! was received: here, while its sender may still have it, is where it would be noticed.
 
 use std::{borrow::Cow, ops::Range};
 
 use filmgate_catalog::RecordToPack;
 use filmgate_model::{PackId, RecordId, StudyKeyId};
-use filmgate_seal::{Class, PackKind, PackWriter, RecordKey, RecordTable};
+use filmgate_seal::{Class, PackKind, PackWriter, RecordKey, RecordTable, TRAILER_BYTES, open_table};
 use filmgate_spool::{Journal, JournalRecord};
 use sha2::{Digest, Sha256};
 
@@ -123,8 +124,9 @@ impl Road {
     }
 }
 
-/// Copies one record byte for byte, proving every chunk on the way: bytes that rotted in the journal must not become a
-/// pack that is then verified to be equally rotten. Gives the header chunks, unless they are too many.
+/// Copies one record byte for byte and opens it on the way. Bytes that rotted in the journal must not become a pack that
+/// is then verified to be equally rotten; and what opens must have the digest that was taken at the door, of the dataset
+/// before it was compressed. Gives the header chunks, unless they are too many.
 fn copy_record(
     journaled: &Journaled<'_>,
     key: &RecordKey,
@@ -133,25 +135,35 @@ fn copy_record(
 ) -> Result<Option<Vec<u8>>, Error> {
     let record_id = table.record_id;
     let mut header = Some(Vec::new());
+    let mut digest = Sha256::new();
     let mut copied = 0;
     for (number, chunk) in (0u32..).zip(&table.chunks) {
         let end = chunk.record_offset + u64::from(chunk.sealed_bytes);
         let bytes = journaled.read(copied..end)?;
         let sealed_at = usize::try_from(chunk.record_offset.saturating_sub(copied)).unwrap_or(usize::MAX);
         let sealed = bytes.get(sealed_at..).unwrap_or_default();
-        match &mut header {
-            Some(gathered) if chunk.class == Class::Header => {
-                let opened = filmgate_seal::open_chunk(key, record_id, number, chunk, sealed)?;
-                gathered.extend_from_slice(&opened);
-            }
-            _ => filmgate_seal::check_chunk(key, record_id, number, chunk, sealed)?,
+        let opened = filmgate_seal::open_chunk(key, record_id, number, chunk, sealed)?;
+        digest.update(&opened);
+        if let Some(header) = &mut header
+            && chunk.class == Class::Header
+        {
+            header.extend_from_slice(&opened);
         }
         header = header.filter(|header| header.len() <= metadata::HEADER_BYTES_MAX);
         file.append(&bytes)?;
         copied = end;
     }
-    // Table and trailer: the table was opened before, from the same place.
-    file.append(&journaled.read(copied..table.record_bytes)?)?;
+    if <[u8; 32]>::from(digest.finalize()) != table.dataset_sha256 {
+        return Err(Error::NotAsReceived(record_id));
+    }
+    let table_and_trailer = journaled.read(copied..table.record_bytes)?;
+    let sealed_table = table_and_trailer.len().saturating_sub(TRAILER_BYTES);
+    // Read a second time when the record is long: it must not have changed.
+    let again = open_table(key, record_id, table_and_trailer.get(..sealed_table).unwrap_or_default())?;
+    if again.chunks != table.chunks {
+        return Err(Error::NotAsReceived(record_id));
+    }
+    file.append(&table_and_trailer)?;
     Ok(header)
 }
 
@@ -166,5 +178,59 @@ fn kept_metadata(table: &RecordTable, header: Option<Vec<u8>>) -> Vec<u8> {
             Vec::new()
         }
         None => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use filmgate_model::{Clock, Door, NodeId, Provenance, Random, Timestamp};
+    use filmgate_seal::{RecordSealer, SealOptions};
+    use filmgate_spool::{JournalOptions, PackFolder, RealDisk};
+
+    use super::*;
+
+    fn provenance() -> Provenance {
+        Provenance {
+            received_at: Timestamp(0),
+            door: Door::CStore,
+            calling_ae: String::new(),
+            called_ae: String::new(),
+            peer: String::new(),
+            node: NodeId([0; 16]),
+            transfer_syntax_uid: "1.2.840.10008.1.2.1".to_owned(),
+            sop_class_uid: String::new(),
+            sop_instance_uid: String::new(),
+            file_meta: Vec::new(),
+        }
+    }
+
+    /// As if the codec had gone wrong at the door: everything opens, to other bytes than were received.
+    #[test]
+    fn what_does_not_open_to_what_was_received_is_not_packed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = Arc::new(RealDisk);
+        let (clock, random) = (Clock::manual(Timestamp(0)), Random::seeded(1));
+        let options = JournalOptions::default();
+        let (journal, _) =
+            Journal::open(disk.clone(), &folder.path().join("journal"), options, &clock, &random)
+                .expect("a journal");
+        let packs = PackFolder::open_folder(disk, &folder.path().join("packs")).expect("a folder of packs");
+        let (record_id, key) = (RecordId([1; 16]), RecordKey::from_bytes([2; 32]));
+        let mut sealer = RecordSealer::new(record_id, key.clone(), provenance(), &SealOptions::default());
+        let mut whole = Vec::new();
+        sealer.push(b"\x08\0\x18\0UI\x08\x001.2.3.5\0", &mut whole);
+        let table = sealer.finish(&mut whole);
+        let record = JournalRecord { record_id, record_bytes: table.record_bytes, wrapped_key: Vec::new() };
+        let journaled = Journaled { journal: &journal, record, whole: Some(whole) };
+        let copy = |table: &RecordTable, number| {
+            let file = packs.create(PackId([number; 16])).expect("a pack");
+            let mut file = PackFile { file, digest: Sha256::new(), bytes: 0, unwritten: Vec::new() };
+            copy_record(&journaled, &key, table, &mut file)
+        };
+        assert!(copy(&table, 1).expect("it is what was received").is_some());
+        let other = RecordTable { dataset_sha256: [3; 32], ..table };
+        assert!(matches!(copy(&other, 2), Err(Error::NotAsReceived(id)) if id == record_id));
     }
 }

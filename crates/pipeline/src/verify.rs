@@ -152,7 +152,7 @@ impl Road {
         if <[u8; 32]>::from(digest.finalize()) == table.dataset_sha256 {
             Ok(table.dataset_bytes)
         } else {
-            Err(Error::Lost(record_id))
+            Err(Error::NotAsReceived(record_id))
         }
     }
 

@@ -41,7 +41,7 @@ pub use pack::{
 };
 pub use record::{
     CHUNK_BYTES_MAX, ChunkEntry, Class, FORMAT_VERSION, Helpers, RecordSealer, RecordTable, SampleShape,
-    SealOptions, TRAILER_BYTES, Work, check_chunk, open_chunk, open_record, open_table, table_range,
+    SealOptions, TRAILER_BYTES, Work, open_chunk, open_record, open_table, table_range,
 };
 pub use scan::{
     BULK_VALUES_MAX, BulkKind, BulkValue, FRAGMENTS_MAX, Fragment, OFFSET_TABLE_BYTES_MAX, Oddity, PixelData,

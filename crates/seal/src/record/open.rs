@@ -126,31 +126,6 @@ pub fn open_chunk(
     entry: &ChunkEntry,
     sealed: &[u8],
 ) -> Result<Vec<u8>, Error> {
-    let packed = open_packed(key, record_id, chunk_number, entry, sealed)?;
-    codec::decode_samples(entry.codec, packed, entry.raw_bytes as usize, entry.shape.as_ref())
-}
-
-/// Proves that a chunk is, to the last bit, what was sealed, without unpacking it.
-///
-/// # Errors
-/// As [`open_chunk`].
-pub fn check_chunk(
-    key: &RecordKey,
-    record_id: RecordId,
-    chunk_number: u32,
-    entry: &ChunkEntry,
-    sealed: &[u8],
-) -> Result<(), Error> {
-    open_packed(key, record_id, chunk_number, entry, sealed).map(|_| ())
-}
-
-fn open_packed(
-    key: &RecordKey,
-    record_id: RecordId,
-    chunk_number: u32,
-    entry: &ChunkEntry,
-    sealed: &[u8],
-) -> Result<Vec<u8>, Error> {
     at_most("chunk", entry.raw_bytes.into(), CHUNK_BYTES_MAX.into())?;
     if sealed.len() as u64 != u64::from(entry.sealed_bytes) {
         return Err(malformed("chunk", "has another length than its entry says"));
@@ -163,7 +138,8 @@ fn open_packed(
         codec: entry.codec,
         raw_bytes: entry.raw_bytes,
     };
-    aead::open(&key.cipher(), associated.nonce(), &associated.bytes(), sealed)
+    let packed = aead::open(&key.cipher(), associated.nonce(), &associated.bytes(), sealed)?;
+    codec::decode_samples(entry.codec, packed, entry.raw_bytes as usize, entry.shape.as_ref())
 }
 
 /// Opens a whole record that is at hand: its table, and its dataset as received.
