@@ -102,22 +102,31 @@ impl Worker {
                     self.rest_between_looks(began).await;
                     Ok(())
                 }
-                Ok(due) => self.pack_all(due).await,
+                Ok(due) => match self.pack_all(due).await {
+                    Ok(0) => {
+                        self.rest_between_looks(began).await;
+                        Ok(())
+                    }
+                    packed => packed.map(|_| ()),
+                },
                 Err(error) => Err(error),
             };
             self.rest_if_failed(packed).await;
         }
     }
 
-    /// One study that cannot be packed does not hold up the others.
-    async fn pack_all(&mut self, due: Vec<StudyToPack>) -> Result<(), Error> {
-        let mut failed = None;
+    /// How many records found their place. One study that cannot be packed does not hold up the others.
+    async fn pack_all(&mut self, due: Vec<StudyToPack>) -> Result<usize, Error> {
+        let (mut failed, mut done) = (None, 0);
         for study in due {
             let (road, since) = (Arc::clone(&self.road), study.oldest_at);
             let packed = self.unit(since, async move { road.pack(&study).await }).await;
-            failed = packed.err().or(failed);
+            match packed {
+                Ok(packed) => done += packed.map_or(0, |packed| packed.records + packed.dropped),
+                Err(error) => failed = Some(error),
+            }
         }
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(done), Err)
     }
 
     async fn upload(mut self) {
@@ -125,7 +134,7 @@ impl Worker {
             let uploaded = match self.road.next_upload(&[]).await {
                 Ok(Some(job)) => {
                     let (road, since) = (Arc::clone(&self.road), job.created_at);
-                    self.unit(since, async move { road.upload(&job).await }).await
+                    self.unit(since, async move { road.upload(&job).await }).await.map(drop)
                 }
                 Ok(None) => self.wait_for_upload().await,
                 Err(error) => Err(error),
@@ -148,7 +157,7 @@ impl Worker {
             let verified = match self.road.next_to_verify(&[]).await {
                 Ok(Some(job)) => {
                     let (road, since) = (Arc::clone(&self.road), job.created_at);
-                    self.unit(since, async move { road.verify(&job).await }).await
+                    self.unit(since, async move { road.verify(&job).await }).await.map(drop)
                 }
                 Ok(None) => {
                     let road = Arc::clone(&self.road);
@@ -171,8 +180,9 @@ impl Worker {
         }
     }
 
-    /// Rests as long as receipt asks for, then does one unit of work on something that waits since `since`.
-    async fn unit<T, F>(&mut self, since: Timestamp, work: F) -> Result<(), Error>
+    /// Rests as long as receipt asks for, then does one unit of work on something that waits since `since`; `None` when
+    /// the end came first.
+    async fn unit<T, F>(&mut self, since: Timestamp, work: F) -> Result<Option<T>, Error>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Error>> + Send + 'static,
@@ -180,14 +190,14 @@ impl Worker {
         loop {
             let rest = self.road.rest_before(since);
             if self.is_over() {
-                return Ok(());
+                return Ok(None);
             }
             if rest.is_zero() {
                 break;
             }
             self.rest(rest.min(ASK_EVERY)).await;
         }
-        self.background.run(self.road.is_pressed(), work).await.map(|_| ())
+        self.background.run(self.road.is_pressed(), work).await.map(Some)
     }
 
     async fn rest_between_looks(&mut self, began: Timestamp) {

@@ -49,8 +49,12 @@ impl Road {
     /// When a step fails; what was written of the pack is taken away, and the records stay in the journal.
     pub async fn pack(self: &Arc<Self>, study: &StudyToPack) -> Result<Packed, Error> {
         let uid = &study.study_instance_uid;
-        let waiting =
+        let mut waiting =
             self.catalog.records_to_pack(uid, study.quarantine, self.settings.pack_size_bytes).await?;
+        if self.journal.room().kept_segments > 0 {
+            // What could not be read at the start may lie there still: it waits for a start that reads it.
+            waiting.retain(|record| self.journal.contains(record.record_id));
+        }
         let sorted = self.sort_copies(study, waiting).await?;
         let packed = Packed { records: sorted.packed.len(), dropped: sorted.dropped.len() };
         let now = self.clock.now();
