@@ -193,14 +193,13 @@ impl Run {
             wear_in(&journal, &records)?;
         }
         let bytes = vec![7; self.record_bytes];
-        let sample = self.timed(|_, _| {
+        self.timed(|_, _| {
             let id = append(&journal, &records, &bytes)?;
             if in_use {
                 journal.release(&[id]);
             }
             Ok(())
-        });
-        sample
+        })
     }
 
     fn files(&self, folder: &TempDir) -> Result<Sample> {
