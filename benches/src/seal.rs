@@ -8,7 +8,7 @@ use aes_gcm::{
 };
 use anyhow::{Context, Result, anyhow, ensure};
 use clap::Args;
-use filmgate_model::{Door, NodeId, Provenance, RecordId, Timestamp, part10};
+use filmgate_model::{Provenance, RecordId, part10};
 use filmgate_seal::{
     Codec, RecordKey, RecordSealer, RecordTable, SampleShape, SealOptions, decode_samples, encode_samples,
     open_chunk,
@@ -270,18 +270,7 @@ impl Load {
 impl Instance {
     fn of(file: &[u8]) -> Result<Self> {
         let head = part10::read_file_head(file).context("a DICOM file")?;
-        let provenance = Provenance {
-            received_at: Timestamp(0),
-            door: Door::CStore,
-            calling_ae: String::new(),
-            called_ae: String::new(),
-            peer: String::new(),
-            node: NodeId([0; 16]),
-            transfer_syntax_uid: head.transfer_syntax_uid,
-            sop_class_uid: String::new(),
-            sop_instance_uid: String::new(),
-            file_meta: Vec::new(),
-        };
+        let provenance = Provenance::untold(&head.transfer_syntax_uid);
         let dataset = file.get(head.dataset_offset..).context("a dataset")?.to_vec();
         let mut record = Vec::new();
         let table = seal(&dataset, provenance.clone(), &mut record);

@@ -147,6 +147,25 @@ pub struct Provenance {
     pub file_meta: Vec<u8>,
 }
 
+impl Provenance {
+    /// Of a dataset of which nothing is told but the transfer syntax it is in: no sender, no time, no announcement.
+    #[must_use]
+    pub fn untold(transfer_syntax_uid: &str) -> Self {
+        Self {
+            received_at: Timestamp(0),
+            door: Door::CStore,
+            calling_ae: String::new(),
+            called_ae: String::new(),
+            peer: String::new(),
+            node: NodeId([0; 16]),
+            transfer_syntax_uid: transfer_syntax_uid.to_owned(),
+            sop_class_uid: String::new(),
+            sop_instance_uid: String::new(),
+            file_meta: Vec::new(),
+        }
+    }
+}
+
 /// The identifiers an instance is filed under.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {

@@ -185,26 +185,11 @@ fn kept_metadata(table: &RecordTable, header: Option<Vec<u8>>) -> Vec<u8> {
 mod tests {
     use std::sync::Arc;
 
-    use filmgate_model::{Clock, Door, NodeId, Provenance, Random, Timestamp};
+    use filmgate_model::{Clock, Provenance, Random, Timestamp};
     use filmgate_seal::{RecordSealer, SealOptions};
     use filmgate_spool::{JournalOptions, PackFolder, RealDisk};
 
     use super::*;
-
-    fn provenance() -> Provenance {
-        Provenance {
-            received_at: Timestamp(0),
-            door: Door::CStore,
-            calling_ae: String::new(),
-            called_ae: String::new(),
-            peer: String::new(),
-            node: NodeId([0; 16]),
-            transfer_syntax_uid: "1.2.840.10008.1.2.1".to_owned(),
-            sop_class_uid: String::new(),
-            sop_instance_uid: String::new(),
-            file_meta: Vec::new(),
-        }
-    }
 
     /// As if the codec had gone wrong at the door: everything opens, to other bytes than were received.
     #[test]
@@ -218,7 +203,12 @@ mod tests {
                 .expect("a journal");
         let packs = PackFolder::open_folder(disk, &folder.path().join("packs")).expect("a folder of packs");
         let (record_id, key) = (RecordId([1; 16]), RecordKey::from_bytes([2; 32]));
-        let mut sealer = RecordSealer::new(record_id, key.clone(), provenance(), &SealOptions::default());
+        let mut sealer = RecordSealer::new(
+            record_id,
+            key.clone(),
+            Provenance::untold("1.2.840.10008.1.2.1"),
+            &SealOptions::default(),
+        );
         let mut whole = Vec::new();
         sealer.push(b"\x08\0\x18\0UI\x08\x001.2.3.5\0", &mut whole);
         let table = sealer.finish(&mut whole);

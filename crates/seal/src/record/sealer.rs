@@ -265,26 +265,13 @@ impl Sink for PixelsOnly<'_> {
 
 #[cfg(test)]
 mod tests {
-    use filmgate_model::{Door, NodeId, Timestamp};
-
     use super::*;
 
     /// What a sealer may hold: a chunk, and notes that grow by counted entries.
     const HELD_BYTES_MAX: usize = 1024 * 1024;
 
     fn sealer(transfer_syntax_uid: &str) -> RecordSealer {
-        let provenance = Provenance {
-            received_at: Timestamp(0),
-            door: Door::CStore,
-            calling_ae: String::new(),
-            called_ae: String::new(),
-            peer: String::new(),
-            node: NodeId([0; 16]),
-            transfer_syntax_uid: transfer_syntax_uid.to_owned(),
-            sop_class_uid: String::new(),
-            sop_instance_uid: String::new(),
-            file_meta: Vec::new(),
-        };
+        let provenance = Provenance::untold(transfer_syntax_uid);
         RecordSealer::new(
             RecordId([1; 16]),
             RecordKey::from_bytes([2; 32]),

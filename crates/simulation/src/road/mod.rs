@@ -550,6 +550,15 @@ fn node_of(seed: u64) -> filmgate_model::NodeId {
 mod tests {
     use super::*;
 
+    /// Histories that once broke a promise.
+    #[test]
+    fn what_was_found_stays_found() {
+        // A record in a segment that could not be read at the start was called damaged, and a later start read it.
+        for seed in [787] {
+            road_tally(seed).unwrap_or_else(|violation| panic!("{violation}"));
+        }
+    }
+
     #[test]
     fn the_road_keeps_its_promises() {
         let mut tally = RoadTally::default();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filmgate_model::{Door, Facts, NodeId, Provenance, RecordId, Timestamp, part10, tags, uids};
+use filmgate_model::{Facts, Provenance, RecordId, part10, tags, uids};
 use filmgate_seal::{RecordKey, RecordSealer, SealOptions};
 
 /// SOP class and transfer syntax.
@@ -93,18 +93,7 @@ impl Outgoing {
 
 /// What the beginning of a dataset says of itself: read as a receiver would read it, the sealed bytes thrown away.
 fn facts_of(beginning: &[u8], transfer_syntax_uid: &str) -> Facts {
-    let provenance = Provenance {
-        received_at: Timestamp::default(),
-        door: Door::CStore,
-        calling_ae: String::new(),
-        called_ae: String::new(),
-        peer: String::new(),
-        node: NodeId([0; 16]),
-        transfer_syntax_uid: transfer_syntax_uid.to_owned(),
-        sop_class_uid: String::new(),
-        sop_instance_uid: String::new(),
-        file_meta: Vec::new(),
-    };
+    let provenance = Provenance::untold(transfer_syntax_uid);
     let key = RecordKey::from_bytes([0; 32]);
     let mut sealer = RecordSealer::new(RecordId([0; 16]), key, provenance, &SealOptions::default());
     let mut thrown_away = Vec::new();
