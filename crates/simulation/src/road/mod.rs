@@ -550,13 +550,11 @@ fn node_of(seed: u64) -> filmgate_model::NodeId {
 mod tests {
     use super::*;
 
-    /// Histories that once broke a promise.
+    /// Seed 787 once broke a promise: a record in a segment that could not be read at the start was called damaged, and a
+    /// later start read it.
     #[test]
-    fn what_was_found_stays_found() {
-        // A record in a segment that could not be read at the start was called damaged, and a later start read it.
-        for seed in [787] {
-            road_tally(seed).unwrap_or_else(|violation| panic!("{violation}"));
-        }
+    fn what_a_start_cannot_read_is_not_damaged_for_that() {
+        road_tally(787).unwrap_or_else(|violation| panic!("{violation}"));
     }
 
     #[test]
