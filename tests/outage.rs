@@ -199,6 +199,8 @@ fn study_keys_that_are_gone_come_back_from_the_bucket() {
     send(&home, &gateway, &images);
     gateway.settled(images.len());
     gateway.stop();
+    assert!(!home.bucket_dir().join("v1/key").exists(), "keys lie with the packs");
+    assert!(!home.bucket_keys_dir().join("v1/pack").exists(), "packs lie with the keys");
     for file in files_below(&home.data_dir().join("keys/study")) {
         fs::remove_file(file).expect("lose a key");
     }

@@ -120,7 +120,7 @@ impl Needles {
 
 fn search(home: &Home, needles: &Needles, when: &str) {
     let mut searched = 0;
-    for folder in [home.data_dir(), home.bucket_dir()] {
+    for folder in [home.data_dir(), home.bucket_dir(), home.bucket_keys_dir()] {
         for path in files_below(&folder) {
             searched += search_file(&path, needles, when);
         }

@@ -63,6 +63,11 @@ impl Home {
         self.path().join("bucket")
     }
 
+    /// Keys have a bucket of their own.
+    pub(crate) fn bucket_keys_dir(&self) -> PathBuf {
+        self.path().join("bucket-keys")
+    }
+
     /// Where the gateway keeps its key: beside the data directory.
     pub(crate) fn key_path(&self) -> PathBuf {
         self.path().join("data.key")

@@ -146,11 +146,13 @@ async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Cat
 
 fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placement>> {
     let open = |(name, bucket): (&String, &crate::config::Bucket)| {
-        let path = settings.bucket_path(name, bucket);
-        let store: Arc<dyn Bucket> = match bucket.kind {
-            BucketKind::Local => Arc::new(LocalBucket::new(path)),
+        let (store, keys): (Arc<dyn Bucket>, Arc<dyn Bucket>) = match bucket.kind {
+            BucketKind::Local => (
+                Arc::new(LocalBucket::new(settings.bucket_path(name, bucket))),
+                Arc::new(LocalBucket::new(settings.bucket_keys_path(name, bucket))),
+            ),
         };
-        Ok(Placement { name: name.clone(), bucket: store })
+        Ok(Placement { name: name.clone(), bucket: store, keys })
     };
     settings.bucket.iter().map(open).collect()
 }

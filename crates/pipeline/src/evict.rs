@@ -70,8 +70,10 @@ impl Road {
         let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
         let (key_name, key) = compute(move || road.keys.study_key_object(study_key_id)).await??;
         for placement in &self.placements {
-            for (name, bytes) in [(&pack_name(pack_id), pack.bytes), (&key_name, key.len() as u64)] {
-                if placement.bucket.head(name).await?.is_none_or(|object| object.bytes != bytes) {
+            let pack_object = (&placement.bucket, pack_name(pack_id), pack.bytes);
+            let key_object = (&placement.keys, key_name.clone(), key.len() as u64);
+            for (bucket, name, bytes) in [pack_object, key_object] {
+                if bucket.head(&name).await?.is_none_or(|object| object.bytes != bytes) {
                     tracing::error!(
                         placement = placement.name,
                         object = name,

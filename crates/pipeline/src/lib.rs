@@ -62,12 +62,18 @@ pub use retrieve::{BulkValue, OpenRecord};
 pub use status::{Alarm, Quarantined, RetryingPack, SpoolStatus, Status, Waiting};
 pub use verify::{Finding, VerifyReport};
 
-/// One bucket that packs must reach.
+/// One place that packs and their keys must reach.
+///
+/// Keys have a bucket of their own, so that what is deleted there is gone: packs may be versioned or locked against
+/// deletion, keys must not be, or shredding a study would be a lie.
+#[derive(Clone)]
 pub struct Placement {
     /// Its name in the configuration and the catalog.
     pub name: String,
-    /// The store.
+    /// The store of packs and of whatever else does not open anything.
     pub bucket: Arc<dyn Bucket>,
+    /// The store of `v1/key/…` and of nothing else.
+    pub keys: Arc<dyn Bucket>,
 }
 
 /// Limits and rules of the road; each is a setting of the configuration.

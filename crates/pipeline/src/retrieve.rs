@@ -185,8 +185,8 @@ impl Road {
         };
         let name = format!("v1/key/{id}/1");
         for placement in &self.placements {
-            let Ok(Some(object)) = placement.bucket.head(&name).await else { continue };
-            let Ok(object) = placement.bucket.get(&name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await
+            let Ok(Some(object)) = placement.keys.head(&name).await else { continue };
+            let Ok(object) = placement.keys.get(&name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await
             else {
                 continue;
             };
@@ -196,7 +196,7 @@ impl Road {
                 road.keys.study_key(id)
             });
             if let Ok(key) = adopted.await? {
-                tracing::warn!(study_key_id = %id, placement = placement.name, "a study's key was brought back from the bucket");
+                tracing::warn!(study_key_id = %id, placement = placement.name, "a study's key was brought back from the bucket of keys");
                 return Ok(key);
             }
         }

@@ -6,7 +6,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use filmgate_bucket::{Error as BucketError, Source};
+use filmgate_bucket::{Bucket, Error as BucketError, Source};
 use filmgate_catalog::Pack;
 use filmgate_model::{PackId, Timestamp, compute};
 
@@ -63,13 +63,13 @@ impl Road {
     async fn place(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
         let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
         let (key_name, key_object) = compute(move || road.keys.study_key_object(study_key_id)).await??;
-        put_once(placement, &key_name, &Source::from_bytes(key_object)).await?;
+        put_once(&placement.keys, &key_name, &Source::from_bytes(key_object)).await?;
         let (road, pack_id) = (Arc::clone(self), pack.pack_id);
         let content = Source::new(pack.bytes, move |range| {
             let read = road.packs.open(pack_id).and_then(|pack| pack.read(range));
             read.map(Into::into).map_err(io::Error::other)
         });
-        put_once(placement, &pack_name(pack_id), &content).await
+        put_once(&placement.bucket, &pack_name(pack_id), &content).await
     }
 
     /// Writes down why a pack waits and until when.
@@ -98,8 +98,7 @@ impl Road {
 }
 
 /// Puts an object whose name is its own for ever: one that is there already, in the right size, is an earlier try's.
-async fn put_once(placement: &Placement, name: &str, content: &Source) -> Result<(), Error> {
-    let bucket = &placement.bucket;
+async fn put_once(bucket: &Arc<dyn Bucket>, name: &str, content: &Source) -> Result<(), Error> {
     if bucket.head(name).await?.is_some_and(|object| object.bytes == content.bytes()) {
         return Ok(());
     }

@@ -73,7 +73,7 @@ impl Road {
     async fn compare_key(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
         let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
         let (name, expected) = compute(move || road.keys.study_key_object(study_key_id)).await??;
-        let bucket = &placement.bucket;
+        let bucket = &placement.keys;
         for _ in 0..LOOKS {
             if bucket.get(&name, 0..expected.len() as u64).await?.as_ref() == expected.as_slice() {
                 return Ok(());

@@ -176,6 +176,7 @@ pub(crate) struct Catalog {
 pub(crate) struct Bucket {
     pub(crate) kind: BucketKind,
     pub(crate) path: PathBuf,
+    pub(crate) keys_path: PathBuf,
 }
 
 /// What a placement is.
@@ -436,11 +437,20 @@ impl Settings {
         if self.node.mirror != Mirror::Off && (second.starts_with(data_dir) || data_dir.starts_with(second)) {
             return refuse("node.second_dir", "it and the data directory must not lie in each other");
         }
+        let ours = ["journal", "packs", "keys"].map(|folder| data_dir.join(folder));
+        let mut taken: Vec<PathBuf> = Vec::new();
         for (name, bucket) in &self.bucket {
-            let path = self.bucket_path(name, bucket);
-            let ours = ["journal", "packs", "keys"].map(|folder| data_dir.join(folder));
-            if path == *data_dir || ours.iter().any(|folder| path.starts_with(folder)) {
-                return refuse(&format!("bucket.{name}.path"), "it is a folder of the data directory's own");
+            for (key, path) in
+                [("path", self.bucket_path(name, bucket)), ("keys_path", self.bucket_keys_path(name, bucket))]
+            {
+                let key = format!("bucket.{name}.{key}");
+                if path == *data_dir || ours.iter().any(|folder| path.starts_with(folder)) {
+                    return refuse(&key, "it is a folder of the data directory's own");
+                }
+                if taken.iter().any(|other| path.starts_with(other) || other.starts_with(&path)) {
+                    return refuse(&key, "it and another bucket's folder must not lie in each other");
+                }
+                taken.push(path);
             }
         }
         Ok(())
@@ -472,6 +482,17 @@ impl Settings {
         } else {
             bucket.path.clone()
         }
+    }
+
+    /// The folder of a placement's keys: beside that of its packs unless set.
+    pub(crate) fn bucket_keys_path(&self, name: &str, bucket: &Bucket) -> PathBuf {
+        if !bucket.keys_path.as_os_str().is_empty() {
+            return bucket.keys_path.clone();
+        }
+        let path = self.bucket_path(name, bucket);
+        let mut keys = path.file_name().unwrap_or_default().to_owned();
+        keys.push("-keys");
+        path.with_file_name(keys)
     }
 }
 
@@ -523,6 +544,15 @@ mod tests {
             s.bucket.insert("x".into(), Bucket { path: "filmgate-data/packs/b".into(), ..Bucket::default() });
         };
         assert!(refused(in_packs).contains("bucket.x.path"));
+        let keys_in_packs = |s: &mut Settings| {
+            let bucket = Bucket { path: "/b".into(), keys_path: "/b/keys".into(), ..Bucket::default() };
+            s.bucket.insert("x".into(), bucket);
+        };
+        assert!(refused(keys_in_packs).contains("bucket.x.keys_path"));
+        let packs_in_keys = |s: &mut Settings| {
+            s.bucket.insert("main-keys".into(), Bucket::default());
+        };
+        assert!(refused(packs_in_keys).contains("bucket.main-keys.path"));
     }
 
     #[test]
@@ -533,5 +563,11 @@ mod tests {
         assert_eq!(settings.catalog_file(), Path::new("/srv/filmgate/catalog.db"));
         settings.catalog.url = "sqlite:///var/x.db".into();
         assert_eq!(settings.catalog_file(), Path::new("/var/x.db"));
+        let mut bucket = Bucket::default();
+        assert_eq!(settings.bucket_keys_path("main", &bucket), Path::new("/srv/filmgate/bucket/main-keys"));
+        bucket.path = "/mnt/nas/packs/".into();
+        assert_eq!(settings.bucket_keys_path("main", &bucket), Path::new("/mnt/nas/packs-keys"));
+        bucket.keys_path = "/mnt/other".into();
+        assert_eq!(settings.bucket_keys_path("main", &bucket), Path::new("/mnt/other"));
     }
 }

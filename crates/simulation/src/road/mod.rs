@@ -65,7 +65,8 @@ struct Run {
     /// Made with the keys at the first start that gets so far.
     has_keys: bool,
     store: Arc<MemoryBucket>,
-    bucket: Arc<dyn Bucket>,
+    key_store: Arc<MemoryBucket>,
+    placement: Placement,
     /// Calls of the bucket that fail, in 100.
     bucket_faults: Arc<Mutex<u64>>,
     road: Option<Arc<Road>>,
@@ -82,7 +83,7 @@ impl Run {
     fn new(seed: u64, runtime: Runtime) -> Result<Self, String> {
         let random = Random::seeded(seed);
         let bucket_faults = Arc::new(Mutex::new(random.below(30)));
-        let store = Arc::new(MemoryBucket::default());
+        let (store, key_store) = (Arc::new(MemoryBucket::default()), Arc::new(MemoryBucket::default()));
         let faults = match random.below(3) {
             0 => Faults::default(),
             1 => Faults { sync: 60, ..Faults::default() },
@@ -101,8 +102,9 @@ impl Run {
             faults,
             catalog: Arc::new(catalog),
             has_keys: false,
-            bucket: faulty(&random, &store, &bucket_faults),
+            placement: faulty(&random, &store, &key_store, &bucket_faults),
             store,
+            key_store,
             bucket_faults,
             random,
             road: None,
@@ -336,7 +338,7 @@ impl Run {
         if <[u8; 32]>::from(Sha256::digest(&stored)) != pack.sha256 {
             return Err(format!("{name} is verified and different"));
         }
-        let key = self.wait(self.store.head(&format!("v1/key/{}/1", pack.study_key_id)));
+        let key = self.wait(self.key_store.head(&format!("v1/key/{}/1", pack.study_key_id)));
         match key {
             Ok(Some(_)) => Ok(()),
             _ => Err(format!("{name} is verified and its key is not there")),
@@ -467,7 +469,7 @@ impl Run {
             packs: packs.map_err(|error| told(&error))?,
             keys: Arc::new(keys),
             catalog: Arc::clone(&self.catalog),
-            placements: vec![Placement { name: "main".to_owned(), bucket: Arc::clone(&self.bucket) }],
+            placements: vec![self.placement.clone()],
             admission: Admission::new(Reserve::default()),
             seal: SealOptions { chunk_size_bytes: 8192, ..SealOptions::default() },
             settings: Settings { yielding: self.yielding, ..road_settings() },
@@ -498,18 +500,28 @@ async fn compare(opened: &OpenRecord, sent: &Sent) -> Result<(), Unread> {
     Err(Unread::Different(format!("record {} reads other bytes", opened.table().record_id)))
 }
 
-fn faulty(random: &Random, store: &Arc<MemoryBucket>, faults: &Arc<Mutex<u64>>) -> Arc<dyn Bucket> {
-    let (random, faults) = (Random::seeded(random.u64()), Arc::clone(faults));
-    Arc::new(FaultyBucket::new(Arc::clone(store) as Arc<dyn Bucket>, move |operation, _| {
-        if random.below(100) >= *faults.lock() {
-            return Fault::None;
-        }
-        match (random.below(3), operation) {
-            (0, _) => Fault::Before,
-            (1, Operation::Put | Operation::Get) => Fault::Corrupt,
-            _ => Fault::After,
-        }
-    }))
+/// Both buckets draw their faults from one sequence.
+fn faulty(
+    random: &Random,
+    store: &Arc<MemoryBucket>,
+    key_store: &Arc<MemoryBucket>,
+    faults: &Arc<Mutex<u64>>,
+) -> Placement {
+    let random = Arc::new(Random::seeded(random.u64()));
+    let wrap = |inner: &Arc<MemoryBucket>| {
+        let (random, faults) = (Arc::clone(&random), Arc::clone(faults));
+        Arc::new(FaultyBucket::new(Arc::clone(inner) as Arc<dyn Bucket>, move |operation, _| {
+            if random.below(100) >= *faults.lock() {
+                return Fault::None;
+            }
+            match (random.below(3), operation) {
+                (0, _) => Fault::Before,
+                (1, Operation::Put | Operation::Get) => Fault::Corrupt,
+                _ => Fault::After,
+            }
+        }))
+    };
+    Placement { name: "main".to_owned(), bucket: wrap(store), keys: wrap(key_store) }
 }
 
 fn journal_options() -> JournalOptions {

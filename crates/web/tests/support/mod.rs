@@ -66,7 +66,11 @@ impl Gateway {
         let catalog = Catalog::in_memory(&CatalogOptions::new(keys.site_id(), keys.node_id()))
             .await
             .expect("a catalog");
-        let bucket = LocalBucket::new(dir.path().join("bucket"));
+        let placement = Placement {
+            name: "main".into(),
+            bucket: Arc::new(LocalBucket::new(dir.path().join("bucket"))),
+            keys: Arc::new(LocalBucket::new(dir.path().join("bucket-keys"))),
+        };
         let road = Road::new(Parts {
             idle_cores: None,
             clock,
@@ -77,7 +81,7 @@ impl Gateway {
             data_dir: dir.path().to_owned(),
             keys: Arc::new(keys),
             catalog: Arc::new(catalog),
-            placements: vec![Placement { name: "main".into(), bucket: Arc::new(bucket) }],
+            placements: vec![placement],
             admission: Admission::new(reserve),
             seal: SealOptions::default(),
             settings: Settings { pack_quiet: Duration::ZERO, ..Settings::default() },
