@@ -87,6 +87,18 @@ id!(
     LandingKeyId
 );
 id!(
+    /// A key the log's batches are sealed under.
+    LogKeyId
+);
+id!(
+    /// One fact of the log.
+    FactId
+);
+id!(
+    /// One run of batches in the log: a data directory, until it is restored from an older copy of itself.
+    IncarnationId
+);
+id!(
     /// One data directory of one gateway.
     NodeId
 );

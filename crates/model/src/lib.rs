@@ -31,7 +31,9 @@ pub use clock::{Clock, Timestamp};
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::{tags, uids};
 pub use facts::{Door, FACT_BYTES_MAX, Facts, INDEXED_TAGS, Identity, Provenance};
-pub use id::{LandingKeyId, NodeId, PackId, ParseIdError, RecordId, SiteId, StudyKeyId};
+pub use id::{
+    FactId, IncarnationId, LandingKeyId, LogKeyId, NodeId, PackId, ParseIdError, RecordId, SiteId, StudyKeyId,
+};
 pub use pace::{Pace, Progress, TooSlow};
 pub use random::Random;
 pub use runtime::{compute, spawn};

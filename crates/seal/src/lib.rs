@@ -18,6 +18,7 @@
 //! | `record` | sealing and opening of records |
 //! | `visit` | stored header chunks as a run of elements |
 //! | `pack` | header, footer blocks and trailer around records |
+//! | `sealed` | bytes of other stored structures, sealed whole |
 //! | `key`, `aead`, `codec`, `wire` | keys and their wrapping, encryption, compression, bytes of structures |
 
 mod aead;
@@ -27,8 +28,9 @@ mod key;
 mod pack;
 mod record;
 mod scan;
+mod sealed;
 mod visit;
-mod wire;
+pub mod wire;
 
 pub use aead::{SUITE_AES_256_GCM, SUITE_SM4_GCM};
 pub use codec::{Codec, decode_samples, encode_samples};
@@ -47,4 +49,5 @@ pub use scan::{
     BULK_VALUES_MAX, BulkKind, BulkValue, FRAGMENTS_MAX, Fragment, OFFSET_TABLE_BYTES_MAX, Oddity, PixelData,
     Reading,
 };
+pub use sealed::{SEALED_EXTRA_BYTES, open_bytes, seal_bytes};
 pub use visit::{Value, Visitor, visit};
