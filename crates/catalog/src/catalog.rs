@@ -3,9 +3,11 @@
 use std::path::Path;
 
 use filmgate_model::{NodeId, SiteId};
-use sqlx::{AssertSqlSafe, Connection};
 
-use crate::{Error, engine::Engine};
+use crate::{
+    Error,
+    engine::{AssertSqlSafe, Engine, PostgresOptions, query},
+};
 
 /// Whose catalog it is and how it is driven.
 #[derive(Debug, Clone)]
@@ -67,6 +69,22 @@ impl Catalog {
         Ok(Self { engine, site_id: options.site_id, node_id: options.node_id })
     }
 
+    /// Connects to a PostgreSQL database, which several nodes of the site may share, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// [`Error::PostgresUrl`] and [`Error::Unfit`] until a person changes something; [`Error::Connect`] while the server
+    /// is away.
+    pub async fn connect(database: &PostgresOptions, options: &CatalogOptions) -> Result<Self, Error> {
+        let engine = Engine::connect(database).await?;
+        Ok(Self { engine, site_id: options.site_id, node_id: options.node_id })
+    }
+
+    /// Which database it is in: `sqlite` or `postgresql`.
+    #[must_use]
+    pub fn engine_name(&self) -> &'static str {
+        self.engine.name()
+    }
+
     /// Closes every connection in order.
     ///
     /// # Errors
@@ -82,14 +100,15 @@ impl Catalog {
     pub async fn wipe_index(&self) -> Result<(), Error> {
         self.engine
             .run("wipe the index", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 for table in INDEX_TABLES {
-                    sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}")))
-                        .execute(&mut *transaction)
+                    query(AssertSqlSafe(format!("DELETE FROM {table} WHERE site_id = $1")))
+                        .bind(self.site())
+                        .execute(&mut transaction)
                         .await?;
                 }
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
@@ -103,9 +122,9 @@ impl Catalog {
 #[cfg(test)]
 mod tests {
     use filmgate_model::Random;
-    use sqlx::Row;
 
     use super::*;
+    use crate::engine::row::get;
 
     #[test]
     fn wiping_names_every_derived_table() {
@@ -118,8 +137,11 @@ mod tests {
             let catalog = Catalog::in_memory(&options).await.expect("in memory");
             let sql =
                 "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'index!_%' ESCAPE '!'";
-            let rows = sqlx::query(sql).fetch_all(&mut *catalog.engine.writer().await).await.expect("tables");
-            rows.iter().map(|row| row.get::<String, _>(0)).collect::<std::collections::BTreeSet<_>>()
+            let mut writer = catalog.engine.writer().await.expect("writer");
+            let rows = query(sql).fetch_all(&mut writer).await.expect("tables");
+            rows.iter()
+                .map(|row| get(row, "name").expect("a name"))
+                .collect::<std::collections::BTreeSet<String>>()
         });
         assert_eq!(listed, INDEX_TABLES.into_iter().map(String::from).collect());
     }

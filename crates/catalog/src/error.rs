@@ -25,6 +25,29 @@ pub enum Error {
         /// Why.
         source: sqlx::Error,
     },
+    /// The address of the PostgreSQL database cannot be understood. Its cause may quote the address, and with it
+    /// a password: it is not shown.
+    #[error(
+        "the address of the PostgreSQL database cannot be understood: postgres://user@host:5432/database is expected"
+    )]
+    PostgresUrl,
+    /// The PostgreSQL server does not answer, or refuses us.
+    #[error("connect to the PostgreSQL server of the catalog")]
+    Connect(#[source] sqlx::Error),
+    /// The PostgreSQL server is not one that a catalog can be kept in.
+    #[error("the PostgreSQL server cannot keep the catalog: {what}")]
+    Unfit {
+        /// What is wrong, and what to do.
+        what: &'static str,
+    },
+    /// The database went away, or gave up a statement for reasons of its own: it is tried again.
+    #[error("{doing}: the database is away or busy")]
+    Away {
+        /// The operation.
+        doing: &'static str,
+        /// Why.
+        source: sqlx::Error,
+    },
     /// The schema cannot be brought up to date.
     #[error("migrate catalog")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -78,14 +101,19 @@ pub enum Error {
 /// Primary result codes after which the same statement may well succeed: busy, locked, I/O, full, cannot open.
 const PASSING: [i64; 5] = [5, 6, 10, 13, 14];
 
+/// Classes of SQLSTATE after which it may: connection, a standby that is not the primary yet, rolled back for another's
+/// sake, out of a resource, a lock not to be had, stopped by an operator or a time-out, the system's own trouble.
+const PASSING_CLASSES: [&str; 7] = ["08", "25", "40", "53", "55", "57", "58"];
+
 impl Error {
     /// True when trying again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::Open { source, .. } | Self::Database { source, .. } => {
-                sqlite_code(source).is_some_and(|code| !PASSING.contains(&code))
+            Self::Open { source, .. } | Self::Database { source, .. } | Self::Connect(source) => {
+                !passes(source)
             }
+            Self::Away { .. } => false,
             _ => true,
         }
     }
@@ -94,6 +122,7 @@ impl Error {
     pub(crate) fn while_doing(self, doing: &'static str) -> Self {
         match self {
             Self::Database { source, .. } => Self::Database { doing, source },
+            Self::Away { source, .. } => Self::Away { doing, source },
             other => other,
         }
     }
@@ -101,12 +130,40 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(source: sqlx::Error) -> Self {
-        Self::Database { doing: "ask the catalog", source }
+        let doing = "ask the catalog";
+        match postgres_class(&source) {
+            Some(_) if passes(&source) => Self::Away { doing, source },
+            _ => Self::Database { doing, source },
+        }
+    }
+}
+
+/// True when the same statement may well succeed later.
+fn passes(error: &sqlx::Error) -> bool {
+    match (postgres_class(error), sqlite_code(error)) {
+        (Some(class), _) => PASSING_CLASSES.contains(&class.as_str()),
+        (None, Some(code)) => PASSING.contains(&code),
+        (None, None) => true,
+    }
+}
+
+/// The class of PostgreSQL's SQLSTATE: its first two characters. A connection that cannot be had or broke counts as
+/// class 08.
+fn postgres_class(error: &sqlx::Error) -> Option<String> {
+    use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls};
+    match error {
+        Database(error) => {
+            let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+            error.code().get(..2).map(str::to_owned)
+        }
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed => Some("08".to_owned()),
+        _ => None,
     }
 }
 
 /// SQLite's primary result code (the low byte of the extended one).
 pub(crate) fn sqlite_code(error: &sqlx::Error) -> Option<i64> {
-    let code: i64 = error.as_database_error()?.code()?.parse().ok()?;
+    let error = error.as_database_error()?.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    let code: i64 = sqlx::error::DatabaseError::code(error)?.parse().ok()?;
     Some(code & 0xff)
 }

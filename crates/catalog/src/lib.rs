@@ -9,13 +9,15 @@
 //!   clauses say so again.
 //! - Of the copies of one SOP Instance UID in a study exactly one is served, by a unique index of the schema.
 //! - Quarantined and deleted instances never appear in a search.
-//! - A commit that returned is synced (`synchronous=FULL`); the file and its WAL are encrypted (SQLCipher).
+//! - A commit that returned is synced: SQLite's `synchronous=FULL`, PostgreSQL's `synchronous_commit=on`, without which
+//!   it is refused. SQLite's file and WAL are encrypted (SQLCipher); of PostgreSQL the site encrypts the volume.
 //!
 //! Absent on purpose: keys (wrapped keys live in the bucket and the local key cache), image bytes, a clock.
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `catalog`, `engine` | opening, connections, how an operation is driven |
+//! | `catalog` | opening, closing, wiping |
+//! | `engine/` | SQLite and PostgreSQL under one statement; migrations; how an operation is driven |
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
 //! | `book/` | alarms |
@@ -30,7 +32,6 @@ mod catalog;
 mod engine;
 mod error;
 mod index;
-mod row;
 mod search;
 #[cfg(any(test, feature = "suite"))]
 pub mod suite;
@@ -40,6 +41,7 @@ mod transition;
 
 pub use book::alarms::{Alarm, AlarmKind};
 pub use catalog::{Catalog, CatalogOptions};
+pub use engine::PostgresOptions;
 pub use error::Error;
 pub use index::{
     copies::{Copy, CopyKind},

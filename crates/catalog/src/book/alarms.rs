@@ -3,11 +3,13 @@
 use std::str::FromStr;
 
 use filmgate_model::Timestamp;
-use sqlx::SqliteConnection;
 
 use crate::{
     Catalog, Error,
-    row::{get, time, word},
+    engine::{
+        Connection, query,
+        row::{get, time, word},
+    },
 };
 
 /// What an alarm is about.
@@ -64,13 +66,13 @@ impl Catalog {
     pub async fn alarms(&self) -> Result<Vec<Alarm>, Error> {
         self.engine
             .run("list alarms", async {
-                let mut reader = self.engine.reader().await;
-                let rows = sqlx::query(
+                let mut reader = self.engine.reader().await?;
+                let rows = query(
                     "SELECT kind, subject, detail, raised_at FROM book_alarms
                      WHERE site_id = $1 AND cleared_at IS NULL ORDER BY raised_at, kind, subject",
                 )
                 .bind(self.site())
-                .fetch_all(&mut *reader)
+                .fetch_all(&mut reader)
                 .await?;
                 let alarms = rows.iter().map(|row| {
                     let (kind, raised_at) = (word(row, "kind")?, time(row, "raised_at")?);
@@ -88,8 +90,8 @@ impl Catalog {
     pub async fn clear_alarm(&self, kind: AlarmKind, subject: &str, at: Timestamp) -> Result<bool, Error> {
         self.engine
             .run("clear an alarm", async {
-                let mut writer = self.engine.writer().await;
-                let cleared = sqlx::query(
+                let mut writer = self.engine.writer().await?;
+                let cleared = query(
                     "UPDATE book_alarms SET cleared_at = $4
                      WHERE site_id = $1 AND kind = $2 AND subject = $3 AND cleared_at IS NULL",
                 )
@@ -97,7 +99,7 @@ impl Catalog {
                 .bind(kind.as_str())
                 .bind(subject)
                 .bind(at.0)
-                .execute(&mut *writer)
+                .execute(&mut writer)
                 .await?;
                 Ok(cleared.rows_affected() > 0)
             })
@@ -107,14 +109,14 @@ impl Catalog {
 
 /// Raises an alarm within the operation that found its cause; raised once, whatever is repeated.
 pub(crate) async fn raise(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     site: &[u8],
     kind: AlarmKind,
     subject: &str,
     detail: &str,
     at: Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "INSERT INTO book_alarms (site_id, kind, subject, detail, raised_at) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (site_id, kind, subject) DO NOTHING",
     )

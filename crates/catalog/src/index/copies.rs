@@ -3,12 +3,14 @@
 use std::str::FromStr;
 
 use filmgate_model::{InstanceState, PackId, RecordId};
-use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
 
 use super::batch;
 use crate::{
     Catalog, Error,
-    row::{fixed, get, id, optional_fixed, word},
+    engine::{
+        AssertSqlSafe, Connection, Row, query,
+        row::{fixed, get, id, optional_fixed, word},
+    },
 };
 
 /// What an arrival is among those of its SOP Instance UID.
@@ -79,7 +81,7 @@ impl Catalog {
     pub async fn copies_of<S: AsRef<str> + Sync>(&self, sop_instance_uids: &[S]) -> Result<Vec<Copy>, Error> {
         self.engine
             .run("list the copies of instances", async {
-                let mut reader = self.engine.reader().await;
+                let mut reader = self.engine.reader().await?;
                 let mut copies = Vec::new();
                 for run in batch::runs(sop_instance_uids, 1, UIDS_AT_ONCE) {
                     copies.append(&mut self.copies_in(&mut reader, COPIES, run).await?);
@@ -99,7 +101,7 @@ impl Catalog {
     ) -> Result<Vec<Copy>, Error> {
         self.engine
             .run("list the packed copies of instances", async {
-                let mut reader = self.engine.reader().await;
+                let mut reader = self.engine.reader().await?;
                 let mut copies = Vec::new();
                 for run in batch::runs(sop_instance_uids, 1, UIDS_AT_ONCE) {
                     copies.append(&mut self.copies_in(&mut reader, PACKED_COPIES, run).await?);
@@ -111,12 +113,12 @@ impl Catalog {
 
     async fn copies_in<S: AsRef<str> + Sync>(
         &self,
-        reader: &mut SqliteConnection,
+        reader: &mut Connection,
         which: &'static str,
         run: &[S],
     ) -> Result<Vec<Copy>, Error> {
         let sql = format!("{COPY} AND sop_instance_uid IN {} {which}", batch::values(2, run.len(), 1));
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.site());
+        let mut query = query(AssertSqlSafe(sql)).bind(self.site());
         for uid in run {
             query = query.bind(uid.as_ref());
         }
@@ -135,7 +137,7 @@ const COPIES: &str = "AND state <> 'deleted' ORDER BY arrival_number";
 const PACKED_COPIES: &str =
     "AND state <> 'deleted' AND pack_id IS NOT NULL AND quarantine = FALSE ORDER BY arrival_number";
 
-fn copy(row: &SqliteRow) -> Result<Copy, Error> {
+fn copy(row: &Row) -> Result<Copy, Error> {
     Ok(Copy {
         record_id: RecordId(id(row, "record_id")?),
         study_instance_uid: get(row, "study_instance_uid")?,
@@ -155,12 +157,12 @@ fn copy(row: &SqliteRow) -> Result<Copy, Error> {
 /// Decides anew which copy of a UID answers within its study: the first, else the oldest variant, else the oldest
 /// conflict; one that opens before one that does not; none that is quarantined or deleted.
 pub(crate) async fn refresh_served(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     site: &[u8],
     study_instance_uid: &str,
     sop_instance_uid: &str,
 ) -> Result<(), Error> {
-    let best: Option<i64> = sqlx::query_scalar(
+    let best = query(
         "SELECT arrival_number FROM index_instances
          WHERE site_id = $1 AND study_instance_uid = $2 AND sop_instance_uid = $3 AND quarantine = FALSE
             AND state <> 'deleted'
@@ -171,8 +173,9 @@ pub(crate) async fn refresh_served(
     .bind(sop_instance_uid)
     .fetch_optional(&mut *writer)
     .await?;
+    let best: Option<i64> = best.map(|row| get(&row, "arrival_number")).transpose()?;
     // The old answer goes first: the unique index is checked row by row.
-    sqlx::query(
+    query(
         "UPDATE index_instances SET served = FALSE
          WHERE site_id = $1 AND study_instance_uid = $2 AND sop_instance_uid = $3 AND served = TRUE
             AND arrival_number <> $4",
@@ -183,7 +186,7 @@ pub(crate) async fn refresh_served(
     .bind(best.unwrap_or(-1))
     .execute(&mut *writer)
     .await?;
-    sqlx::query("UPDATE index_instances SET served = TRUE WHERE arrival_number = $1 AND served = FALSE")
+    query("UPDATE index_instances SET served = TRUE WHERE arrival_number = $1 AND served = FALSE")
         .bind(best)
         .execute(&mut *writer)
         .await?;
@@ -192,11 +195,11 @@ pub(crate) async fn refresh_served(
 
 /// The same for every instance of a pack whose UID has other copies, or none that is served.
 pub(crate) async fn refresh_served_in(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     site: &[u8],
     pack_id: PackId,
 ) -> Result<(), Error> {
-    let undecided: Vec<(String, String)> = sqlx::query_as(
+    let undecided = query(
         "SELECT DISTINCT i.study_instance_uid, i.sop_instance_uid FROM index_instances i
          WHERE i.pack_id = $1 AND i.quarantine = FALSE AND (i.served = FALSE OR EXISTS (
             SELECT 1 FROM index_instances other
@@ -206,8 +209,9 @@ pub(crate) async fn refresh_served_in(
     .bind(pack_id.as_bytes().as_slice())
     .fetch_all(&mut *writer)
     .await?;
-    for (study, sop) in undecided {
-        refresh_served(writer, site, &study, &sop).await?;
+    for row in &undecided {
+        let (study, sop) = (get(row, "study_instance_uid")?, get(row, "sop_instance_uid")?);
+        refresh_served(writer, site, study, sop).await?;
     }
     Ok(())
 }

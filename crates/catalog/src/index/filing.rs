@@ -3,10 +3,9 @@
 use std::collections::HashSet;
 
 use filmgate_model::{Tag, tags};
-use sqlx::SqliteConnection;
 
 use super::{patients, series, studies};
-use crate::{Error, ReceivedInstance};
+use crate::{Error, ReceivedInstance, engine::Connection};
 
 /// Attributes of patient, study and series; instances that agree in all of them are filed alike.
 const FILED: [Tag; 27] = [
@@ -42,7 +41,7 @@ const FILED: [Tag; 27] = [
 /// Files patient, study and series of every instance that is not kept apart. An instance that was filed before changes
 /// nothing: the first value that is there has won.
 pub(crate) async fn file(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     site: &[u8],
     received: &[ReceivedInstance],
 ) -> Result<(), Error> {

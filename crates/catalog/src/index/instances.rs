@@ -3,14 +3,16 @@
 use std::collections::HashSet;
 
 use filmgate_model::{Door, Facts, Identity, InstanceState, Provenance, RecordId, Timestamp, tags};
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::{batch, filing};
 use crate::{
     Catalog, Error,
     book::alarms::{AlarmKind, raise},
+    engine::{
+        AssertSqlSafe, Connection, query,
+        row::{get, signed, word},
+    },
     index::copies::refresh_served,
-    row::{signed, word},
     transition::sources_sql,
 };
 
@@ -58,13 +60,13 @@ impl Catalog {
     pub async fn record_received(&self, received: &[ReceivedInstance], at: Timestamp) -> Result<(), Error> {
         self.engine
             .run("record received instances", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 for run in batch::runs(received, INSERT_COLUMNS, INSERT_PARAMETERS_MAX) {
                     self.insert_run(&mut transaction, run, at).await?;
                 }
                 filing::file(&mut transaction, self.site(), received).await?;
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
@@ -90,7 +92,7 @@ impl Catalog {
     pub async fn standing_of(&self, records: &[RecordId]) -> Result<Vec<(RecordId, Standing)>, Error> {
         self.engine
             .run("compare journal and catalog", async {
-                let mut reader = self.engine.reader().await;
+                let mut reader = self.engine.reader().await?;
                 let mut standings = Vec::with_capacity(records.len());
                 for record_id in records {
                     standings.push((*record_id, standing(&mut reader, *record_id).await?));
@@ -137,24 +139,25 @@ impl Catalog {
         );
         self.engine
             .run("move an instance to another state", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
-                let moved: Option<(String, String)> = sqlx::query_as(AssertSqlSafe(sql))
+                let moved = query(AssertSqlSafe(sql))
                     .bind(to.as_str())
                     .bind(at.0)
                     .bind(reason)
                     .bind(record_id.as_bytes().as_slice())
-                    .fetch_optional(&mut *transaction)
+                    .fetch_optional(&mut transaction)
                     .await?;
-                if let Some((study, sop)) = moved {
-                    refresh_served(&mut transaction, self.site(), &study, &sop).await?;
+                if let Some(row) = moved {
+                    let (study, sop) = (get(&row, "study_instance_uid")?, get(&row, "sop_instance_uid")?);
+                    refresh_served(&mut transaction, self.site(), study, sop).await?;
                     if to == InstanceState::Damaged {
                         let subject = record_id.to_string();
                         raise(&mut transaction, self.site(), AlarmKind::DamagedRecord, &subject, reason, at)
                             .await?;
                     }
                 }
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
@@ -162,7 +165,7 @@ impl Catalog {
     /// A statement sees the rows that were there before it: what repeats a UID goes in by itself, so that one is served.
     async fn insert_run(
         &self,
-        writer: &mut SqliteConnection,
+        writer: &mut Connection,
         run: &[ReceivedInstance],
         at: Timestamp,
     ) -> Result<(), Error> {
@@ -181,12 +184,12 @@ impl Catalog {
 
     async fn insert(
         &self,
-        writer: &mut SqliteConnection,
+        writer: &mut Connection,
         run: &[ReceivedInstance],
         at: Timestamp,
     ) -> Result<(), Error> {
         let sql = INSERT.replace("{rows}", &batch::values(3, INSERT_COLUMNS, run.len()));
-        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(at.0);
+        let mut query = query(AssertSqlSafe(sql)).bind(self.site()).bind(at.0);
         for instance in run {
             let ReceivedInstance { identity, facts, provenance, .. } = instance;
             let state = match instance.quarantine {
@@ -246,8 +249,8 @@ FROM (VALUES {rows}) AS v
 WHERE NOT EXISTS (SELECT 1 FROM index_dropped_copies WHERE record_id = v.column1)
 ON CONFLICT (record_id) DO NOTHING";
 
-async fn standing(reader: &mut SqliteConnection, record_id: RecordId) -> Result<Standing, Error> {
-    let found = sqlx::query(
+async fn standing(reader: &mut Connection, record_id: RecordId) -> Result<Standing, Error> {
+    let found = query(
         "SELECT state, pack_id IS NOT NULL AS packed FROM index_instances WHERE record_id = $1
          UNION ALL SELECT 'deleted', TRUE FROM index_dropped_copies WHERE record_id = $1",
     )
@@ -256,7 +259,7 @@ async fn standing(reader: &mut SqliteConnection, record_id: RecordId) -> Result<
     .await?;
     let Some(row) = found else { return Ok(Standing::Unknown) };
     let state: InstanceState = word(&row, "state")?;
-    let packed: bool = crate::row::get(&row, "packed")?;
+    let packed: bool = get(&row, "packed")?;
     Ok(if packed || state == InstanceState::Deleted { Standing::Settled } else { Standing::Unpacked })
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, StudyKeyId, Timestamp};
-use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     copies::CopyKind,
@@ -11,7 +10,10 @@ use super::{
 };
 use crate::{
     Catalog, Error,
-    row::{fixed, get, id, optional_id, optional_time, optional_unsigned, time, unsigned, word},
+    engine::{
+        AssertSqlSafe, Connection, Row, query,
+        row::{fixed, get, id, optional_id, optional_time, optional_unsigned, time, unsigned, word},
+    },
 };
 
 /// Where an instance is and what its bytes are.
@@ -93,10 +95,9 @@ impl Catalog {
         let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id = $2");
         self.engine
             .run("locate a record", async {
-                let mut reader = self.engine.reader().await;
-                let query =
-                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(record_id.as_bytes().as_slice());
-                let rows = query.fetch_all(&mut *reader).await?;
+                let mut reader = self.engine.reader().await?;
+                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(record_id.as_bytes().as_slice());
+                let rows = query.fetch_all(&mut reader).await?;
                 Ok(locations(&mut reader, rows).await?.pop())
             })
             .await
@@ -120,13 +121,13 @@ impl Catalog {
         );
         self.engine
             .run("locate an instance", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(AssertSqlSafe(sql))
+                let mut reader = self.engine.reader().await?;
+                let query = query(AssertSqlSafe(sql))
                     .bind(self.site())
                     .bind(sop_instance_uid)
                     .bind(study_instance_uid)
                     .bind(series_instance_uid);
-                let rows = query.fetch_all(&mut *reader).await?;
+                let rows = query.fetch_all(&mut reader).await?;
                 Ok(locations(&mut reader, rows).await?.pop())
             })
             .await
@@ -168,10 +169,9 @@ impl Catalog {
         let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.pack_id = $2 ORDER BY i.pack_offset");
         self.engine
             .run("list the records of a pack", async {
-                let mut reader = self.engine.reader().await;
-                let query =
-                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
-                let rows = query.fetch_all(&mut *reader).await?;
+                let mut reader = self.engine.reader().await?;
+                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
+                let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })
             .await
@@ -188,9 +188,9 @@ impl Catalog {
         );
         self.engine
             .run("list quarantined records", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(i64::from(limit));
-                let rows = query.fetch_all(&mut *reader).await?;
+                let mut reader = self.engine.reader().await?;
+                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(i64::from(limit));
+                let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })
             .await
@@ -211,10 +211,9 @@ impl Catalog {
         let after = after.map(|record_id| record_id.0.to_vec()).unwrap_or_default();
         self.engine
             .run("walk the records", async {
-                let mut reader = self.engine.reader().await;
-                let query =
-                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(after).bind(i64::from(limit));
-                let rows = query.fetch_all(&mut *reader).await?;
+                let mut reader = self.engine.reader().await?;
+                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(after).bind(i64::from(limit));
+                let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })
             .await
@@ -232,9 +231,9 @@ impl Catalog {
         );
         self.engine
             .run("list the instances of a study", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(study).bind(series);
-                let rows = query.fetch_all(&mut *reader).await?;
+                let mut reader = self.engine.reader().await?;
+                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(study).bind(series);
+                let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })
             .await
@@ -242,7 +241,7 @@ impl Catalog {
 }
 
 /// Rows with the placements of their packs, each pack asked once.
-async fn locations(reader: &mut SqliteConnection, rows: Vec<SqliteRow>) -> Result<Vec<Location>, Error> {
+async fn locations(reader: &mut Connection, rows: Vec<Row>) -> Result<Vec<Location>, Error> {
     let mut placements = BTreeMap::new();
     let mut locations = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -258,7 +257,7 @@ async fn locations(reader: &mut SqliteConnection, rows: Vec<SqliteRow>) -> Resul
     Ok(locations)
 }
 
-fn location(row: &SqliteRow) -> Result<Location, Error> {
+fn location(row: &Row) -> Result<Location, Error> {
     Ok(Location {
         record_id: RecordId(id(row, "record_id")?),
         node_id: NodeId(id(row, "node_id")?),
@@ -282,7 +281,7 @@ fn location(row: &SqliteRow) -> Result<Location, Error> {
     })
 }
 
-fn pack_location(row: &SqliteRow) -> Result<Option<PackLocation>, Error> {
+fn pack_location(row: &Row) -> Result<Option<PackLocation>, Error> {
     let Some(pack_id) = optional_id(row, "pack_id")? else { return Ok(None) };
     Ok(Some(PackLocation {
         pack_id: PackId(pack_id),

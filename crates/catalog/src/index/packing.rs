@@ -1,7 +1,6 @@
 //! From journal to pack: which studies are ready, which of their records go in, and what became of them.
 
 use filmgate_model::{InstanceState, PackId, RecordId, StudyKeyId, Timestamp};
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     batch,
@@ -10,7 +9,10 @@ use super::{
 use crate::{
     Catalog, Error,
     book::alarms::{AlarmKind, raise},
-    row::{fixed, get, id, optional_fixed, signed, time, unsigned},
+    engine::{
+        AssertSqlSafe, Connection, Row, query,
+        row::{fixed, get, id, optional_fixed, signed, time, unsigned},
+    },
     transition::sources_sql,
 };
 
@@ -136,10 +138,10 @@ impl Catalog {
     pub async fn unpacked_studies(&self) -> Result<Vec<StudyToPack>, Error> {
         self.engine
             .run("list studies to pack", async {
-                let mut reader = self.engine.reader().await;
+                let mut reader = self.engine.reader().await?;
                 let query =
-                    sqlx::query(UNPACKED_STUDIES).bind(self.site()).bind(self.node_id.as_bytes().as_slice());
-                query.fetch_all(&mut *reader).await?.iter().map(study_to_pack).collect()
+                    query(UNPACKED_STUDIES).bind(self.site()).bind(self.node_id.as_bytes().as_slice());
+                query.fetch_all(&mut reader).await?.iter().map(study_to_pack).collect()
             })
             .await
     }
@@ -156,14 +158,14 @@ impl Catalog {
     ) -> Result<Vec<RecordToPack>, Error> {
         self.engine
             .run("list records to pack", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(UNPACKED_RECORDS)
+                let mut reader = self.engine.reader().await?;
+                let query = query(UNPACKED_RECORDS)
                     .bind(self.site())
                     .bind(self.node_id.as_bytes().as_slice())
                     .bind(study_instance_uid)
                     .bind(quarantine)
                     .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX));
-                query.fetch_all(&mut *reader).await?.iter().map(record_to_pack).collect()
+                query.fetch_all(&mut reader).await?.iter().map(record_to_pack).collect()
             })
             .await
     }
@@ -183,7 +185,7 @@ impl Catalog {
     ) -> Result<(), Error> {
         self.engine
             .run("record a pack", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 self.insert_pack(&mut transaction, pack, at).await?;
                 for run in batch::runs(packed, ENTER_COLUMNS, ENTER_PARAMETERS_MAX) {
@@ -193,7 +195,7 @@ impl Catalog {
                 for copy in dropped {
                     self.drop_copy(&mut transaction, *copy, at).await?;
                 }
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
@@ -205,23 +207,18 @@ impl Catalog {
     pub async fn record_dropped(&self, dropped: &[DroppedCopy], at: Timestamp) -> Result<(), Error> {
         self.engine
             .run("drop copies", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 for copy in dropped {
                     self.drop_copy(&mut transaction, *copy, at).await?;
                 }
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
 
-    async fn insert_pack(
-        &self,
-        writer: &mut SqliteConnection,
-        pack: &NewPack,
-        at: Timestamp,
-    ) -> Result<(), Error> {
-        sqlx::query(
+    async fn insert_pack(&self, writer: &mut Connection, pack: &NewPack, at: Timestamp) -> Result<(), Error> {
+        query(
             "INSERT INTO index_packs (pack_id, site_id, node_id, study_instance_uid, study_key_id, quarantine, bytes,
                 sha256, created_at, state, state_at, local, last_read_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'packed', $10, TRUE, $10)
@@ -244,7 +241,7 @@ impl Catalog {
 
     async fn enter(
         &self,
-        writer: &mut SqliteConnection,
+        writer: &mut Connection,
         pack: &NewPack,
         run: &[PackedInstance],
         at: Timestamp,
@@ -258,7 +255,7 @@ impl Catalog {
             batch::values(4, ENTER_COLUMNS, run.len()),
             sources_sql(InstanceState::Packed)
         );
-        let mut query = sqlx::query(AssertSqlSafe(sql))
+        let mut query = query(AssertSqlSafe(sql))
             .bind(pack.pack_id.as_bytes().as_slice())
             .bind(at.0)
             .bind(pack.quarantine);
@@ -282,28 +279,28 @@ impl Catalog {
 
     async fn raise_conflict(
         &self,
-        writer: &mut SqliteConnection,
+        writer: &mut Connection,
         record_id: RecordId,
         at: Timestamp,
     ) -> Result<(), Error> {
-        let sop: Option<String> =
-            sqlx::query_scalar("SELECT sop_instance_uid FROM index_instances WHERE record_id = $1")
-                .bind(record_id.as_bytes().as_slice())
-                .fetch_optional(&mut *writer)
-                .await?;
+        let row = query("SELECT sop_instance_uid FROM index_instances WHERE record_id = $1")
+            .bind(record_id.as_bytes().as_slice())
+            .fetch_optional(&mut *writer)
+            .await?;
+        let sop = row.as_ref().map(|row| get(row, "sop_instance_uid")).transpose()?;
         let (subject, detail) = (record_id.to_string(), sop.unwrap_or_default());
-        raise(writer, self.site(), AlarmKind::ConflictingInstance, &subject, &detail, at).await
+        raise(writer, self.site(), AlarmKind::ConflictingInstance, &subject, detail, at).await
     }
 
     async fn drop_copy(
         &self,
-        writer: &mut SqliteConnection,
+        writer: &mut Connection,
         copy: DroppedCopy,
         at: Timestamp,
     ) -> Result<(), Error> {
         let gone = Error::CopyGone { record_id: copy.record_id, same_as: copy.same_as };
-        let kept: Option<i64> = sqlx::query_scalar(
-            "SELECT 1 FROM index_instances WHERE record_id = $1 AND state NOT IN ('deleted', 'damaged', 'absent')",
+        let kept = query(
+            "SELECT record_id FROM index_instances WHERE record_id = $1 AND state NOT IN ('deleted', 'damaged', 'absent')",
         )
         .bind(copy.same_as.as_bytes().as_slice())
         .fetch_optional(&mut *writer)
@@ -311,15 +308,15 @@ impl Catalog {
         if kept.is_none() || copy.same_as == copy.record_id {
             return Err(gone);
         }
-        let left: Option<(String, String)> = sqlx::query_as(
+        let left = query(
             "DELETE FROM index_instances WHERE record_id = $1 AND pack_id IS NULL
              RETURNING study_instance_uid, sop_instance_uid",
         )
         .bind(copy.record_id.as_bytes().as_slice())
         .fetch_optional(&mut *writer)
         .await?;
-        let Some((study, sop)) = left else { return Ok(()) };
-        sqlx::query(
+        let Some(left) = left else { return Ok(()) };
+        query(
             "INSERT INTO index_dropped_copies (record_id, site_id, same_as, dropped_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (record_id) DO NOTHING",
         )
@@ -329,7 +326,8 @@ impl Catalog {
         .bind(at.0)
         .execute(&mut *writer)
         .await?;
-        refresh_served(writer, self.site(), &study, &sop).await
+        let (study, sop) = (get(&left, "study_instance_uid")?, get(&left, "sop_instance_uid")?);
+        refresh_served(writer, self.site(), study, sop).await
     }
 }
 
@@ -340,12 +338,12 @@ const ENTER_PARAMETERS_MAX: usize = 64 * ENTER_COLUMNS;
 
 /// The second run of the same operation finds its own work; anything else means the catalog has moved on.
 async fn already_entered(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     pack_id: PackId,
     instance: &PackedInstance,
 ) -> Result<(), Error> {
-    let same: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM index_instances WHERE record_id = $1 AND pack_id = $2 AND pack_offset = $3",
+    let same = query(
+        "SELECT record_id FROM index_instances WHERE record_id = $1 AND pack_id = $2 AND pack_offset = $3",
     )
     .bind(instance.record_id.as_bytes().as_slice())
     .bind(pack_id.as_bytes().as_slice())
@@ -392,7 +390,7 @@ SELECT * FROM (
 ) AS waiting
 WHERE bytes_so_far <= $5 OR bytes_so_far = record_bytes ORDER BY arrival_number";
 
-fn study_to_pack(row: &SqliteRow) -> Result<StudyToPack, Error> {
+fn study_to_pack(row: &Row) -> Result<StudyToPack, Error> {
     Ok(StudyToPack {
         study_instance_uid: get(row, "study_instance_uid")?,
         quarantine: get(row, "quarantine")?,
@@ -404,7 +402,7 @@ fn study_to_pack(row: &SqliteRow) -> Result<StudyToPack, Error> {
     })
 }
 
-fn record_to_pack(row: &SqliteRow) -> Result<RecordToPack, Error> {
+fn record_to_pack(row: &Row) -> Result<RecordToPack, Error> {
     Ok(RecordToPack {
         record_id: RecordId(id(row, "record_id")?),
         series_instance_uid: get(row, "series_instance_uid")?,

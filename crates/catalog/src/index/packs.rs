@@ -1,12 +1,14 @@
 //! Packs, and their copy on the local disk.
 
 use filmgate_model::{InstanceState, NodeId, PackId, StudyKeyId, Timestamp};
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection, sqlite::SqliteRow};
 
 use super::{batch, placements::placements_of};
 use crate::{
     Catalog, Error,
-    row::{fixed, get, id, optional_time, time, unsigned, word},
+    engine::{
+        AssertSqlSafe, Connection, Row, query,
+        row::{fixed, get, id, optional_time, time, unsigned, word},
+    },
 };
 
 pub use super::placements::PlacementState;
@@ -76,8 +78,8 @@ impl Catalog {
     pub async fn evictable(&self, quarantined: bool, limit: u32) -> Result<Vec<EvictablePack>, Error> {
         self.engine
             .run("list packs to evict", async {
-                let mut reader = self.engine.reader().await;
-                let rows = sqlx::query(
+                let mut reader = self.engine.reader().await?;
+                let rows = query(
                     "SELECT pack_id, bytes FROM index_packs
                      WHERE site_id = $1 AND node_id = $2 AND local = TRUE AND state = 'verified'
                         AND (quarantine = TRUE OR $3 = FALSE)
@@ -87,7 +89,7 @@ impl Catalog {
                 .bind(self.node_id.as_bytes().as_slice())
                 .bind(quarantined)
                 .bind(i64::from(limit))
-                .fetch_all(&mut *reader)
+                .fetch_all(&mut reader)
                 .await?;
                 let packs = rows.iter().map(|row| {
                     Ok(EvictablePack { pack_id: PackId(id(row, "pack_id")?), bytes: unsigned(row, "bytes")? })
@@ -104,10 +106,9 @@ impl Catalog {
     pub async fn record_evicted(&self, pack_id: PackId) -> Result<bool, Error> {
         self.engine
             .run("record an eviction", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let sql = "UPDATE index_packs SET local = FALSE WHERE pack_id = $1 AND state = 'verified'";
-                let evicted =
-                    sqlx::query(sql).bind(pack_id.as_bytes().as_slice()).execute(&mut *writer).await?;
+                let evicted = query(sql).bind(pack_id.as_bytes().as_slice()).execute(&mut writer).await?;
                 Ok(evicted.rows_affected() > 0)
             })
             .await
@@ -120,18 +121,18 @@ impl Catalog {
     pub async fn record_read(&self, packs: &[PackId], at: Timestamp) -> Result<(), Error> {
         self.engine
             .run("record what was read", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 for run in batch::runs(packs, 1, READ_AT_ONCE) {
                     let which = batch::values(2, run.len(), 1);
                     let sql = format!("UPDATE index_packs SET last_read_at = $1 WHERE pack_id IN {which}");
-                    let mut query = sqlx::query(AssertSqlSafe(sql)).bind(at.0);
+                    let mut query = query(AssertSqlSafe(sql)).bind(at.0);
                     for pack_id in run {
                         query = query.bind(pack_id.as_bytes().as_slice());
                     }
-                    query.execute(&mut *transaction).await?;
+                    query.execute(&mut transaction).await?;
                 }
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
@@ -144,10 +145,9 @@ impl Catalog {
         let sql = format!("SELECT {COLUMNS} WHERE site_id = $1 AND pack_id = $2");
         self.engine
             .run("read a pack", async {
-                let mut reader = self.engine.reader().await;
-                let query =
-                    sqlx::query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
-                match query.fetch_optional(&mut *reader).await? {
+                let mut reader = self.engine.reader().await?;
+                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
+                match query.fetch_optional(&mut reader).await? {
                     Some(row) => Ok(Some(pack(&mut reader, &row).await?)),
                     None => Ok(None),
                 }
@@ -162,14 +162,14 @@ impl Catalog {
     pub async fn known_packs(&self) -> Result<Vec<KnownPack>, Error> {
         self.engine
             .run("list packs", async {
-                let mut reader = self.engine.reader().await;
-                let rows = sqlx::query(
+                let mut reader = self.engine.reader().await?;
+                let rows = query(
                     "SELECT pack_id, state, local FROM index_packs WHERE site_id = $1 AND node_id = $2
                      ORDER BY created_at, pack_id",
                 )
                 .bind(self.site())
                 .bind(self.node_id.as_bytes().as_slice())
-                .fetch_all(&mut *reader)
+                .fetch_all(&mut reader)
                 .await?;
                 let packs = rows.iter().map(|row| {
                     let (pack_id, state) = (PackId(id(row, "pack_id")?), word(row, "state")?);
@@ -184,7 +184,7 @@ impl Catalog {
 /// Packs noted as read in one statement.
 const READ_AT_ONCE: usize = 64;
 
-pub(super) async fn pack(reader: &mut SqliteConnection, row: &SqliteRow) -> Result<Pack, Error> {
+pub(super) async fn pack(reader: &mut Connection, row: &Row) -> Result<Pack, Error> {
     let pack_id = PackId(id(row, "pack_id")?);
     Ok(Pack {
         pack_id,

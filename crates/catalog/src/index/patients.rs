@@ -1,15 +1,17 @@
 //! Patients: site, patient ID and its issuer. A study without a patient ID has no patient row.
 
 use filmgate_model::{Facts, tags};
-use sqlx::SqliteConnection;
 
 use super::{date, text};
-use crate::Error;
+use crate::{
+    Error,
+    engine::{Connection, query},
+};
 
 /// Files the patient of an instance; the first value that is there wins.
-pub(crate) async fn upsert(writer: &mut SqliteConnection, site: &[u8], facts: &Facts) -> Result<(), Error> {
+pub(crate) async fn upsert(writer: &mut Connection, site: &[u8], facts: &Facts) -> Result<(), Error> {
     let Some(patient_id) = text(facts, tags::PATIENT_ID) else { return Ok(()) };
-    sqlx::query(
+    query(
         "INSERT INTO index_patients (site_id, patient_id, issuer, patient_name, patient_birth_date, patient_sex)
          VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (site_id, patient_id, issuer) DO UPDATE SET

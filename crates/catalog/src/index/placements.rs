@@ -1,11 +1,13 @@
 //! Placements: a pack's copies, one in each bucket it was put in.
 
 use filmgate_model::{PackId, Timestamp};
-use sqlx::SqliteConnection;
 
 use crate::{
     Error,
-    row::{get, optional_time, time},
+    engine::{
+        Connection, query,
+        row::{get, optional_time, time},
+    },
 };
 
 /// A pack's copy in one bucket.
@@ -21,10 +23,10 @@ pub struct PlacementState {
 
 /// The placements of a pack, by name.
 pub(crate) async fn placements_of(
-    reader: &mut SqliteConnection,
+    reader: &mut Connection,
     pack_id: PackId,
 ) -> Result<Vec<PlacementState>, Error> {
-    let rows = sqlx::query(
+    let rows = query(
         "SELECT placement, uploaded_at, verified_at FROM index_placements WHERE pack_id = $1 ORDER BY placement",
     )
     .bind(pack_id.as_bytes().as_slice())
@@ -42,13 +44,13 @@ pub(crate) async fn placements_of(
 
 /// Notes that a pack was put in a bucket.
 pub(crate) async fn note_uploaded(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     site: &[u8],
     pack_id: PackId,
     placement: &str,
     at: Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query(
+    query(
         "INSERT INTO index_placements (pack_id, placement, site_id, uploaded_at) VALUES ($1, $2, $3, $4)
          ON CONFLICT (pack_id, placement) DO NOTHING",
     )
@@ -63,12 +65,12 @@ pub(crate) async fn note_uploaded(
 
 /// Notes that a pack was proven equal in a bucket.
 pub(crate) async fn note_verified(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     pack_id: PackId,
     placement: &str,
     at: Timestamp,
 ) -> Result<(), Error> {
-    sqlx::query("UPDATE index_placements SET verified_at = COALESCE(verified_at, $3) WHERE pack_id = $1 AND placement = $2")
+    query("UPDATE index_placements SET verified_at = COALESCE(verified_at, $3) WHERE pack_id = $1 AND placement = $2")
         .bind(pack_id.as_bytes().as_slice())
         .bind(placement)
         .bind(at.0)
@@ -78,12 +80,8 @@ pub(crate) async fn note_verified(
 }
 
 /// Forgets a copy that turned out not to be there, or not to be equal.
-pub(crate) async fn forget(
-    writer: &mut SqliteConnection,
-    pack_id: PackId,
-    placement: &str,
-) -> Result<(), Error> {
-    sqlx::query("DELETE FROM index_placements WHERE pack_id = $1 AND placement = $2")
+pub(crate) async fn forget(writer: &mut Connection, pack_id: PackId, placement: &str) -> Result<(), Error> {
+    query("DELETE FROM index_placements WHERE pack_id = $1 AND placement = $2")
         .bind(pack_id.as_bytes().as_slice())
         .bind(placement)
         .execute(writer)

@@ -1,20 +1,22 @@
 //! Series: the attributes QIDO-RS answers with (PS3.18 table 10.6.1-6), the first value that is there wins.
 
 use filmgate_model::{Facts, tags};
-use sqlx::SqliteConnection;
 
 use super::{date, text, time};
-use crate::Error;
+use crate::{
+    Error,
+    engine::{Connection, query},
+};
 
 /// Files the series of an instance.
 pub(crate) async fn upsert(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     site: &[u8],
     study_instance_uid: &str,
     series_instance_uid: &str,
     facts: &Facts,
 ) -> Result<(), Error> {
-    sqlx::query(UPSERT)
+    query(UPSERT)
         .bind(site)
         .bind(study_instance_uid)
         .bind(series_instance_uid)

@@ -1,14 +1,17 @@
 //! Studies: the attributes QIDO-RS answers with (PS3.18 table 10.6.1-5), the first value that is there wins.
 
 use filmgate_model::{Facts, Timestamp, tags};
-use sqlx::SqliteConnection;
 
 use super::{date, text, time};
-use crate::{Error, search::fold::folded};
+use crate::{
+    Error,
+    engine::{Connection, query},
+    search::fold::folded,
+};
 
 /// Files the study of an instance.
 pub(crate) async fn upsert(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     site: &[u8],
     study_instance_uid: &str,
     facts: &Facts,
@@ -16,7 +19,7 @@ pub(crate) async fn upsert(
 ) -> Result<(), Error> {
     let patient_name = text(facts, tags::PATIENT_NAME);
     let referring = text(facts, tags::REFERRING_PHYSICIAN_NAME);
-    sqlx::query(UPSERT)
+    query(UPSERT)
         .bind(site)
         .bind(study_instance_uid)
         .bind(text(facts, tags::PATIENT_ID))

@@ -2,7 +2,10 @@
 
 use filmgate_model::{StudyKeyId, Timestamp};
 
-use crate::{Catalog, Error, row::optional_id};
+use crate::{
+    Catalog, Error,
+    engine::{query, row::optional_id},
+};
 
 impl Catalog {
     /// This node's newest key of a study; `None` when it has none yet.
@@ -16,8 +19,8 @@ impl Catalog {
     ) -> Result<Option<StudyKeyId>, Error> {
         self.engine
             .run("look for a study's key", async {
-                let mut reader = self.engine.reader().await;
-                let row = sqlx::query(
+                let mut reader = self.engine.reader().await?;
+                let row = query(
                     "SELECT study_key_id FROM index_study_keys
                      WHERE site_id = $1 AND study_instance_uid = $2 AND node_id = $3 AND quarantine = $4
                      ORDER BY remembered_at DESC, study_key_id LIMIT 1",
@@ -26,7 +29,7 @@ impl Catalog {
                 .bind(study_instance_uid)
                 .bind(self.node_id.as_bytes().as_slice())
                 .bind(quarantine)
-                .fetch_optional(&mut *reader)
+                .fetch_optional(&mut reader)
                 .await?;
                 let key = row.map(|row| optional_id(&row, "study_key_id")).transpose()?.flatten();
                 Ok(key.map(StudyKeyId))
@@ -47,8 +50,8 @@ impl Catalog {
     ) -> Result<(), Error> {
         self.engine
             .run("remember a study's key", async {
-                let mut writer = self.engine.writer().await;
-                sqlx::query(
+                let mut writer = self.engine.writer().await?;
+                query(
                     "INSERT INTO index_study_keys
                         (study_key_id, site_id, node_id, study_instance_uid, quarantine, remembered_at)
                      VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (study_key_id) DO NOTHING",
@@ -59,7 +62,7 @@ impl Catalog {
                 .bind(study_instance_uid)
                 .bind(quarantine)
                 .bind(at.0)
-                .execute(&mut *writer)
+                .execute(&mut writer)
                 .await?;
                 Ok(())
             })

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use filmgate_model::{InstanceState, Timestamp};
-use sqlx::sqlite::SqliteRow;
 
 use crate::{
     Catalog, Error,
-    row::{get, unsigned, word},
+    engine::{
+        Row, query,
+        row::{get, optional_time, unsigned, word},
+    },
 };
 
 /// Instances together.
@@ -67,11 +69,10 @@ impl Catalog {
     pub async fn sums_by_state(&self) -> Result<BTreeMap<InstanceState, Count>, Error> {
         self.engine
             .run("count instances by state", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(
-                    "SELECT state, instances, dataset_bytes FROM index_counts WHERE site_id = $1",
-                );
-                let rows = query.bind(self.site()).fetch_all(&mut *reader).await?;
+                let mut reader = self.engine.reader().await?;
+                let query =
+                    query("SELECT state, instances, dataset_bytes FROM index_counts WHERE site_id = $1");
+                let rows = query.bind(self.site()).fetch_all(&mut reader).await?;
                 let mut sums: BTreeMap<_, _> =
                     InstanceState::ALL.iter().map(|state| (*state, Count::default())).collect();
                 for row in &rows {
@@ -91,15 +92,15 @@ impl Catalog {
     pub async fn oldest_unverified(&self) -> Result<Option<Timestamp>, Error> {
         self.engine
             .run("look for the oldest unverified instance", async {
-                let mut reader = self.engine.reader().await;
-                let oldest: Option<i64> = sqlx::query_scalar(
-                    "SELECT MIN(received_at) FROM index_instances
+                let mut reader = self.engine.reader().await?;
+                let row = query(
+                    "SELECT MIN(received_at) AS oldest FROM index_instances
                      WHERE site_id = $1 AND state IN ('received', 'packed', 'uploaded', 'retrying')",
                 )
                 .bind(self.site())
-                .fetch_one(&mut *reader)
+                .fetch_one(&mut reader)
                 .await?;
-                Ok(oldest.map(Timestamp))
+                optional_time(&row, "oldest")
             })
             .await
     }
@@ -111,9 +112,9 @@ impl Catalog {
     pub async fn totals(&self) -> Result<Totals, Error> {
         self.engine
             .run("sum up the catalog", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(TOTALS).bind(self.site()).bind(self.node_id.as_bytes().as_slice());
-                totals(&query.fetch_one(&mut *reader).await?)
+                let mut reader = self.engine.reader().await?;
+                let query = query(TOTALS).bind(self.site()).bind(self.node_id.as_bytes().as_slice());
+                totals(&query.fetch_one(&mut reader).await?)
             })
             .await
     }
@@ -125,9 +126,9 @@ impl Catalog {
     pub async fn study_progress(&self, limit: u32) -> Result<Vec<StudyProgress>, Error> {
         self.engine
             .run("read the progress of studies", async {
-                let mut reader = self.engine.reader().await;
-                let query = sqlx::query(PROGRESS).bind(self.site()).bind(i64::from(limit));
-                progress(&query.fetch_all(&mut *reader).await?)
+                let mut reader = self.engine.reader().await?;
+                let query = query(PROGRESS).bind(self.site()).bind(i64::from(limit));
+                progress(&query.fetch_all(&mut reader).await?)
             })
             .await
     }
@@ -141,7 +142,7 @@ JOIN (SELECT study_instance_uid, MAX(arrival_number) AS latest FROM index_instan
     ON s.study_instance_uid = i.study_instance_uid
 WHERE i.site_id = $1 GROUP BY s.latest, i.study_instance_uid, i.state ORDER BY s.latest DESC, i.state";
 
-fn totals(row: &SqliteRow) -> Result<Totals, Error> {
+fn totals(row: &Row) -> Result<Totals, Error> {
     Ok(Totals {
         local_pack_bytes: unsigned(row, "local_pack_bytes")?,
         quarantine_bytes: unsigned(row, "quarantine_bytes")?,
@@ -149,7 +150,7 @@ fn totals(row: &SqliteRow) -> Result<Totals, Error> {
     })
 }
 
-fn progress(rows: &[SqliteRow]) -> Result<Vec<StudyProgress>, Error> {
+fn progress(rows: &[Row]) -> Result<Vec<StudyProgress>, Error> {
     let mut studies: Vec<StudyProgress> = Vec::new();
     for row in rows {
         let study_instance_uid: String = get(row, "study_instance_uid")?;

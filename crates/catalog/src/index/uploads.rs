@@ -1,7 +1,6 @@
 //! The road of packs into the buckets: claimed, uploaded, verified, tried again, found damaged.
 
 use filmgate_model::{InstanceState, PackId, Timestamp};
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use super::{
     copies::refresh_served,
@@ -11,7 +10,10 @@ use super::{
 use crate::{
     Catalog, Error,
     book::alarms::{AlarmKind, raise},
-    row::{id, word},
+    engine::{
+        AssertSqlSafe, Connection, query,
+        row::{get, id, optional_time, word},
+    },
     transition::{may_become, sources_sql},
 };
 
@@ -63,13 +65,13 @@ impl Catalog {
         );
         self.engine
             .run("list packs in a state", async {
-                let mut reader = self.engine.reader().await;
-                let rows = sqlx::query(AssertSqlSafe(sql))
+                let mut reader = self.engine.reader().await?;
+                let rows = query(AssertSqlSafe(sql))
                     .bind(self.site())
                     .bind(self.node_id.as_bytes().as_slice())
                     .bind(state.as_str())
                     .bind(i64::from(limit))
-                    .fetch_all(&mut *reader)
+                    .fetch_all(&mut reader)
                     .await?;
                 let mut packs = Vec::with_capacity(rows.len());
                 for row in &rows {
@@ -87,16 +89,16 @@ impl Catalog {
     pub async fn next_retry_at(&self) -> Result<Option<Timestamp>, Error> {
         self.engine
             .run("look for the next retry", async {
-                let mut reader = self.engine.reader().await;
-                let due: Option<i64> = sqlx::query_scalar(
-                    "SELECT MIN(next_try_at) FROM index_packs
+                let mut reader = self.engine.reader().await?;
+                let row = query(
+                    "SELECT MIN(next_try_at) AS due FROM index_packs
                      WHERE site_id = $1 AND node_id = $2 AND state = 'retrying'",
                 )
                 .bind(self.site())
                 .bind(self.node_id.as_bytes().as_slice())
-                .fetch_one(&mut *reader)
+                .fetch_one(&mut reader)
                 .await?;
-                Ok(due.map(Timestamp))
+                optional_time(&row, "due")
             })
             .await
     }
@@ -114,7 +116,7 @@ impl Catalog {
     ) -> Result<bool, Error> {
         self.engine
             .run("record an upload", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 note_uploaded(&mut transaction, self.site(), pack_id, placement, at).await?;
@@ -143,11 +145,11 @@ impl Catalog {
     ) -> Result<(), Error> {
         self.engine
             .run("record a failed upload", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 retry(&mut transaction, pack_id, reason, next_try_at, at).await?;
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
@@ -166,12 +168,12 @@ impl Catalog {
     ) -> Result<(), Error> {
         self.engine
             .run("record a failed placement", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 forget(&mut transaction, pack_id, placement).await?;
                 retry(&mut transaction, pack_id, reason, next_try_at, at).await?;
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
@@ -190,7 +192,7 @@ impl Catalog {
     ) -> Result<bool, Error> {
         self.engine
             .run("record a verification", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 note_verified(&mut transaction, pack_id, placement, at).await?;
@@ -217,28 +219,29 @@ impl Catalog {
     pub async fn mark_damaged(&self, pack_id: PackId, reason: &str, at: Timestamp) -> Result<(), Error> {
         self.engine
             .run("record a damaged pack", async {
-                let mut writer = self.engine.writer().await;
+                let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 move_pack(&mut transaction, pack_id, InstanceState::Damaged, Some(reason), None, at).await?;
                 self.refresh_served_of(&mut transaction, pack_id).await?;
                 let subject = pack_id.to_string();
                 raise(&mut transaction, self.site(), AlarmKind::DamagedPack, &subject, reason, at).await?;
-                Ok(transaction.commit().await?)
+                transaction.commit().await
             })
             .await
     }
 
     /// Lets another copy answer for each instance of a pack that has one.
-    async fn refresh_served_of(&self, writer: &mut SqliteConnection, pack_id: PackId) -> Result<(), Error> {
-        let instances: Vec<(String, String)> = sqlx::query_as(
+    async fn refresh_served_of(&self, writer: &mut Connection, pack_id: PackId) -> Result<(), Error> {
+        let instances = query(
             "SELECT DISTINCT study_instance_uid, sop_instance_uid FROM index_instances WHERE pack_id = $1",
         )
         .bind(pack_id.as_bytes().as_slice())
         .fetch_all(&mut *writer)
         .await?;
-        for (study, sop) in instances {
-            refresh_served(writer, self.site(), &study, &sop).await?;
+        for row in &instances {
+            let (study, sop) = (get(row, "study_instance_uid")?, get(row, "sop_instance_uid")?);
+            refresh_served(writer, self.site(), study, sop).await?;
         }
         Ok(())
     }
@@ -254,12 +257,12 @@ impl Catalog {
         let limit = exclude.len().saturating_add(1);
         self.engine
             .run(doing, async {
-                let mut reader = self.engine.reader().await;
-                let rows = sqlx::query(AssertSqlSafe(format!("{sql} LIMIT {limit}")))
+                let mut reader = self.engine.reader().await?;
+                let rows = query(AssertSqlSafe(format!("{sql} LIMIT {limit}")))
                     .bind(self.site())
                     .bind(self.node_id.as_bytes().as_slice())
                     .bind(now.0)
-                    .fetch_all(&mut *reader)
+                    .fetch_all(&mut reader)
                     .await?;
                 for row in &rows {
                     if !exclude.contains(&PackId(id(row, "pack_id")?)) {
@@ -272,8 +275,8 @@ impl Catalog {
     }
 }
 
-async fn state_of(writer: &mut SqliteConnection, pack_id: PackId) -> Result<InstanceState, Error> {
-    let row = sqlx::query("SELECT state FROM index_packs WHERE pack_id = $1")
+async fn state_of(writer: &mut Connection, pack_id: PackId) -> Result<InstanceState, Error> {
+    let row = query("SELECT state FROM index_packs WHERE pack_id = $1")
         .bind(pack_id.as_bytes().as_slice())
         .fetch_optional(writer)
         .await?;
@@ -282,7 +285,7 @@ async fn state_of(writer: &mut SqliteConnection, pack_id: PackId) -> Result<Inst
 
 /// A pack that is retrying already gets its new time; otherwise it and its instances move.
 async fn retry(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     pack_id: PackId,
     reason: &str,
     next_try_at: Timestamp,
@@ -292,7 +295,7 @@ async fn retry(
     if from != InstanceState::Retrying && !may_become(from, InstanceState::Retrying) {
         return Ok(());
     }
-    sqlx::query(
+    query(
         "UPDATE index_packs SET attempts = attempts + 1
          WHERE pack_id = $1 AND NOT (state = 'retrying' AND next_try_at = $2)",
     )
@@ -306,7 +309,7 @@ async fn retry(
 /// Moves a pack and its instances, each only along the table of transitions; quarantined instances therefore stay
 /// while their pack goes to the bucket. One that stands there already gets the new reason and time.
 async fn move_pack(
-    writer: &mut SqliteConnection,
+    writer: &mut Connection,
     pack_id: PackId,
     to: InstanceState,
     reason: Option<&str>,
@@ -320,7 +323,7 @@ async fn move_pack(
              WHERE pack_id = $1 AND (state = $4 OR state IN ({}))",
             sources_sql(to)
         );
-        sqlx::query(AssertSqlSafe(sql))
+        query(AssertSqlSafe(sql))
             .bind(pack_id.as_bytes().as_slice())
             .bind(reason)
             .bind(next_try_at.map(|time| time.0))

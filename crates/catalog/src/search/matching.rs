@@ -1,13 +1,12 @@
 //! How a value asked for is understood, and the SQL that says it (PS3.4 C.2.2.2, PS3.18 8.3.4.1).
 
 use filmgate_model::Tag;
-use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
     fold::groups,
     keys::{Key, Kind},
 };
-use crate::Error;
+use crate::{Error, engine::QueryBuilder};
 
 /// What is asked of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +49,7 @@ impl Match {
     }
 
     /// Adds ` AND …` for the column `alias.column`.
-    pub(crate) fn push(&self, sql: &mut QueryBuilder<Sqlite>, alias: &str, key: &Key) {
+    pub(crate) fn push(&self, sql: &mut QueryBuilder, alias: &str, key: &Key) {
         let column = format!("{alias}.{}", key.column);
         match self {
             Self::Any => {}
@@ -90,26 +89,19 @@ fn range(tag: Tag, text: &str) -> Result<Match, Error> {
     Ok(Match::Range(end(from), end(to)))
 }
 
-fn push_list(sql: &mut QueryBuilder<Sqlite>, column: &str, values: &[String]) {
+fn push_list(sql: &mut QueryBuilder, column: &str, values: &[String]) {
     sql.push(format!(" AND {column} IN ("));
-    let mut list = sql.separated(", ");
-    for value in values {
-        list.push_bind(value.clone());
+    for (value, number) in values.iter().zip(0..) {
+        sql.push(if number == 0 { "" } else { ", " }).push_bind(value.clone());
     }
     sql.push(")");
 }
 
-fn push_like(sql: &mut QueryBuilder<Sqlite>, column: &str, pattern: &str) {
+fn push_like(sql: &mut QueryBuilder, column: &str, pattern: &str) {
     sql.push(format!(" AND {column} LIKE ")).push_bind(pattern.to_owned()).push(" ESCAPE '!'");
 }
 
-fn push_range(
-    sql: &mut QueryBuilder<Sqlite>,
-    column: &str,
-    kind: Kind,
-    from: Option<&str>,
-    to: Option<&str>,
-) {
+fn push_range(sql: &mut QueryBuilder, column: &str, kind: Kind, from: Option<&str>, to: Option<&str>) {
     if let Some(from) = from {
         sql.push(format!(" AND {column} >= ")).push_bind(from.to_owned());
     }

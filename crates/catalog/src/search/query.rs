@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filmgate_model::Tag;
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
     keys::{Key, Level, key_of},
     matching::Match,
     rows::{InstanceRow, SeriesRow, StudyRow, instance, series, study},
 };
-use crate::{Catalog, Error};
+use crate::{
+    Catalog, Error,
+    engine::{Connection, QueryBuilder, Row, query, row::get},
+};
 
 /// What is searched for.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +101,7 @@ impl Catalog {
     pub async fn search_studies(&self, query: &Query) -> Result<Page<StudyRow>, Error> {
         self.engine
             .run("search studies", async {
-                let mut reader = self.engine.reader().await;
+                let mut reader = self.engine.reader().await?;
                 let rows = self.find(&mut reader, Level::Study, query).await?;
                 let mut page = page(query, &rows, study)?;
                 for row in &mut page.rows {
@@ -117,7 +119,7 @@ impl Catalog {
     pub async fn search_series(&self, query: &Query) -> Result<Page<SeriesRow>, Error> {
         self.engine
             .run("search series", async {
-                let mut reader = self.engine.reader().await;
+                let mut reader = self.engine.reader().await?;
                 let rows = self.find(&mut reader, Level::Series, query).await?;
                 let mut page = page(query, &rows, series)?;
                 if query.study_instance_uid.is_none() {
@@ -140,7 +142,7 @@ impl Catalog {
     pub async fn search_instances(&self, query: &Query) -> Result<Page<InstanceRow>, Error> {
         self.engine
             .run("search instances", async {
-                let mut reader = self.engine.reader().await;
+                let mut reader = self.engine.reader().await?;
                 let rows = self.find(&mut reader, Level::Instance, query).await?;
                 let mut page = page(query, &rows, instance)?;
                 let (mut studies, mut all_series) = (BTreeMap::new(), BTreeMap::new());
@@ -158,21 +160,16 @@ impl Catalog {
             .await
     }
 
-    async fn find(
-        &self,
-        reader: &mut SqliteConnection,
-        level: Level,
-        query: &Query,
-    ) -> Result<Vec<SqliteRow>, Error> {
+    async fn find(&self, reader: &mut Connection, level: Level, query: &Query) -> Result<Vec<Row>, Error> {
         let mut sql = self.select(level, query);
         sql.push(order_of(level));
         // One row more than the page tells whether there are more.
         sql.push(" LIMIT ").push_bind(i64::from(query.rows_max()) + 1);
         sql.push(" OFFSET ").push_bind(i64::from(query.offset));
-        Ok(sql.build().fetch_all(reader).await?)
+        sql.build().fetch_all(reader).await
     }
 
-    fn select(&self, level: Level, query: &Query) -> QueryBuilder<Sqlite> {
+    fn select(&self, level: Level, query: &Query) -> QueryBuilder {
         let mut sql = QueryBuilder::new(select_of(level));
         sql.push(format!(" WHERE {}.site_id = ", alias_of(level))).push_bind(self.site().to_vec());
         sql.push(shown_of(level));
@@ -190,7 +187,7 @@ impl Catalog {
 
     async fn study_row(
         &self,
-        reader: &mut SqliteConnection,
+        reader: &mut Connection,
         known: &mut BTreeMap<String, Option<StudyRow>>,
         uid: &str,
     ) -> Result<Option<StudyRow>, Error> {
@@ -206,8 +203,8 @@ impl Catalog {
         Ok(row)
     }
 
-    async fn count_series(&self, reader: &mut SqliteConnection, row: &mut StudyRow) -> Result<(), Error> {
-        let modalities: Vec<Option<String>> = sqlx::query_scalar(
+    async fn count_series(&self, reader: &mut Connection, row: &mut StudyRow) -> Result<(), Error> {
+        let rows = query(
             "SELECT se.modality FROM index_series se WHERE se.site_id = $1 AND se.study_instance_uid = $2
                 AND EXISTS (SELECT 1 FROM index_instances n WHERE n.site_id = se.site_id
                     AND n.study_instance_uid = se.study_instance_uid
@@ -217,14 +214,16 @@ impl Catalog {
         .bind(&row.study_instance_uid)
         .fetch_all(reader)
         .await?;
-        row.series = modalities.len() as u64;
-        row.modalities = modalities.into_iter().flatten().collect::<BTreeSet<_>>().into_iter().collect();
+        row.series = rows.len() as u64;
+        let modalities: Result<BTreeSet<Option<String>>, Error> =
+            rows.iter().map(|row| get(row, "modality")).collect();
+        row.modalities = modalities?.into_iter().flatten().collect();
         Ok(())
     }
 
     async fn series_row(
         &self,
-        reader: &mut SqliteConnection,
+        reader: &mut Connection,
         known: &mut BTreeMap<(String, String), Option<SeriesRow>>,
         of: &InstanceRow,
     ) -> Result<Option<SeriesRow>, Error> {
@@ -240,11 +239,7 @@ impl Catalog {
     }
 }
 
-fn page<R>(
-    query: &Query,
-    rows: &[SqliteRow],
-    read: impl Fn(&SqliteRow) -> Result<R, Error>,
-) -> Result<Page<R>, Error> {
+fn page<R>(query: &Query, rows: &[Row], read: impl Fn(&Row) -> Result<R, Error>) -> Result<Page<R>, Error> {
     let rows_max = usize::try_from(query.rows_max()).unwrap_or(usize::MAX);
     let read: Result<Vec<R>, Error> = rows.iter().take(rows_max).map(read).collect();
     Ok(Page { rows: read?, more: rows.len() > rows_max })
@@ -317,7 +312,7 @@ fn order_of(level: Level) -> &'static str {
 
 /// A key of the rows' own level is a condition on the row; of another level, on some row of that level that belongs
 /// to it (a relational query, PS3.4 C.4.1.2.2.1). Modalities in Study asks the whole study whatever the rows are.
-fn push_match(sql: &mut QueryBuilder<Sqlite>, level: Level, key: &Key, asked: &Match) {
+fn push_match(sql: &mut QueryBuilder, level: Level, key: &Key, asked: &Match) {
     let of_study = key.tag == filmgate_model::tags::MODALITIES_IN_STUDY
         || key.tag == filmgate_model::tags::SOP_CLASSES_IN_STUDY;
     if key.level == level && !of_study {

@@ -1,11 +1,13 @@
 //! What a search answers with.
 
 use filmgate_model::{InstanceState, RecordId, Timestamp};
-use sqlx::sqlite::SqliteRow;
 
 use crate::{
     Error,
-    row::{get, id, time, unsigned, word},
+    engine::{
+        Row,
+        row::{get, id, time, unsigned, word},
+    },
 };
 
 /// A study (PS3.18 table 10.6.3-3). Text is decoded; what the modality did not say is `None`.
@@ -117,7 +119,7 @@ pub struct InstanceRow {
     pub series: Option<SeriesRow>,
 }
 
-pub(crate) fn study(row: &SqliteRow) -> Result<StudyRow, Error> {
+pub(crate) fn study(row: &Row) -> Result<StudyRow, Error> {
     Ok(StudyRow {
         study_instance_uid: get(row, "study_instance_uid")?,
         study_date: get(row, "study_date")?,
@@ -137,7 +139,7 @@ pub(crate) fn study(row: &SqliteRow) -> Result<StudyRow, Error> {
     })
 }
 
-pub(crate) fn series(row: &SqliteRow) -> Result<SeriesRow, Error> {
+pub(crate) fn series(row: &Row) -> Result<SeriesRow, Error> {
     Ok(SeriesRow {
         study_instance_uid: get(row, "study_instance_uid")?,
         series_instance_uid: get(row, "series_instance_uid")?,
@@ -158,7 +160,7 @@ pub(crate) fn series(row: &SqliteRow) -> Result<SeriesRow, Error> {
     })
 }
 
-pub(crate) fn instance(row: &SqliteRow) -> Result<InstanceRow, Error> {
+pub(crate) fn instance(row: &Row) -> Result<InstanceRow, Error> {
     Ok(InstanceRow {
         record_id: RecordId(id(row, "record_id")?),
         study_instance_uid: get(row, "study_instance_uid")?,

@@ -1,6 +1,7 @@
 //! The tests every engine must pass: an engine's crate opens an empty catalog for each and calls [`run`].
 
 mod packs;
+pub mod postgres;
 mod received;
 mod search;
 pub(crate) mod support;

@@ -1,6 +1,7 @@
-//! The suite over SQLite in memory and in an encrypted file, and what only a file can show.
+//! The suite over SQLite in memory, in an encrypted file, and PostgreSQL; and what only one of them can show.
 
 mod file;
+mod postgres;
 mod states;
 
 use filmgate_model::{Timestamp, tags};

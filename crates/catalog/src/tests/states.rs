@@ -8,7 +8,12 @@ use proptest::prelude::*;
 
 use super::memory;
 use crate::{
-    Catalog, CopyKind, DroppedCopy, Query, may_become,
+    Catalog, CopyKind, DroppedCopy, Query,
+    engine::{
+        query,
+        row::{unsigned, word},
+    },
+    may_become,
     suite::support::{NOW, instance, new_pack, pack_id, packed, quarantined, record, seen},
 };
 
@@ -140,14 +145,17 @@ fn check_moves(before: &States, after: &States, operation: &Operation) {
 /// What is kept of counts is what counting gives.
 async fn check_counts(catalog: &Catalog) {
     let kept = catalog.sums_by_state().await.expect("sums");
-    let counted: Vec<(String, i64, i64)> =
-        sqlx::query_as("SELECT state, COUNT(*), SUM(dataset_bytes) FROM index_instances GROUP BY state")
-            .fetch_all(&mut *catalog.engine.writer().await)
-            .await
-            .expect("counted");
+    let counted = query(
+        "SELECT state, COUNT(*) AS instances, CAST(SUM(dataset_bytes) AS BIGINT) AS bytes FROM index_instances
+         GROUP BY state",
+    )
+    .fetch_all(&mut catalog.engine.writer().await.expect("writer"))
+    .await
+    .expect("counted");
     let mut expected: BTreeMap<_, _> = kept.keys().map(|state| (*state, (0, 0))).collect();
-    for (state, instances, bytes) in counted {
-        expected.insert(state.parse().expect("a state"), (instances as u64, bytes as u64));
+    for row in &counted {
+        let sums = (unsigned(row, "instances").expect("sum"), unsigned(row, "bytes").expect("sum"));
+        expected.insert(word(row, "state").expect("a state"), sums);
     }
     let kept: BTreeMap<_, _> =
         kept.into_iter().map(|(state, count)| (state, (count.instances, count.dataset_bytes))).collect();

@@ -1,0 +1,120 @@
+//! SQLite: one connection writes, a few read (in WAL mode there is one writer anyway). In memory there is one for both.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions, Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::sync::Mutex;
+
+use super::{
+    connection::{Connection, Lease},
+    migrations,
+};
+use crate::{Error, error::sqlite_code};
+
+/// How long a statement waits for another process that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// SQLite's "file is not a database": what a wrong key looks like.
+const NOT_A_DATABASE: i64 = 26;
+
+pub(super) struct Sqlite {
+    writer: Mutex<Connection>,
+    readers: Vec<Mutex<Connection>>,
+    next_reader: AtomicUsize,
+}
+
+impl Sqlite {
+    /// Opens or makes the encrypted file.
+    pub(super) async fn open(path: &Path, key: &[u8; 32], readers: usize) -> Result<Self, Error> {
+        let options = file_options(path, key);
+        let writer = connect(&options, path).await?;
+        let mut pool = Vec::with_capacity(readers);
+        for _ in 0..readers {
+            let reader = options.connect().await.map_err(|source| opening(path, source))?;
+            pool.push(Mutex::new(Connection::Sqlite(reader)));
+        }
+        Ok(Self::new(writer, pool))
+    }
+
+    pub(super) async fn in_memory() -> Result<Self, Error> {
+        let options = quiet(SqliteConnectOptions::new().in_memory(true));
+        Ok(Self::new(connect(&options, Path::new(":memory:")).await?, Vec::new()))
+    }
+
+    fn new(writer: SqliteConnection, readers: Vec<Mutex<Connection>>) -> Self {
+        Self { writer: Mutex::new(Connection::Sqlite(writer)), readers, next_reader: AtomicUsize::new(0) }
+    }
+
+    /// The one connection that writes.
+    pub(super) async fn writer(&self) -> Lease<'_> {
+        Lease::Kept(self.writer.lock().await)
+    }
+
+    /// A connection to read from: a free one, else the next in turn.
+    pub(super) async fn reader(&self) -> Lease<'_> {
+        let free = self.readers.iter().find_map(|reader| reader.try_lock().ok());
+        if let Some(reader) = free {
+            return Lease::Kept(reader);
+        }
+        let turn = self.next_reader.fetch_add(1, Ordering::Relaxed);
+        let next = turn.checked_rem(self.readers.len()).and_then(|index| self.readers.get(index));
+        Lease::Kept(next.unwrap_or(&self.writer).lock().await)
+    }
+
+    /// Closes every connection in order; the last one folds the WAL into the file.
+    pub(super) async fn close(self) -> Result<(), Error> {
+        for connection in self.readers.into_iter().chain([self.writer]) {
+            if let Connection::Sqlite(connection) = connection.into_inner() {
+                connection.close().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The connection that writes, its schema up to date.
+async fn connect(options: &SqliteConnectOptions, path: &Path) -> Result<SqliteConnection, Error> {
+    let mut writer = options.connect().await.map_err(|source| opening(path, source))?;
+    let migrating = migrations::SQLITE.run_direct(None, &mut writer, false).await;
+    migrating.map_err(|error| match error {
+        sqlx::migrate::MigrateError::Execute(source) => opening(path, source),
+        other => Error::Migrate(other),
+    })?;
+    Ok(writer)
+}
+
+fn file_options(path: &Path, key: &[u8; 32]) -> SqliteConnectOptions {
+    let digits: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        // A raw key: it is random already, so SQLCipher's slow derivation is not needed.
+        // What a wrong key leads to is our error to report, not SQLCipher's to print; only behind the key's value
+        // does that setting come before the first page is read.
+        .pragma("key", format!("\"x'{digits}'\"; PRAGMA cipher_log_level = NONE"))
+        .pragma("temp_store", "MEMORY")
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(BUSY_TIMEOUT);
+    quiet(options)
+}
+
+/// Statements are not logged: the first of them carries the key. LIKE tells cases apart as PostgreSQL's does
+/// (PS3.4 C.2.2.2.4); where case must not count the folded column is asked.
+fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options.foreign_keys(true).pragma("case_sensitive_like", "ON").disable_statement_logging()
+}
+
+fn opening(path: &Path, source: sqlx::Error) -> Error {
+    let path = path.to_owned();
+    match sqlite_code(&source) {
+        Some(NOT_A_DATABASE) => Error::WrongKey { path },
+        _ => Error::Open { path, source },
+    }
+}
