@@ -8,6 +8,7 @@
 
 mod bounded;
 mod config;
+mod doors;
 mod fairness;
 mod malformed;
 mod outage;

@@ -115,6 +115,7 @@ impl Home {
 struct Listening {
     event: String,
     dicom: String,
+    dicom_tls: Option<String>,
     web: String,
 }
 
@@ -123,6 +124,8 @@ pub(crate) struct Gateway {
     child: Child,
     /// Where it listens for associations, as HOST:PORT.
     pub(crate) dicom: String,
+    /// The same over TLS; empty where it has no such door.
+    pub(crate) dicom_tls: String,
     /// Its web side.
     pub(crate) web: Web,
     log: Arc<Mutex<Vec<String>>>,
@@ -168,7 +171,8 @@ impl Gateway {
         assert_eq!(listening.event, "listening");
         let web = Web::new(&listening.web);
         let opened_after = started.elapsed();
-        Self { child, dicom: listening.dicom, web, log, expected: Vec::new(), opened_after }
+        let dicom_tls = listening.dicom_tls.unwrap_or_default();
+        Self { child, dicom: listening.dicom, dicom_tls, web, log, expected: Vec::new(), opened_after }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -220,6 +224,11 @@ impl Gateway {
         self.web.get("/api/status", "application/json").ok().json()
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signal the gateway");
+    }
+
     /// Ends it without warning, as a power cut would.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("kill the gateway");
@@ -229,7 +238,7 @@ impl Gateway {
 
     /// Asks it to stop; panics unless it drains and ends with 0, or if its log held a surprise.
     pub(crate) fn stop(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("signal the gateway");
+        self.signal(Signal::TERM);
         let status =
             wait_for("the gateway stops", COMMAND_DEADLINE, || self.child.try_wait().expect("its status"));
         assert!(status.success(), "it ended with {status}\n{}", self.log());

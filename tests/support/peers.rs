@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::certificates::Issued;
 use super::gateway::AE_TITLE;
 use super::process::{Finished, finish};
 use super::root;
@@ -32,6 +33,51 @@ pub(crate) fn storescu(address: &str, transfer_syntax_uid: &str, file: &Path) ->
 pub(crate) fn echoscu(address: &str, calling: &str, called: &str) -> Finished {
     let (host, port) = host_and_port(address);
     finish(dcmtk("echoscu").args(["-aet", calling, "-aec", called, host, port]), DEADLINE)
+}
+
+/// DCMTK over TLS: our own certificate, and the authority the gateway's must be of.
+pub(crate) struct DcmtkTls<'a> {
+    pub(crate) ca: &'a Path,
+    pub(crate) ours: Option<&'a Issued>,
+}
+
+impl DcmtkTls<'_> {
+    fn command(&self, program: &str, address: &str) -> Command {
+        let (host, port) = host_and_port(address);
+        let mut command = dcmtk(program);
+        match self.ours {
+            Some(ours) => command.arg("+tls").arg(&ours.key).arg(&ours.certificate),
+            None => command.arg("+tla"),
+        };
+        command.arg("+cf").arg(self.ca).args(["-aec", AE_TITLE, host, port]);
+        command
+    }
+
+    pub(crate) fn echoscu(&self, address: &str) -> Finished {
+        finish(&mut self.command("echoscu", address), DEADLINE)
+    }
+
+    pub(crate) fn storescu(&self, address: &str, file: &Path) -> Finished {
+        finish(self.command("storescu", address).arg(file), DEADLINE)
+    }
+}
+
+/// pynetdicom over TLS: C-ECHO, then these files.
+pub(crate) fn pynetdicom_tls(address: &str, ca: &Path, ours: &Issued, files: &[&Path]) -> Finished {
+    let (_, port) = host_and_port(address);
+    let mut command = python("send_tls.py", &["127.0.0.1", port, AE_TITLE]);
+    command.arg(ca).arg(&ours.certificate).arg(&ours.key).args(files);
+    finish(&mut command, DEADLINE)
+}
+
+/// `openssl s_client` with these options: a handshake, and no more.
+pub(crate) fn openssl_client(address: &str, ours: Option<&Issued>, options: &[&str]) -> Finished {
+    let mut command = Command::new("openssl");
+    command.args(["s_client", "-connect", address, "-no_ign_eof"]).args(options);
+    if let Some(ours) = ours {
+        command.arg("-cert").arg(&ours.certificate).arg("-key").arg(&ours.key);
+    }
+    finish(&mut command, DEADLINE)
 }
 
 /// DCMTK with Nagle's algorithm off, as it is run where speed matters.

@@ -33,6 +33,9 @@ impl Error {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Running {
     pub(crate) dicom: SocketAddr,
+    /// DICOM over TLS, where that is open.
+    #[serde(default)]
+    pub(crate) dicom_tls: Option<SocketAddr>,
     pub(crate) web: SocketAddr,
 }
 
@@ -111,7 +114,7 @@ mod tests {
         assert!(matches!(running(&path), Err(Error::Absent(_))));
         let held = DataDir::take(&path).expect("taken");
         let address: SocketAddr = ([127, 0, 0, 1], 1).into();
-        held.announce(&Running { dicom: address, web: address }).expect("announced");
+        held.announce(&Running { dicom: address, dicom_tls: None, web: address }).expect("announced");
         assert!(matches!(DataDir::take(&path), Err(Error::InUse(_))));
         assert_eq!(running(&path).expect("asked").map(|running| running.web), Some(address));
         drop(held);

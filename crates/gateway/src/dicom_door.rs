@@ -1,4 +1,7 @@
 //! The DICOM door: every association on a thread of its own, which reads, seals and writes inline.
+//!
+//! It may have two openings, plain TCP and TLS. Behind them everything is one: the seats, the limits, who may come in. A
+//! TLS handshake is made on the connection's own thread, so that a slow one holds up nobody.
 
 use std::{
     collections::HashMap,
@@ -21,8 +24,11 @@ use filmgate_pipeline::{Committing, Received, Road, Verdict};
 use parking_lot::Mutex;
 
 use crate::{
+    audit,
     config::{Dicom, milliseconds},
+    line::Line,
     seats::{SeatLimits, Seats, Ticket},
+    tls::{HandshakeError, ServerTls, TlsStream},
 };
 
 /// Stack of an association's thread; nothing on the road recurses.
@@ -30,10 +36,16 @@ const STACK_BYTES: usize = 1024 * 1024;
 /// How often a stopping door looks whether its associations are done.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
+/// A way in: a bound listener, and TLS where it is spoken.
+pub(crate) struct Opening {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<Arc<ServerTls>>,
+}
+
 /// An open DICOM door.
 pub(crate) struct DicomDoor {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
 }
 
 struct Shared {
@@ -47,9 +59,8 @@ struct Shared {
 }
 
 impl DicomDoor {
-    /// Begins to accept on a bound listener.
-    pub(crate) fn open(listener: TcpListener, road: Arc<Road>, settings: &Dicom) -> io::Result<Self> {
-        let address = listener.local_addr()?;
+    /// Begins to accept at every opening.
+    pub(crate) fn open(openings: Vec<Opening>, road: Arc<Road>, settings: &Dicom) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             road,
             settings: settings.clone(),
@@ -58,18 +69,24 @@ impl DicomDoor {
             seats: Seats::new("dicom", seat_limits(settings)),
             idle: Mutex::default(),
         });
-        let accepting = Arc::clone(&shared);
-        thread::Builder::new()
-            .name("dicom-accept".into())
-            .spawn(move || accept_all(&listener, &accepting))?;
-        Ok(Self { shared, address })
+        let mut addresses = Vec::new();
+        for opening in openings {
+            addresses.push(opening.listener.local_addr()?);
+            let accepting = Arc::clone(&shared);
+            thread::Builder::new()
+                .name("dicom-accept".into())
+                .spawn(move || accept_all(&opening, &accepting))?;
+        }
+        Ok(Self { shared, addresses })
     }
 
     /// Accepts nothing more, lets every message under way reach its response, up to `deadline`.
     pub(crate) fn close(&self, deadline: Duration) {
         self.shared.stopping.store(true, Ordering::SeqCst);
-        // The listener waits in accept(); a connection of our own wakes it.
-        drop(TcpStream::connect(self.address));
+        // Each listener waits in accept(); a connection of our own wakes it.
+        for address in &self.addresses {
+            drop(TcpStream::connect(address));
+        }
         let looks = deadline.as_millis() / DRAIN_LOOK.as_millis();
         for _ in 0..looks {
             for stream in self.shared.idle.lock().values() {
@@ -113,15 +130,15 @@ fn seat_limits(settings: &Dicom) -> SeatLimits {
     }
 }
 
-fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
+fn accept_all(opening: &Opening, shared: &Arc<Shared>) {
     loop {
         while !shared.seats.has_calmed(DRAIN_LOOK) && !shared.stopping.load(Ordering::SeqCst) {}
-        let accepted = listener.accept();
+        let accepted = opening.listener.accept();
         if shared.stopping.load(Ordering::SeqCst) {
             return;
         }
         match accepted {
-            Ok((stream, peer)) => begin_connection(shared, stream, peer),
+            Ok((stream, peer)) => begin_connection(shared, opening, stream, peer),
             Err(error) => {
                 // Too many open files, say: it passes, and a busy loop would not help.
                 tracing::warn!(%error, "a connection was not accepted");
@@ -131,7 +148,7 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-fn begin_connection(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
+fn begin_connection(shared: &Arc<Shared>, opening: &Opening, stream: TcpStream, peer: SocketAddr) {
     let handle = match stream.try_clone() {
         Ok(handle) => Arc::new(handle),
         Err(error) => {
@@ -143,12 +160,12 @@ fn begin_connection(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     // Closed already is as good.
     let close = move || drop(closed_by.shutdown(Shutdown::Both));
     let Some(ticket) = shared.seats.enter(peer.ip(), close) else { return };
-    let shared = Arc::clone(shared);
+    let (shared, tls) = (Arc::clone(shared), opening.tls.clone());
     let serve = move || {
         let id = ticket.id();
         let span = tracing::info_span!("association", assoc.id = id, peer = %peer);
         let _entered = span.enter();
-        Connection { shared: &shared, ticket, id, peer }.serve(stream, handle);
+        Connection { shared: &shared, ticket, id, peer }.serve(stream, handle, tls.as_deref());
     };
     let started = thread::Builder::new().name("association".into()).stack_size(STACK_BYTES).spawn(serve);
     if let Err(error) = started {
@@ -165,18 +182,46 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    fn serve(&self, stream: TcpStream, handle: Arc<TcpStream>) {
+    fn serve(&self, stream: TcpStream, handle: Arc<TcpStream>, tls: Option<&ServerTls>) {
         self.shared.idle.lock().insert(self.id, handle);
+        if let Some(line) = self.line(stream, tls) {
+            self.negotiate(line);
+        }
+        self.shared.idle.lock().remove(&self.id);
+    }
+
+    /// The connection as it is, or TLS over it; `None` when the handshake failed.
+    fn line(&self, stream: TcpStream, tls: Option<&ServerTls>) -> Option<Line> {
+        let Some(tls) = tls else { return Some(Line::Plain(stream)) };
+        match TlsStream::accept(stream, tls, milliseconds(self.shared.settings.tls.handshake_timeout_ms)) {
+            Ok(stream) => Some(Line::Tls(Box::new(stream))),
+            Err(_) if self.shared.stopping.load(Ordering::SeqCst) => None,
+            // A port check, or one that gave way to others.
+            Err(error @ HandshakeError::Gone(_)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no TLS came about");
+                None
+            }
+            Err(error) => {
+                audit::tls_refused("dicom", self.peer, &error);
+                None
+            }
+        }
+    }
+
+    fn negotiate(&self, line: Line) {
+        if let Some(certificate) = line.peer_certificate() {
+            let fingerprint = hex::encode(certificate.fingerprint);
+            tracing::info!(certificate = certificate.common_name, fingerprint, "a certificate was shown");
+        }
         let admit = |request: &AssociateRequest| match self.admit(request) {
             Admission::Accept => self.seat(request),
             refused => refused,
         };
-        let ended = match filmgate_dimse::accept(stream, &self.shared.acceptor, &admit) {
+        let ended = match filmgate_dimse::accept(line, &self.shared.acceptor, &admit) {
             Ok(Some(association)) => self.associated(association),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };
-        self.shared.idle.lock().remove(&self.id);
         match ended {
             Ok(()) => {}
             Err(_) if self.shared.stopping.load(Ordering::SeqCst) => {}
@@ -226,7 +271,7 @@ impl Connection<'_> {
         }
     }
 
-    fn associated(&self, mut association: Association<TcpStream>) -> Result<(), filmgate_dimse::Error> {
+    fn associated(&self, mut association: Association<Line>) -> Result<(), filmgate_dimse::Error> {
         tracing::info!(ae.calling = %association.calling_ae(), ae.called = %association.called_ae(), "associated");
         while let Some(request) = association.next()? {
             let handle = self.shared.idle.lock().remove(&self.id);
@@ -244,7 +289,7 @@ impl Connection<'_> {
 
     fn answer(
         &self,
-        association: &mut Association<TcpStream>,
+        association: &mut Association<Line>,
         request: &Request,
     ) -> Result<(), filmgate_dimse::Error> {
         match request {
@@ -263,7 +308,7 @@ impl Connection<'_> {
     /// One C-STORE: the dataset goes as it arrives through the sealer into the journal.
     fn store(
         &self,
-        association: &mut Association<TcpStream>,
+        association: &mut Association<Line>,
         request: &StoreRequest,
     ) -> Result<Result<Received, filmgate_pipeline::Error>, filmgate_dimse::Error> {
         let mut receiving = match self.shared.road.receive(self.provenance(association, request)) {
@@ -282,7 +327,7 @@ impl Connection<'_> {
         }
     }
 
-    fn provenance(&self, association: &Association<TcpStream>, request: &StoreRequest) -> Provenance {
+    fn provenance(&self, association: &Association<Line>, request: &StoreRequest) -> Provenance {
         Provenance {
             received_at: self.shared.road.clock().now(),
             door: Door::CStore,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use crate::{config, data_dir};
+use crate::{config, data_dir, tls};
 
 /// Everything was done.
 pub(crate) const DONE: u8 = 0;
@@ -18,6 +18,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     eprint(&format!("filmgate: {error:#}"));
     let configuration = error.chain().any(|cause| {
         cause.is::<config::Error>()
+            || cause.is::<tls::Error>()
             || cause.downcast_ref::<data_dir::Error>().is_some_and(data_dir::Error::is_configuration)
             || cause.downcast_ref::<filmgate_keys::Error>().is_some_and(|error| error.is_configuration())
     });

@@ -5,14 +5,17 @@
 //! | `config` | settings, checked before a port opens |
 //! | `data_dir` | one gateway per data directory; where a running one answers |
 //! | `build` | the parts put together, and what a crash left put in order |
-//! | `dicom_door` | associations, each on a thread of its own |
+//! | `dicom_door`, `line` | associations, each on a thread of its own, over TCP or TLS |
 //! | `web_door` | connections of HTTP, each a task |
 //! | `seats` | how many may be at a door, and who gives way |
+//! | `tls` | certificates, keys, and the profile they are used under |
+//! | `audit` | who was refused, and what was changed by whom |
 //! | `workers` | the steps that run by themselves |
 //! | `background` | threads of a lower priority for what can wait |
 //! | `commands` | what the command line offers |
 //! | `ending` | what must be over before the process goes |
 
+mod audit;
 mod background;
 mod build;
 mod commands;
@@ -21,8 +24,10 @@ mod data_dir;
 mod dicom_door;
 mod ending;
 mod failure;
+mod line;
 mod logging;
 mod seats;
+mod tls;
 mod web_door;
 mod workers;
 

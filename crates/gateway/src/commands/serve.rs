@@ -23,10 +23,11 @@ use super::{SettingsFrom, runtime};
 use crate::{
     background::Background,
     build::{self, Gateway},
-    config::{Settings, milliseconds},
+    config::{Dicom, Settings, milliseconds},
     data_dir::Running,
-    dicom_door::DicomDoor,
+    dicom_door::{DicomDoor, Opening},
     failure, logging,
+    tls::{self, ClientCertificates, ServerFiles, ServerTls},
     web_door::{self, WebDoorLimits},
     workers,
 };
@@ -90,9 +91,9 @@ pub(crate) struct Doors {
 impl Doors {
     /// Binds first, so that a taken port is told before anything is opened; answers only when all is in order.
     pub(crate) async fn open(settings: &Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
-        let dicom = bind(settings.dicom.bind, "dicom.bind")?;
+        let openings = dicom_openings(&settings.dicom)?;
         let web = bind(settings.web.bind, "web.bind")?;
-        let running = Running { dicom: dicom.local_addr()?, web: web.local_addr()? };
+        let running = running(&openings, &web)?;
         let signals = Signals::listen()?;
         let gateway = build::open(settings).await?;
         let (stop, stopped) = watch::channel(false);
@@ -112,7 +113,12 @@ impl Doors {
             running.clone(),
             stopped,
         ));
-        let dicom = Arc::new(DicomDoor::open(dicom, Arc::clone(&gateway.road), &settings.dicom)?);
+        let with_tls = openings.iter().filter_map(|opening| opening.tls.clone()).collect();
+        workers.push((
+            "certificates",
+            filmgate_model::spawn(tls::watch(with_tls, signal(SignalKind::hangup())?, stop.subscribe())),
+        ));
+        let dicom = Arc::new(DicomDoor::open(openings, Arc::clone(&gateway.road), &settings.dicom)?);
         gateway.data_dir.announce(&running)?;
         tracing::info!(recovered = ?gateway.recovered, dicom = %running.dicom, web = %running.web, "filmgate is open");
         Ok(Self { gateway, running, dicom, web, workers, stop, signals })
@@ -134,14 +140,18 @@ impl Doors {
     }
 
     fn tell(&self, json: bool) {
-        let Running { dicom, web } = &self.running;
+        let Running { dicom, dicom_tls, web } = &self.running;
         if json {
-            failure::print_json(&json!({"event": "listening", "dicom": dicom, "web": web}));
-        } else {
-            failure::print(&format!(
-                "DICOM    {dicom}\nDICOMweb http://{web}/dicomweb\nStatus   http://{web}/"
-            ));
+            failure::print_json(
+                &json!({"event": "listening", "dicom": dicom, "dicom_tls": dicom_tls, "web": web}),
+            );
+            return;
         }
+        failure::print(&format!("DICOM    {dicom}"));
+        if let Some(dicom_tls) = dicom_tls {
+            failure::print(&format!("         {dicom_tls} with TLS"));
+        }
+        failure::print(&format!("DICOMweb http://{web}/dicomweb\nStatus   http://{web}/"));
     }
 
     /// Serves until a signal, or until a task that must not end does.
@@ -196,6 +206,41 @@ fn bind(address: SocketAddr, setting: &'static str) -> anyhow::Result<TcpListene
     // full is lost, and its peer tries again after seconds.
     rustix::net::listen(&listener, BACKLOG).with_context(|| format!("listen on {address} ({setting})"))?;
     Ok(listener)
+}
+
+/// Plain, and TLS where it is enabled.
+fn dicom_openings(settings: &Dicom) -> anyhow::Result<Vec<Opening>> {
+    let mut openings = vec![Opening { listener: bind(settings.bind, "dicom.bind")?, tls: None }];
+    let tls = &settings.tls;
+    if tls.enabled {
+        let client_certificates = if tls.require_client_certificate {
+            ClientCertificates::Required
+        } else if tls.client_ca.as_os_str().is_empty() {
+            ClientCertificates::Ignored
+        } else {
+            ClientCertificates::Asked
+        };
+        let files = ServerFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+            client_ca: tls.client_ca.clone(),
+            crl: tls.crl.clone(),
+            client_certificates,
+            alpn: &[],
+        };
+        let server = ServerTls::open("dicom", files).context("open the TLS door of DICOM (dicom.tls)")?;
+        openings.push(Opening { listener: bind(tls.bind, "dicom.tls.bind")?, tls: Some(server) });
+    }
+    Ok(openings)
+}
+
+fn running(openings: &[Opening], web: &TcpListener) -> anyhow::Result<Running> {
+    let [plain, tls @ ..] = openings else { anyhow::bail!("there is no DICOM door") };
+    Ok(Running {
+        dicom: plain.listener.local_addr()?,
+        dicom_tls: tls.first().map(|opening| opening.listener.local_addr()).transpose()?,
+        web: web.local_addr()?,
+    })
 }
 
 async fn serve_web(

@@ -4,6 +4,7 @@
 //! A value comes from the defaults, then the configuration file, then the environment (`FILMGATE__SECTION__KEY`).
 
 mod load;
+mod tls;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,6 +17,7 @@ use filmgate_model::AeTitle;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use load::{Error, load};
+pub(crate) use tls::DicomTls;
 
 /// Length of a journal segment.
 const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
@@ -93,6 +95,7 @@ pub(crate) struct Dicom {
     pub(crate) async_operations_max: u16,
     pub(crate) private_sop_classes: BTreeSet<String>,
     pub(crate) private_syntaxes: BTreeMap<String, PrivateEncoding>,
+    pub(crate) tls: DicomTls,
 }
 
 impl Default for Dicom {
@@ -115,6 +118,7 @@ impl Default for Dicom {
             async_operations_max: 8,
             private_sop_classes: BTreeSet::new(),
             private_syntaxes: BTreeMap::new(),
+            tls: DicomTls::default(),
         }
     }
 }
@@ -366,6 +370,7 @@ impl Settings {
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&self.log.filter) {
             return refuse("log.filter", error.to_string());
         }
+        self.dicom.tls.check()?;
         self.check_folders()?;
         if self.bucket.is_empty() {
             return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());

@@ -2,6 +2,7 @@
 
 mod outgoing;
 mod report;
+mod tls;
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -21,7 +22,7 @@ use self::{
     outgoing::{Found, Outgoing, Proposal, list_files},
     report::{FileResult, Report, Totals},
 };
-use crate::failure;
+use crate::{failure, line::Line, tls::ClientTls};
 
 /// Connections that may fail in a row before the rest is given up.
 const CONNECT_FAILURES_MAX: usize = 3;
@@ -49,10 +50,13 @@ pub(crate) struct Arguments {
     /// One line of JSON per file, and one for the whole.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    tls: tls::Arguments,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let began = now();
+    let tls = arguments.tls.open(&arguments.to)?;
     let report = Report::new(arguments.json);
     let mut ready = Vec::new();
     for Found { path, named } in list_files(&arguments.paths) {
@@ -69,7 +73,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let sending_began = now();
     let mut connected = ready.is_empty();
     for batch in batches(ready) {
-        connected |= send_batch(arguments, batch, &report)?;
+        connected |= send_batch(arguments, tls.as_ref(), batch, &report)?;
     }
     let totals = report.finish(began.elapsed(), sending_began.elapsed());
     Ok(match totals {
@@ -109,9 +113,14 @@ fn batches(files: Vec<Outgoing>) -> Vec<Vec<Outgoing>> {
 }
 
 /// Sends a batch over as many associations as asked for; false when none could be had.
-fn send_batch(arguments: &Arguments, batch: Vec<Outgoing>, report: &Report) -> anyhow::Result<bool> {
+fn send_batch(
+    arguments: &Arguments,
+    tls: Option<&ClientTls>,
+    batch: Vec<Outgoing>,
+    report: &Report,
+) -> anyhow::Result<bool> {
     let contexts: BTreeSet<_> = batch.iter().map(Outgoing::context).collect();
-    let sender = Sender { arguments, contexts, waiting: Mutex::new(batch.into()), report };
+    let sender = Sender { arguments, tls, contexts, waiting: Mutex::new(batch.into()), report };
     let mut any = false;
     thread::scope(|scope| {
         let threads: Vec<_> = (0..arguments.associations).map(|_| scope.spawn(|| sender.run())).collect();
@@ -126,6 +135,7 @@ fn send_batch(arguments: &Arguments, batch: Vec<Outgoing>, report: &Report) -> a
 /// Several associations that take files from one queue.
 struct Sender<'a> {
     arguments: &'a Arguments,
+    tls: Option<&'a ClientTls>,
     contexts: BTreeSet<Proposal>,
     waiting: Mutex<VecDeque<Outgoing>>,
     report: &'a Report,
@@ -168,18 +178,26 @@ impl Sender<'_> {
         }
     }
 
-    fn connect(&self) -> anyhow::Result<Requested<TcpStream>> {
+    fn connect(&self) -> anyhow::Result<Requested<Line>> {
         let timeout = Duration::from_secs(self.arguments.timeout);
         let mut last = anyhow::anyhow!("{} has no address", self.arguments.to);
         for address in
             self.arguments.to.to_socket_addrs().with_context(|| format!("look up {}", self.arguments.to))?
         {
             match TcpStream::connect_timeout(&address, timeout) {
-                Ok(stream) => return Ok(filmgate_dimse::request(stream, &self.options(timeout))?),
+                Ok(stream) => {
+                    let line = self.line(stream, timeout)?;
+                    return Ok(filmgate_dimse::request(line, &self.options(timeout))?);
+                }
                 Err(error) => last = anyhow::Error::new(error).context(format!("connect to {address}")),
             }
         }
         Err(last)
+    }
+
+    fn line(&self, stream: TcpStream, timeout: Duration) -> anyhow::Result<Line> {
+        let Some(tls) = self.tls else { return Ok(Line::Plain(stream)) };
+        Ok(Line::Tls(Box::new(tls.connect(stream, timeout)?)))
     }
 
     fn options(&self, timeout: Duration) -> RequestorOptions {
@@ -201,7 +219,7 @@ impl Sender<'_> {
     }
 
     /// Sends one file; the association comes back when it can be used again.
-    fn send(&self, mut association: Requested<TcpStream>, file: &Outgoing) -> Option<Requested<TcpStream>> {
+    fn send(&self, mut association: Requested<Line>, file: &Outgoing) -> Option<Requested<Line>> {
         let Some(context) = association.accepted_context(&file.sop_class_uid, &file.transfer_syntax_uid)
         else {
             let why = format!(
@@ -241,6 +259,7 @@ pub(crate) fn send_paths(to: &str, aec: &AeTitle, aet: &AeTitle, paths: Vec<Path
         associations: 2,
         timeout: 60,
         json: false,
+        tls: tls::Arguments::default(),
     })
 }
 

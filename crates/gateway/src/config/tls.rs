@@ -1,0 +1,65 @@
+//! Settings of TLS at the doors.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Error;
+
+/// DICOM over TLS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DicomTls {
+    pub(crate) enabled: bool,
+    pub(crate) bind: SocketAddr,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_ca: PathBuf,
+    pub(crate) crl: PathBuf,
+    pub(crate) require_client_certificate: bool,
+    pub(crate) handshake_timeout_ms: u64,
+}
+
+impl Default for DicomTls {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            bind: ([127, 0, 0, 1], 2762).into(),
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            client_ca: PathBuf::new(),
+            crl: PathBuf::new(),
+            require_client_certificate: true,
+            handshake_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl DicomTls {
+    /// Refuses a door that could not open, or that nobody could come through.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if !self.enabled {
+            return Ok(());
+        }
+        for (key, path) in [("certificate", &self.certificate), ("key", &self.key)] {
+            if path.as_os_str().is_empty() {
+                return refuse(key, "dicom.tls is enabled and needs it: name a PEM file");
+            }
+        }
+        let has_ca = !self.client_ca.as_os_str().is_empty();
+        if self.require_client_certificate && !has_ca {
+            return refuse("client_ca", "peers must show a certificate, and no authority is named for it");
+        }
+        if !self.crl.as_os_str().is_empty() && !has_ca {
+            return refuse("crl", "it is of no use without dicom.tls.client_ca");
+        }
+        if self.handshake_timeout_ms == 0 {
+            return refuse("handshake_timeout_ms", "with 0 nobody could come in");
+        }
+        Ok(())
+    }
+}
+
+fn refuse(key: &str, why: &str) -> Result<(), Error> {
+    Err(Error::Value { key: format!("dicom.tls.{key}"), why: why.to_owned() })
+}
