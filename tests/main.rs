@@ -10,6 +10,7 @@ mod bounded;
 mod config;
 mod doors;
 mod fairness;
+mod keys;
 mod malformed;
 mod outage;
 mod plaintext;

@@ -17,10 +17,12 @@ use crate::{
     config::{BucketKind, Mirror, PrivateEncoding, Settings, milliseconds},
     data_dir::{self, DataDir},
     failure,
+    site::{self, Destiny},
 };
 
 /// Folders of the data directory that the second directory has too.
-const MIRRORED: [&str; 5] = ["journal", "packs", "keys", "keys/landing", "keys/study"];
+const MIRRORED: [&str; 7] =
+    ["journal", "packs", "keys", "keys/landing", "keys/study", "keys/log", "keys/signing"];
 
 /// A gateway with everything open but its doors.
 pub(crate) struct Gateway {
@@ -40,7 +42,9 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
     let root = &settings.node.data_dir;
     let was_empty = is_empty(root);
     let disk = open_disk(settings)?;
-    let keys = Arc::new(open_keys(settings, was_empty, &disk, &clock, &random)?);
+    let placements = open_placements(settings)?;
+    let keys = open_keys(settings, was_empty, &placements, &disk, &clock, &random).await?;
+    let keys = Arc::new(keys);
     let journal_options = JournalOptions {
         bytes_max: settings.spool.bytes_max,
         ready_segments: settings.spool.ready_segments,
@@ -61,12 +65,16 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         packs,
         keys,
         catalog: Arc::new(catalog),
-        placements: open_placements(settings)?,
+        placements,
         admission: Admission::new(reserve(settings)),
         seal: seal_options(settings),
         idle_cores: Some(idle_cores(settings)?),
         settings: road_settings(settings),
     });
+    // Before anybody else could take the bucket for an empty one.
+    if was_empty && let Err(error) = road.place_site_keys().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "a bucket lacks the keys of the site");
+    }
     let recovered = road.recover().await.context("put in order what the last run left")?;
     Ok(Gateway { data_dir, _second_dir: second_dir, road, recovered })
 }
@@ -102,28 +110,42 @@ fn open_disk(settings: &Settings) -> anyhow::Result<Arc<dyn Disk>> {
     Ok(Arc::new(mirrored.context("open the second directory")?))
 }
 
-/// The key of keys is made only for a directory without keys: data whose key is gone is never overlaid by a new one.
-fn open_keys(
+/// Keys are made only for a directory without keys, and only when no bucket says otherwise: data whose key is gone is
+/// never overlaid by a new one.
+async fn open_keys(
     settings: &Settings,
     was_empty: bool,
+    placements: &[Placement],
     disk: &Arc<dyn Disk>,
     clock: &Clock,
     random: &Random,
 ) -> anyhow::Result<KeyRing> {
     let (folder, key_file) = (settings.node.data_dir.join("keys"), settings.key_file());
-    let fresh = was_empty && !KeyRing::exists(&**disk, &folder)?;
-    if fresh && !key_file.exists() {
-        Kek::create_file(&key_file, random)?;
-        failure::eprint(&format!(
-            "filmgate: made the key {}. Copy this off the machine: without it nothing stored here can be opened.",
-            key_file.display()
-        ));
+    if !was_empty || KeyRing::exists(&**disk, &folder)? {
+        let kek = Kek::load_file(&key_file)?;
+        return Ok(KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random)?);
     }
-    let kek = Kek::load_file(&key_file)?;
-    if fresh {
-        return Ok(KeyRing::create(Arc::clone(disk), &folder, &kek, clock, random)?);
+    let kek = if key_file.exists() { Some(Kek::load_file(&key_file)?) } else { None };
+    match site::destiny(placements, kek.as_ref(), settings.keys.site).await? {
+        Destiny::New => {
+            let kek = kek.map_or_else(|| make_key_file(&key_file, random), Ok)?;
+            Ok(KeyRing::create(Arc::clone(disk), &folder, &kek, clock, random)?)
+        }
+        Destiny::Join(object) => {
+            let kek = kek.context("a site is joined only with its key of keys")?;
+            tracing::info!(site_id = %object.site_id(), "this data directory joins the site of its bucket");
+            Ok(KeyRing::join(Arc::clone(disk), &folder, &kek, &object, clock, random)?)
+        }
     }
-    Ok(KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random)?)
+}
+
+fn make_key_file(path: &Path, random: &Random) -> anyhow::Result<Kek> {
+    let kek = Kek::create_file(path, random)?;
+    failure::eprint(&format!(
+        "filmgate: made the key {}. Copy this off the machine: without it nothing stored here can be opened.",
+        path.display()
+    ));
+    Ok(kek)
 }
 
 /// True when nothing but what this process made stands in the directory.

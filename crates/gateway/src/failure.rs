@@ -20,6 +20,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
         cause.is::<config::Error>()
             || cause.is::<tls::Error>()
             || cause.downcast_ref::<data_dir::Error>().is_some_and(data_dir::Error::is_configuration)
+            || cause.is::<crate::site::Error>()
             || cause.downcast_ref::<filmgate_keys::Error>().is_some_and(|error| error.is_configuration())
     });
     ExitCode::from(if configuration { USAGE } else { COULD_NOT_RUN })

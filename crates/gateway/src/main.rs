@@ -6,6 +6,7 @@
 //! | `data_dir` | one gateway per data directory; where a running one answers |
 //! | `build` | the parts put together, and what a crash left put in order |
 //! | `dicom_door`, `line` | associations, each on a thread of its own, over TCP or TLS |
+//! | `site` | which site an empty data directory is of |
 //! | `web_door` | connections of HTTP, each a task |
 //! | `seats` | how many may be at a door, and who gives way |
 //! | `tls` | certificates, keys, and the profile they are used under |
@@ -27,6 +28,7 @@ mod failure;
 mod line;
 mod logging;
 mod seats;
+mod site;
 mod tls;
 mod web_door;
 mod workers;

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use filmgate_model::RecordId;
+use filmgate_model::{RecordId, SiteId};
 
 /// What can go wrong with keys.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,24 @@ pub enum Error {
     /// The key file does not hold a key.
     #[error("{} is not a key file: 64 hexadecimal digits and nothing else", .0.display())]
     NotAKeyFile(PathBuf),
+    /// The keeper of the key of keys does not do what it should.
+    #[error("{doing} with the key of keys: {reason}")]
+    Kek {
+        /// What was being done.
+        doing: &'static str,
+        /// What was seen; never a key or a secret.
+        reason: String,
+    },
+    /// Bytes are the keys of another site than was asked for.
+    #[error("{} belongs to site {found}, and this is site {expected}", path.display())]
+    OtherSite {
+        /// The file or object.
+        path: PathBuf,
+        /// Whose it is.
+        found: SiteId,
+        /// Whose it should be.
+        expected: SiteId,
+    },
     /// A key stands there already; it is never overwritten.
     #[error("{} exists already and is left as it is", .0.display())]
     Exists(PathBuf),

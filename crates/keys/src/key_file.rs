@@ -8,12 +8,13 @@ use filmgate_seal::{
 };
 use zeroize::Zeroizing;
 
-use crate::Error;
+use crate::{Error, site::SiteKeys};
 
-const MAGIC: &[u8; 6] = b"FMGKEY";
+pub(crate) const MAGIC: &[u8; 6] = b"FMGKEY";
 const VERSION: u8 = 0;
-const CHECK_BYTES: usize = 8;
-const CHECKSUM_BYTES: usize = 4;
+/// Bytes that name the key a stored key is wrapped under.
+pub(crate) const CHECK_BYTES: usize = 8;
+pub(crate) const CHECKSUM_BYTES: usize = 4;
 /// Magic, version, kind, site, identifier, generation, time, check of the wrapping secret.
 const HEADER_BYTES: usize = 6 + 1 + 1 + 16 + 16 + 4 + 8 + CHECK_BYTES;
 
@@ -21,14 +22,20 @@ const HEADER_BYTES: usize = 6 + 1 + 1 + 16 + 16 + 4 + 8 + CHECK_BYTES;
 pub(crate) const KEY_FILE_BYTES: usize = HEADER_BYTES + WRAPPED_KEY_BYTES + CHECKSUM_BYTES;
 
 /// What a stored key is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// The site's key, wrapped under the KEK; its identifier is the node's.
+    /// The site's key as the first versions kept it: wrapped under a key file, its identifier the node's. Only read.
     Site,
     /// A key of the journal, wrapped under the site's.
     Landing,
     /// A study's key, wrapped under the site's.
     Study,
+    /// A key of the bucket's log, wrapped under the site's.
+    Log,
+    /// The key of the node's catalog file, wrapped under the site's; its identifier is the node's.
+    Catalog,
+    /// The secret half of a key the node signs with, wrapped under the site's.
+    Signing,
 }
 
 impl Kind {
@@ -37,6 +44,9 @@ impl Kind {
             Self::Site => 1,
             Self::Landing => 2,
             Self::Study => 3,
+            Self::Log => 4,
+            Self::Catalog => 5,
+            Self::Signing => 6,
         }
     }
 
@@ -46,6 +56,9 @@ impl Kind {
             Self::Site => "wrap site key",
             Self::Landing => "wrap landing key",
             Self::Study => "wrap study key",
+            Self::Log => "wrap log key",
+            Self::Catalog => "wrap catalog key",
+            Self::Signing => "wrap signing key",
         }
     }
 
@@ -54,7 +67,15 @@ impl Kind {
             Self::Site => "site key",
             Self::Landing => "landing key",
             Self::Study => "study key",
+            Self::Log => "log key",
+            Self::Catalog => "catalog key",
+            Self::Signing => "signing key",
         }
+    }
+
+    /// True for keys that stand in the bucket too; their object's name is bound to them.
+    fn is_in_bucket(self) -> bool {
+        matches!(self, Self::Study | Self::Log)
     }
 }
 
@@ -126,7 +147,14 @@ impl Label {
         })
     }
 
-    /// The name of a study key's object in the bucket.
+    /// The key in stored bytes of this label, wrapped under whichever of the site's keys they name.
+    pub(crate) fn open_under(&self, site: &SiteKeys, bytes: &[u8], path: &Path) -> Result<Key, Error> {
+        let named = wrapped_under(bytes).and_then(|check| site.named(check));
+        // Without it the current one is asked, which tells damage and a wrong key apart.
+        self.open(&named.unwrap_or(site.current()).key, bytes, path)
+    }
+
+    /// The name of its object in the bucket, for a key that has one.
     pub(crate) fn object_name(&self) -> String {
         format!("v1/key/{}/{}", hex::encode(self.id), self.generation)
     }
@@ -140,8 +168,7 @@ impl Label {
         header.extend_from_slice(&self.generation.to_le_bytes());
         header.extend_from_slice(&self.created_at.0.to_le_bytes());
         // Tells a wrong key from damage without trying to decrypt; it says nothing of the secret itself.
-        let check = derive(secret, "check of a wrapping secret", self.site_id.as_bytes());
-        header.extend(check.iter().take(CHECK_BYTES));
+        header.extend_from_slice(&check_of(secret, self.site_id));
         header
     }
 
@@ -153,7 +180,7 @@ impl Label {
     /// The whole header, and the object's name for a key that has one.
     fn associated_data(&self, header: &[u8]) -> Vec<u8> {
         let mut data = header.to_vec();
-        if self.kind == Kind::Study {
+        if self.kind.is_in_bucket() {
             data.extend_from_slice(self.object_name().as_bytes());
         }
         data
@@ -161,22 +188,45 @@ impl Label {
 }
 
 fn kind_of(byte: u8) -> Option<Kind> {
-    [Kind::Site, Kind::Landing, Kind::Study].into_iter().find(|kind| kind.byte() == byte)
+    let kinds = [Kind::Site, Kind::Landing, Kind::Study, Kind::Log, Kind::Catalog, Kind::Signing];
+    kinds.into_iter().find(|kind| kind.byte() == byte)
+}
+
+/// Names a wrapping key within its site; it says nothing of the key itself.
+pub(crate) fn check_of(secret: &[u8; KEY_BYTES], site_id: SiteId) -> [u8; CHECK_BYTES] {
+    let mut check = [0; CHECK_BYTES];
+    let derived = derive(secret, "check of a wrapping secret", site_id.as_bytes());
+    check.copy_from_slice(&derived[..CHECK_BYTES]);
+    check
+}
+
+/// Which key stored bytes are wrapped under; `None` when they are too short.
+pub(crate) fn wrapped_under(bytes: &[u8]) -> Option<[u8; CHECK_BYTES]> {
+    bytes.get(HEADER_BYTES - CHECK_BYTES..HEADER_BYTES)?.try_into().ok()
 }
 
 /// Length and checksum: damage is told from a wrong key before any key is used.
 fn check_whole(bytes: &[u8]) -> Result<(), &'static str> {
-    if bytes.len() != KEY_FILE_BYTES {
-        return Err("its length is wrong");
-    }
+    if bytes.len() == KEY_FILE_BYTES { check_crc(bytes) } else { Err("its length is wrong") }
+}
+
+/// The checksum at the end.
+pub(crate) fn check_crc(bytes: &[u8]) -> Result<(), &'static str> {
     let (body, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>().ok_or("it is cut off")?;
     if crc32c::crc32c(body) == u32::from_le_bytes(*checksum) { Ok(()) } else { Err("its checksum differs") }
 }
 
-struct Reader<'a>(&'a [u8]);
+/// Reads from the front; `None` at the end.
+pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
-impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+impl<'a> Reader<'a> {
+    pub(crate) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk::<N>()?;
         self.0 = rest;
         Some(*head)

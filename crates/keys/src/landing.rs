@@ -15,6 +15,7 @@ use crate::{
     Error, KeyRing,
     key_file::{Key, Kind, Label},
     ring::{landing_folder, read_key_file},
+    site::SiteKeys,
 };
 
 /// How long a landing key is used for new records.
@@ -47,13 +48,13 @@ impl LandingKeys {
         disk: &dyn Disk,
         folder: &Path,
         site_id: SiteId,
-        site_key: &Key,
+        site: &SiteKeys,
     ) -> Result<Self, Error> {
         let inside = landing_folder(folder);
         let names = disk.read_dir(&inside).map_err(Error::io("list landing keys", &inside))?;
         let mut listed = Self::default();
         for id in names.iter().filter_map(|name| name.strip_suffix(".key")?.parse().ok()) {
-            match read_landing(disk, folder, site_id, site_key, id) {
+            match read_landing(disk, folder, site_id, site, id) {
                 Ok(landing) => _ = listed.keys.insert(id, landing),
                 Err(error @ Error::Io { .. }) => return Err(error),
                 Err(error) => {
@@ -171,7 +172,8 @@ impl KeyRing {
             return Ok(landing.clone());
         }
         // Not there when the folder was listed: brought back since, or missing or damaged, which the error tells.
-        let landing = read_landing(&*self.disk, &self.folder, self.site_id, &self.site_key, id)?;
+        let site = self.site()?;
+        let landing = read_landing(&*self.disk, &self.folder, self.site_id, &site, id)?;
         self.landing.lock().keys.insert(id, landing.clone());
         Ok(landing)
     }
@@ -187,13 +189,13 @@ fn read_landing(
     disk: &dyn Disk,
     folder: &Path,
     site_id: SiteId,
-    site_key: &Key,
+    site: &SiteKeys,
     id: LandingKeyId,
 ) -> Result<Landing, Error> {
     let path = landing_file(folder, id);
     let bytes = read_key_file(disk, &path, Kind::Landing)?;
     let created_at = Label::read(&bytes, &path)?.created_at;
-    let key = label(site_id, id, created_at).open(site_key, &bytes, &path)?;
+    let key = label(site_id, id, created_at).open_under(site, &bytes, &path)?;
     Ok(Landing { created_at, key })
 }
 

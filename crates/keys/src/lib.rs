@@ -1,9 +1,11 @@
 //! Keys: a key of keys in a file, under it the site's key, under that the keys of studies and of the journal.
 //!
 //! ```text
-//! KEK (key file) -> site key -> study keys   -> record keys in packs
-//!                            -> landing keys -> record keys in the journal
-//!                            -> the catalog's key
+//! KEK -> site key -> study keys    -> record keys in packs
+//!                 -> landing keys  -> record keys in the journal
+//!                 -> log keys      -> the bucket's log
+//!                 -> signing keys  -> who wrote the log
+//!                 -> the catalog's key
 //! ```
 //!
 //! Invariants:
@@ -14,26 +16,35 @@
 //! - There is no trial decryption: whatever is wrapped names the key it is wrapped under.
 //! - Keys are wiped from memory when dropped and never printed.
 //!
-//! Files under `<data_dir>/keys/`: `site.key`, `landing/<id>.key`, `study/<id>.key`. The latter are byte for byte the
-//! objects `v1/key/<id>/1` of the bucket. FORMAT.md gives them to the byte.
+//! Files under `<data_dir>/keys/`: `node`, `site.key`, `catalog.key`, `landing/<id>.key`, `study/<id>.key`, `log/<id>.key`,
+//! `signing/<id>.key`. The site's, the studies' and the log's are byte for byte objects `v1/key/<id>/<generation>` of every
+//! bucket: a site is a thing of its bucket, and a data directory is one node of it. FORMAT.md gives them to the byte.
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `kek` | the key file |
-//! | `key_file` | the one format of a stored key |
-//! | `ring` | opening and making; what is derived from the site key |
+//! | `kek` | the key of keys: who keeps it |
+//! | `site` | the keys of the site, as one object |
+//! | `node` | which node of the site a data directory is |
+//! | `key_file` | the one format of every other stored key |
+//! | `ring` | opening, making and joining a site |
 //! | `landing` | keys of the journal: rotated daily, destroyed when nothing needs them |
-//! | `study` | keys of studies: made, kept, taken over from a bucket |
+//! | `kept` | keys of studies and of the log: made, kept, taken over from a bucket |
+//! | `signing` | what a node signs with |
 
 mod error;
 mod kek;
+mod kept;
 mod key_file;
 mod landing;
+mod node;
 mod ring;
-mod study;
+mod signing;
+mod site;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
-pub use kek::Kek;
+pub use kek::{FileKek, Kek, KekName, Provider};
 pub use ring::KeyRing;
+pub use signing::{SIGNATURE_BYTES, VERIFYING_KEY_BYTES, is_signed};
+pub use site::SiteObject;

@@ -1,22 +1,25 @@
-//! The ring: the site's key, opened once, and what is derived from it.
+//! The ring: the site's keys, opened once, and what is derived from them or wrapped under them.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use filmgate_model::{Clock, NodeId, Random, SiteId, StudyKeyId};
+use filmgate_model::{Clock, NodeId, Random, SiteId};
 use filmgate_seal::derive;
 use filmgate_spool::{Disk, read_file, write_durably};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use zeroize::Zeroizing;
 
 use crate::{
     Error, Kek,
-    key_file::{KEY_FILE_BYTES, Key, Kind, Label},
+    kept::{OpenKeys, kept_folder},
+    key_file::{self, KEY_FILE_BYTES, Key, Kind, Label},
     landing::LandingKeys,
+    node::{read_node, write_node},
+    signing::signing_folder,
+    site::{SITE_OBJECT_BYTES_MAX, SiteKeys, SiteObject},
 };
 
 /// The keys of a node, opened.
@@ -26,10 +29,12 @@ pub struct KeyRing {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) site_id: SiteId,
-    pub(crate) site_key: Key,
     pub(crate) landing: Mutex<LandingKeys>,
-    pub(crate) studies: Mutex<BTreeMap<StudyKeyId, Key>>,
+    pub(crate) open_keys: OpenKeys,
+    site: RwLock<Arc<SiteKeys>>,
+    site_object: RwLock<Arc<SiteObject>>,
     node_id: NodeId,
+    catalog_key: Key,
 }
 
 impl KeyRing {
@@ -42,10 +47,10 @@ impl KeyRing {
         disk.exists(&path).map_err(Error::io("look for site key", path))
     }
 
-    /// Makes a site key, a site id and a node id for an empty data directory. Durable when this returns.
+    /// Makes a new site: its id, its first key, and a node id for an empty data directory. Durable when this returns.
     ///
     /// # Errors
-    /// [`Error::Exists`] when there is a site key already; [`Error::Io`].
+    /// [`Error::Exists`] when there is a site key already; [`Error::Kek`]; [`Error::Io`].
     pub fn create(
         disk: Arc<dyn Disk>,
         folder: &Path,
@@ -53,17 +58,37 @@ impl KeyRing {
         clock: &Clock,
         random: &Random,
     ) -> Result<Self, Error> {
-        let path = site_file(folder);
         if Self::exists(&*disk, folder)? {
-            return Err(Error::Exists(path));
+            return Err(Error::Exists(site_file(folder)));
         }
-        make_folders(&*disk, folder)?;
         let (site_id, node_id) = (SiteId::random(random), NodeId::random(random));
-        let label =
-            Label { kind: Kind::Site, site_id, id: node_id.0, generation: 1, created_at: clock.now() };
-        let site_key = Zeroizing::new(random.array());
-        let bytes = label.seal(kek.as_bytes(), &site_key, random);
-        write_durably(&*disk, &path, &bytes).map_err(Error::io("write site key", path))?;
+        let now = clock.now();
+        let site = SiteKeys::first(site_id, Zeroizing::new(random.array()), now);
+        let object = SiteObject::seal(&site, 1, kek, now, random)?;
+        settle(&*disk, folder, &site, &object, node_id, &Zeroizing::new(random.array()), clock, random)?;
+        Self::open(disk, folder, kek, clock, random)
+    }
+
+    /// Makes an empty data directory a new node of a site whose keys are at hand: what a bucket keeps of them, as its
+    /// bytes. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when there is a site key already; [`Error::Wrong`] when `kek` does not open the object;
+    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Kek`], [`Error::Io`].
+    pub fn join(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        kek: &Kek,
+        object: &SiteObject,
+        clock: &Clock,
+        random: &Random,
+    ) -> Result<Self, Error> {
+        if Self::exists(&*disk, folder)? {
+            return Err(Error::Exists(site_file(folder)));
+        }
+        let site = object.open(kek, Path::new(&object.name()))?;
+        let catalog_key = Zeroizing::new(random.array());
+        settle(&*disk, folder, &site, object, NodeId::random(random), &catalog_key, clock, random)?;
         Self::open(disk, folder, kek, clock, random)
     }
 
@@ -71,7 +96,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Error::Missing`] without a site key, [`Error::Wrong`] when `kek` is not the one it was made with,
-    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Kek`], [`Error::Io`].
     pub fn open(
         disk: Arc<dyn Disk>,
         folder: &Path,
@@ -80,25 +105,30 @@ impl KeyRing {
         random: &Random,
     ) -> Result<Self, Error> {
         let path = site_file(folder);
-        let bytes = read_key_file(&*disk, &path, Kind::Site)?;
-        let label = Label::read(&bytes, &path)?;
-        if label.kind != Kind::Site {
-            return Err(Error::Damaged { path, problem: "it is another key's" });
-        }
-        let site_key = label.open(kek.as_bytes(), &bytes, &path)?;
+        let mut bytes = read_site_file(&*disk, &path)?;
         make_folders(&*disk, folder)?;
+        if bytes.starts_with(key_file::MAGIC) {
+            settle_old(&*disk, folder, &bytes, kek, clock, random)?;
+            bytes = read_site_file(&*disk, &path)?;
+        }
+        let object = SiteObject::read(&bytes, &path)?;
+        let (site_id, site) = (object.site_id(), object.open(kek, &path)?);
+        let node_id = read_node(&*disk, folder)?;
         sync_folders(&*disk, folder)?;
-        let landing = LandingKeys::list(&*disk, folder, label.site_id, &site_key)?;
+        let landing = LandingKeys::list(&*disk, folder, site_id, &site)?;
+        let catalog_key = open_catalog_key(&*disk, folder, &site, site_id, node_id, clock, random)?;
         Ok(Self {
             disk,
             folder: folder.to_owned(),
             clock: clock.clone(),
             random: random.clone(),
-            site_id: label.site_id,
-            site_key,
+            site_id,
             landing: Mutex::new(landing),
-            studies: Mutex::default(),
-            node_id: NodeId(label.id),
+            open_keys: OpenKeys::default(),
+            site: RwLock::new(Arc::new(site)),
+            site_object: RwLock::new(Arc::new(object)),
+            node_id,
+            catalog_key,
         })
     }
 
@@ -114,24 +144,131 @@ impl KeyRing {
         self.node_id
     }
 
-    /// The key the catalog's file is encrypted under.
+    /// The site's keys as every placement has to keep them.
+    #[must_use]
+    pub fn site_object(&self) -> Arc<SiteObject> {
+        Arc::clone(&self.site_object.read())
+    }
+
+    /// The key the catalog's file is encrypted under; it stays the same when the site key changes.
     #[must_use]
     pub fn catalog_key(&self) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(derive(&self.site_key, "catalog file", self.node_id.as_bytes()))
+        self.catalog_key.clone()
+    }
+
+    /// The site's keys, opened.
+    pub(crate) fn site(&self) -> Result<Arc<SiteKeys>, Error> {
+        Ok(Arc::clone(&self.site.read()))
     }
 
     /// Wraps a fresh key under the site's and makes it durable before anyone may use it.
     pub(crate) fn store_new(&self, label: &Label, path: &Path) -> Result<Key, Error> {
+        let site = self.site()?;
         let key = Zeroizing::new(self.random.array());
-        let bytes = label.seal(&self.site_key, &key, &self.random);
-        write_durably(&*self.disk, path, &bytes).map_err(Error::io("write key", path))?;
+        store(&*self.disk, label, path, &site, &key, &self.random)?;
         Ok(key)
     }
 }
 
+/// Writes what makes a folder a node of a site; the site's keys last, for a folder with them is whole.
+#[expect(clippy::too_many_arguments, reason = "each is one thing that is written or written with")]
+fn settle(
+    disk: &dyn Disk,
+    folder: &Path,
+    site: &SiteKeys,
+    object: &SiteObject,
+    node_id: NodeId,
+    catalog_key: &Key,
+    clock: &Clock,
+    random: &Random,
+) -> Result<(), Error> {
+    make_folders(disk, folder)?;
+    write_node(disk, folder, node_id)?;
+    let label = catalog_label(object.site_id(), node_id, clock);
+    store(disk, &label, &catalog_file(folder), site, catalog_key, random)?;
+    let path = site_file(folder);
+    write_durably(disk, &path, object.bytes()).map_err(Error::io("write site key", path))
+}
+
+/// A data directory of the first versions: its one file named the node as well, and the key of its catalog was derived
+/// from the site's. The same keys, in the form of today, take its place.
+fn settle_old(
+    disk: &dyn Disk,
+    folder: &Path,
+    bytes: &[u8],
+    kek: &Kek,
+    clock: &Clock,
+    random: &Random,
+) -> Result<(), Error> {
+    let path = site_file(folder);
+    let label = Label::read(bytes, &path)?;
+    if label.kind != Kind::Site {
+        return Err(Error::Damaged { path, problem: "it is another key's" });
+    }
+    let Kek::File(key_file) = kek;
+    let key = label.open(key_file.as_bytes(), bytes, &path)?;
+    let (site_id, node_id) = (label.site_id, NodeId(label.id));
+    let catalog_key = Zeroizing::new(derive(&key, "catalog file", node_id.as_bytes()));
+    let site = SiteKeys::first(site_id, key, label.created_at);
+    let object = SiteObject::seal(&site, 1, kek, clock.now(), random)?;
+    settle(disk, folder, &site, &object, node_id, &catalog_key, clock, random)
+}
+
+/// The key of the catalog file. One that is gone is made anew: the catalog it belonged to does not open then, and says
+/// what to do.
+fn open_catalog_key(
+    disk: &dyn Disk,
+    folder: &Path,
+    site: &SiteKeys,
+    site_id: SiteId,
+    node_id: NodeId,
+    clock: &Clock,
+    random: &Random,
+) -> Result<Key, Error> {
+    let path = catalog_file(folder);
+    match read_key_file(disk, &path, Kind::Catalog) {
+        Ok(bytes) => {
+            let created_at = Label::read(&bytes, &path)?.created_at;
+            Label { created_at, ..catalog_label(site_id, node_id, clock) }.open_under(site, &bytes, &path)
+        }
+        Err(Error::Missing { .. }) => {
+            tracing::warn!(path = %path.display(), "the catalog's key is gone and is made anew");
+            let key = Zeroizing::new(random.array());
+            store(disk, &catalog_label(site_id, node_id, clock), &path, site, &key, random)?;
+            Ok(key)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn catalog_label(site_id: SiteId, node_id: NodeId, clock: &Clock) -> Label {
+    Label { kind: Kind::Catalog, site_id, id: node_id.0, generation: 1, created_at: clock.now() }
+}
+
+/// Wraps a key under the current site key and makes it durable.
+fn store(
+    disk: &dyn Disk,
+    label: &Label,
+    path: &Path,
+    site: &SiteKeys,
+    key: &Key,
+    random: &Random,
+) -> Result<(), Error> {
+    let bytes = label.seal(&site.current().key, key, random);
+    write_durably(disk, path, &bytes).map_err(Error::io("write key", path))
+}
+
+fn read_site_file(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> {
+    read_bounded(disk, path, Kind::Site, SITE_OBJECT_BYTES_MAX)
+}
+
 /// The bytes of a stored key, its length not trusted.
 pub(crate) fn read_key_file(disk: &dyn Disk, path: &Path, kind: Kind) -> Result<Vec<u8>, Error> {
-    read_file(disk, path, KEY_FILE_BYTES as u64).map_err(|source| match source.kind() {
+    read_bounded(disk, path, kind, KEY_FILE_BYTES)
+}
+
+fn read_bounded(disk: &dyn Disk, path: &Path, kind: Kind, bytes_max: usize) -> Result<Vec<u8>, Error> {
+    read_file(disk, path, bytes_max as u64).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::Missing { what: kind.what(), path: path.to_owned() },
         io::ErrorKind::FileTooLarge => {
             Error::Damaged { path: path.to_owned(), problem: "its length is wrong" }
@@ -144,26 +281,37 @@ fn site_file(folder: &Path) -> PathBuf {
     folder.join("site.key")
 }
 
+fn catalog_file(folder: &Path) -> PathBuf {
+    folder.join("catalog.key")
+}
+
 /// A process killed between a rename and the folder's sync leaves a name that a power cut can still take away; nothing
 /// may be wrapped by such a key before its name is durable.
 fn sync_folders(disk: &dyn Disk, folder: &Path) -> Result<(), Error> {
-    for folder in [folder.to_owned(), landing_folder(folder), study_folder(folder)] {
-        disk.sync_dir(&folder).map_err(Error::io("sync folder of keys", folder))?;
+    disk.sync_dir(folder).map_err(Error::io("sync folder of keys", folder))?;
+    for inside in folders(folder) {
+        disk.sync_dir(&inside).map_err(Error::io("sync folder of keys", inside))?;
     }
     Ok(())
 }
 
 fn make_folders(disk: &dyn Disk, folder: &Path) -> Result<(), Error> {
-    for folder in [landing_folder(folder), study_folder(folder)] {
-        disk.create_dir_all(&folder).map_err(Error::io("make folder", folder))?;
+    for inside in folders(folder) {
+        disk.create_dir_all(&inside).map_err(Error::io("make folder", inside))?;
     }
     Ok(())
 }
 
-pub(crate) fn landing_folder(folder: &Path) -> PathBuf {
-    folder.join("landing")
+/// Every folder below the folder of keys.
+fn folders(folder: &Path) -> [PathBuf; 4] {
+    [
+        landing_folder(folder),
+        kept_folder(folder, Kind::Study),
+        kept_folder(folder, Kind::Log),
+        signing_folder(folder),
+    ]
 }
 
-pub(crate) fn study_folder(folder: &Path) -> PathBuf {
-    folder.join("study")
+pub(crate) fn landing_folder(folder: &Path) -> PathBuf {
+    folder.join("landing")
 }

@@ -10,12 +10,15 @@ use std::{
     },
 };
 
-use filmgate_model::{Clock, Random, RecordId, StudyKeyId, Timestamp};
+use filmgate_model::{Clock, IncarnationId, Random, RecordId, StudyKeyId, Timestamp};
 use filmgate_seal::RecordKey;
 use filmgate_spool::{Disk, DiskFile, Open, RealDisk};
 use tempfile::TempDir;
 
-use crate::{Error, Kek, KeyRing};
+use crate::{
+    Error, FileKek, Kek, KeyRing, SiteObject, is_signed,
+    key_file::{Kind, Label},
+};
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -73,14 +76,14 @@ fn repair_checksum(bytes: &mut [u8]) {
 fn a_key_file_is_made_once_for_its_owner_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("data.key");
-    let kek = Kek::create_file(&path, &Random::seeded(1)).expect("create");
+    let kek = FileKek::create_file(&path, &Random::seeded(1)).expect("create");
     let text = fs::read_to_string(&path).expect("read");
     assert_eq!((text.len(), text.ends_with('\n')), (65, true));
     assert_eq!(fs::metadata(&path).expect("metadata").permissions().mode() & 0o777, 0o600);
     assert!(matches!(Kek::create_file(&path, &Random::seeded(2)), Err(Error::Exists(_))));
     assert_eq!(fs::read_to_string(&path).expect("read"), text, "never overwritten");
-    assert_eq!(Kek::load_file(&path).expect("load").as_bytes(), kek.as_bytes());
-    assert_eq!(format!("{kek:?}"), "Kek(redacted)");
+    assert_eq!(FileKek::load_file(&path).expect("load").as_bytes(), kek.as_bytes());
+    assert_eq!(format!("{kek:?}"), "FileKek(redacted)");
 
     let digits = text.trim();
     for (content, fits) in [
@@ -373,4 +376,141 @@ fn a_key_that_is_not_durable_is_never_used() {
     let blob = ring.wrap_landing(record(1), &key).expect("wrap");
     assert_eq!(site.open().expect("open").unwrap_landing(record(1), &blob).expect("unwrap"), key);
     assert_eq!(ring.retire_landing(&[]).expect("retire"), 0, "what was never used is not known");
+}
+
+/// What the first version wrote, byte for byte: site, node, studies, journal and catalog are the same ones today.
+#[test]
+fn a_data_directory_of_the_first_version_opens() {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/keys/v0");
+    let kek = Kek::load_file(&fixture.join("data.key")).expect("its key file");
+    let site = Site { kek, ..Site::new(1) };
+    for folder in ["keys/landing", "keys/study"] {
+        fs::create_dir_all(site.folder.path().join(folder)).expect("make");
+    }
+    let study: StudyKeyId = "9ab545eda2efc3bc361a94a32e7986b0".parse().expect("an id");
+    let files = [
+        "site.key".to_owned(),
+        "landing/4f2fdba7edf2728bad88b91688742f82.key".into(),
+        format!("study/{study}.key"),
+    ];
+    for file in &files {
+        fs::copy(fixture.join("keys").join(file), site.keys().join(file)).expect("copy");
+    }
+    let blob = fs::read(fixture.join("landing.blob")).expect("a wrapped record key");
+    // The second time it is of today's form.
+    for time in 0..2 {
+        let ring = site.open().unwrap_or_else(|error| panic!("time {time}: {error}"));
+        assert_eq!(ring.site_id().to_string(), "98e60b0f3d4fdfbc29577f23e771b607");
+        assert_eq!(ring.node_id().to_string(), "7fc8612a9c3212df62ca7fa74a426e9a");
+        assert_eq!(
+            hex::encode(*ring.study_key(study).expect("its study key")),
+            "069f81fce5fc535696b6a5f55ae14baa689ce81d59920b65175dee02b972e238"
+        );
+        assert_eq!(
+            hex::encode(*ring.catalog_key()),
+            "7458fe2a7fe6891cebf18b850793a7ec8cb7dbc90516cf8543d8c2e233cd5951"
+        );
+        assert_eq!(*ring.unwrap_landing(record(1), &blob).expect("its journal").as_bytes(), [2; 32]);
+        assert_eq!(ring.site_object().bytes(), fs::read(site.keys().join("site.key")).expect("read"));
+    }
+    let stranger = Site { kek: Kek::random(&Random::seeded(99)), ..Site::new(2) };
+    fs::create_dir_all(stranger.keys()).expect("make");
+    fs::copy(fixture.join("keys/site.key"), stranger.keys().join("site.key")).expect("copy");
+    assert!(matches!(stranger.open().err(), Some(Error::Wrong { .. })));
+}
+
+#[test]
+fn another_data_directory_joins_a_site_from_what_its_bucket_keeps() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let study = ring.new_study_key().expect("make");
+    let object = ring.site_object();
+    assert_eq!(object.name(), format!("v1/key/{}/1", ring.site_id()));
+    assert!(SiteObject::may_have_length(object.bytes().len() as u64));
+    let key_object = ring.study_key_object(study).expect("object").1;
+    assert!(!SiteObject::may_have_length(key_object.len() as u64), "told from other keys by its length");
+
+    let second = Site::new(2);
+    let object = SiteObject::read(object.bytes(), Path::new("object")).expect("reads without any key");
+    assert!(site.kek.is(object.kek()) && !second.kek.is(object.kek()));
+    let join = |kek| {
+        let (disk, keys) = (Arc::new(RealDisk), second.keys());
+        KeyRing::join(disk, &keys, kek, &object, &second.clock, &second.random)
+    };
+    let error = join(&second.kek).err().expect("not its key file");
+    assert!(matches!(&error, Error::Wrong { path } if path.to_string_lossy() == object.name()), "{error}");
+    assert!(!KeyRing::exists(&RealDisk, &second.keys()).expect("asked"), "nothing was made");
+    let joined = join(&site.kek).expect("joins");
+    assert_eq!(joined.site_id(), ring.site_id());
+    assert_ne!(joined.node_id(), ring.node_id());
+    assert_ne!(*joined.catalog_key(), *ring.catalog_key());
+    joined.adopt_study_key(&key_object).expect("a study of the site");
+    assert_eq!(*joined.study_key(study).expect("key"), *ring.study_key(study).expect("key"));
+    assert!(matches!(join(&site.kek), Err(Error::Exists(_))));
+    let again = KeyRing::open(Arc::new(RealDisk), &second.keys(), &site.kek, &second.clock, &second.random);
+    assert_eq!(again.expect("opens").node_id(), joined.node_id());
+}
+
+#[test]
+fn a_nodes_name_is_what_was_written_or_refused() {
+    let site = Site::new(1);
+    let node_id = site.create().node_id();
+    let path = site.keys().join("node");
+    let whole = fs::read(&path).expect("read");
+    for place in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[place] ^= 1;
+        fs::write(&path, &changed).expect("write");
+        assert!(matches!(site.open().err(), Some(Error::Damaged { .. })), "byte {place}");
+        fs::write(&path, &whole[..place]).expect("write");
+        assert!(matches!(site.open().err(), Some(Error::Damaged { .. })), "cut at {place}");
+    }
+    fs::remove_file(&path).expect("remove");
+    assert!(matches!(site.open().err(), Some(Error::Missing { what: "node's name", .. })));
+    fs::write(&path, &whole).expect("write");
+    assert_eq!(site.open().expect("open").node_id(), node_id);
+}
+
+#[test]
+fn log_keys_are_kept_like_those_of_studies_and_are_none() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let id = ring.new_log_key().expect("make");
+    let key = ring.log_key(id).expect("key");
+    let (name, object) = ring.log_key_object(id).expect("object");
+    assert_eq!(name, format!("v1/key/{id}/1"));
+    assert!(matches!(ring.adopt_study_key(&object), Err(Error::Damaged { .. })), "it is no study's");
+    fs::remove_file(site.file("log", id)).expect("remove");
+    let opened = site.open().expect("open");
+    assert!(matches!(opened.log_key(id), Err(Error::Missing { what: "log key", .. })));
+    assert_eq!(opened.adopt_log_key(&object).expect("adopt"), id);
+    assert_eq!(*site.open().expect("open").log_key(id).expect("key"), *key);
+    assert!(
+        matches!(opened.study_key(StudyKeyId(id.0)), Err(Error::Missing { .. })),
+        "each kind has its names"
+    );
+}
+
+#[test]
+fn a_signature_is_of_one_key_and_one_message() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let (id, second) = (IncarnationId([1; 16]), IncarnationId([2; 16]));
+    let public = ring.new_signing_key(id).expect("make");
+    let other = ring.new_signing_key(second).expect("make");
+    assert!(matches!(ring.new_signing_key(id), Err(Error::Exists(_))), "one for an incarnation");
+    let signature = ring.sign(id, b"batch 1").expect("sign");
+    let reopened = site.open().expect("open");
+    assert_eq!(reopened.verifying_key(id).expect("public half"), public);
+    assert_eq!(reopened.sign(id, b"batch 1").expect("sign"), signature);
+    assert!(is_signed(&public, b"batch 1", &signature));
+    assert!(!is_signed(&public, b"batch 2", &signature) && !is_signed(&other, b"batch 1", &signature));
+    for place in 0..signature.len() {
+        let mut flipped = signature;
+        flipped[place] ^= 1;
+        assert!(!is_signed(&public, b"batch 1", &flipped), "byte {place}");
+    }
+    let file = fs::read(site.file("signing", id)).expect("read");
+    let label = Label::read(&file, Path::new("file")).expect("a label");
+    assert_eq!((label.kind, label.id), (Kind::Signing, id.0));
 }

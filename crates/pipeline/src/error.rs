@@ -60,6 +60,9 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// The site's keys in a bucket are not those of this node.
+    #[error("{0} came back different: until it is right, nothing there counts as verified")]
+    SiteKeyDiffers(String),
     /// Work off the async threads panicked.
     #[error("a computation was cut off")]
     Cut(#[from] tokio::task::JoinError),
@@ -91,7 +94,7 @@ impl Error {
             | Self::OtherStudy
             | Self::MetadataTooLong(_) => true,
             Self::Record { source, .. } => source.is_permanent(),
-            Self::Io(_) | Self::Cut(_) | Self::QuarantineFull => false,
+            Self::Io(_) | Self::Cut(_) | Self::QuarantineFull | Self::SiteKeyDiffers(_) => false,
         }
     }
 }

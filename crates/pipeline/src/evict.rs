@@ -70,6 +70,7 @@ impl Road {
         let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
         let (key_name, key) = compute(move || road.keys.study_key_object(study_key_id)).await??;
         for placement in &self.placements {
+            self.site_key_stands(placement).await?;
             let pack_object = (&placement.bucket, pack_name(pack_id), pack.bytes);
             let key_object = (&placement.keys, key_name.clone(), key.len() as u64);
             for (bucket, name, bytes) in [pack_object, key_object] {

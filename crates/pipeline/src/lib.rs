@@ -6,6 +6,7 @@
 //! | 2 | `index` | what was received becomes rows of the catalog |
 //! | 3 | `pack` | records of a study leave the journal for a pack |
 //! | 4 | `upload` | the pack's key and the pack go to every placement |
+//! | – | `site_key` | the site's keys are in every placement before anything there is verified |
 //! | 5 | `verify` | both are read back equal; only then is the study safe elsewhere |
 //! | 6 | `evict` | verified packs leave the local disk when room is needed |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
@@ -29,6 +30,7 @@ mod pack_file;
 mod receive;
 mod recover;
 mod retrieve;
+mod site_key;
 mod status;
 mod upload;
 mod verify;
@@ -170,6 +172,7 @@ pub struct Road {
     /// Local packs that were read since it was last written down.
     read: Mutex<BTreeSet<PackId>>,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
+    site_key_placed: site_key::Placed,
 }
 
 /// Records and chunks whose places are kept in memory, over all packs: about 64 bytes each.
@@ -201,6 +204,7 @@ impl Road {
             announced: index::Announced::default(),
             quarantine_full: AtomicBool::new(false),
             read: Mutex::default(),
+            site_key_placed: site_key::Placed::default(),
             contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use filmgate_model::{InstanceState, NodeId, PackId, RecordId, Timestamp};
+use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
 use crate::{Error, Road};
@@ -19,6 +19,8 @@ const ROWS_MAX: u32 = 50;
 pub struct Status {
     /// When this was asked.
     pub at: Timestamp,
+    /// The site.
+    pub site_id: SiteId,
     /// Who answers.
     pub node_id: NodeId,
     /// Instances in each state; every state is there.
@@ -126,6 +128,7 @@ impl Road {
         let oldest = oldest_unverified_at.map_or(Duration::ZERO, |oldest| at.since(oldest));
         Ok(Status {
             at,
+            site_id: self.keys.site_id(),
             node_id: self.keys.node_id(),
             states: InstanceState::ALL.into_iter().map(count).collect(),
             waiting: Waiting {

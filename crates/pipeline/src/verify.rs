@@ -60,6 +60,7 @@ impl Road {
 
     async fn try_verify(self: &Arc<Self>, pack: &Pack) -> Result<(), Error> {
         for placement in &self.placements {
+            self.place_site_key(placement).await?;
             self.compare_key(placement, pack).await?;
             self.compare_pack(placement, pack).await?;
             self.pace.moved(pack.bytes);

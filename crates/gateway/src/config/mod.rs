@@ -3,6 +3,7 @@
 //!
 //! A value comes from the defaults, then the configuration file, then the environment (`FILMGATE__SECTION__KEY`).
 
+mod keys;
 mod load;
 mod tls;
 
@@ -16,6 +17,7 @@ use std::{
 use filmgate_model::AeTitle;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use keys::{Keys, Site};
 pub(crate) use load::{Error, load};
 pub(crate) use tls::DicomTls;
 
@@ -29,6 +31,7 @@ const HELPER_THREADS_MAX: usize = 256;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Settings {
     pub(crate) node: Node,
+    pub(crate) keys: Keys,
     pub(crate) dicom: Dicom,
     pub(crate) web: Web,
     pub(crate) catalog: Catalog,

@@ -27,7 +27,8 @@ pub use self::tally::RoadTally;
 use crate::{Faults, Violation, machine::Machine};
 
 /// Folders of the data directory.
-const FOLDERS: [&str; 5] = ["journal", "packs", "keys", "keys/landing", "keys/study"];
+const FOLDERS: [&str; 7] =
+    ["journal", "packs", "keys", "keys/landing", "keys/study", "keys/log", "keys/signing"];
 const STEPS: u64 = 160;
 const ARRIVING_MAX: usize = 4;
 /// Rounds of every step within which everything has to be verified once nothing fails any more.

@@ -1,4 +1,4 @@
-//! The key of keys, in a file of its own. Whoever has it and the bucket has everything; whoever lost it has nothing.
+//! A key of keys in a file of its own. Whoever has it and the bucket has everything; whoever lost it has nothing.
 
 use std::{
     fmt,
@@ -9,19 +9,23 @@ use std::{
 };
 
 use filmgate_model::Random;
+use filmgate_seal::{WrappingKey, derive, unwrap_key, wrap_key};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::Error;
+use super::{Algorithm, KekName, Provider, Wrapped};
+use crate::{Error, key_file::Key};
 
 const KEK_BYTES: usize = 32;
 const DIGITS: usize = 2 * KEK_BYTES;
 /// Digits, and a line's end of either kind.
 const FILE_BYTES_MAX: u64 = DIGITS as u64 + 2;
+/// Bytes of a key's name, half as many as its digits.
+const NAME_BYTES: usize = 8;
 
-/// The key of keys.
-pub struct Kek(Zeroizing<[u8; KEK_BYTES]>);
+/// A key of keys that was read from a file.
+pub struct FileKek(Zeroizing<[u8; KEK_BYTES]>);
 
-impl Kek {
+impl FileKek {
     /// A fresh key that is in no file: for simulations, whose disk is not the machine's.
     #[must_use]
     pub fn random(random: &Random) -> Self {
@@ -65,6 +69,26 @@ impl Kek {
         &self.0
     }
 
+    /// Names the key without telling it: two files with the same name hold the same key.
+    pub(crate) fn name(&self) -> KekName {
+        let name = derive(&self.0, "name of a key of keys", &[]);
+        KekName { provider: Provider::File, name: hex::encode(&name[..NAME_BYTES]), version: 1 }
+    }
+
+    pub(crate) fn wrap(&self, key: &Key, associated_data: &[u8], random: &Random) -> Wrapped {
+        let bytes = wrap_key(&self.wrapping_key(associated_data), key, associated_data, random);
+        Wrapped { kek: self.name(), algorithm: Algorithm::DerivedAes256Gcm, bytes }
+    }
+
+    /// The caller has seen that it is wrapped under this key.
+    pub(crate) fn unwrap(&self, wrapped: &Wrapped, associated_data: &[u8]) -> Option<Key> {
+        unwrap_key(&self.wrapping_key(associated_data), &wrapped.bytes, associated_data).ok()
+    }
+
+    fn wrapping_key(&self, associated_data: &[u8]) -> WrappingKey {
+        WrappingKey::derive(&self.0, "wrap key of a site object", associated_data)
+    }
+
     fn parse(bytes: &[u8]) -> Option<Self> {
         let digits = bytes.strip_suffix(b"\n").unwrap_or(bytes);
         let digits = digits.strip_suffix(b"\r").unwrap_or(digits);
@@ -89,8 +113,8 @@ impl Kek {
     }
 }
 
-impl fmt::Debug for Kek {
+impl fmt::Debug for FileKek {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Kek(redacted)")
+        f.write_str("FileKek(redacted)")
     }
 }

@@ -1,0 +1,136 @@
+//! Which site an empty data directory becomes a node of: the buckets say, for a site is theirs. Nothing is made before all
+//! that could speak against it was asked.
+
+use std::{collections::BTreeMap, path::Path};
+
+use filmgate_bucket::{Bucket, Error as BucketError};
+use filmgate_keys::{Kek, SiteObject};
+use filmgate_model::SiteId;
+use filmgate_pipeline::Placement;
+
+use crate::config::Site;
+
+/// Below it stand all keys of a bucket.
+const KEYS: &str = "v1/key/";
+
+/// What an empty data directory becomes.
+#[derive(Debug)]
+pub(crate) enum Destiny {
+    /// The first node of a new site.
+    New,
+    /// Another node of this site.
+    Join(Box<SiteObject>),
+}
+
+/// Why an empty data directory must not become anything.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(
+        "cannot tell whether bucket {placement} belongs to a site: it cannot be asked. Nothing was made. Start again when \
+         the bucket is there, or correct bucket.{placement}"
+    )]
+    Unknown { placement: String, source: BucketError },
+    #[error(
+        "bucket {placement} belongs to site {site_id}, and its keys need another key of keys ({kek}). Bring the key that \
+         belongs to it here (node.key_file), name another bucket, or set keys.site = \"new\" for a second site in \
+         this bucket"
+    )]
+    Locked { placement: String, site_id: SiteId, kek: String },
+    #[error(
+        "the buckets hold the keys of {}: say which one this node is of with keys.site", list(.0)
+    )]
+    Several(Vec<SiteId>),
+    #[error(
+        "no bucket holds the keys of site {0}, which keys.site asks for: correct it, or name the bucket that does"
+    )]
+    NotThere(SiteId),
+    #[error(
+        "bucket {placement} holds keys of studies, but no keys of a site that could open them. Start on the data \
+         directory they were made with, which puts them there, or name another bucket, or set keys.site = \"new\" for \
+         another site in this bucket"
+    )]
+    Orphaned { placement: String },
+    #[error("the keys of a site in bucket {placement} cannot be read: bring back a copy of {object}")]
+    Damaged { placement: String, object: String, source: filmgate_keys::Error },
+}
+
+fn list(sites: &[SiteId]) -> String {
+    sites.iter().map(|site| format!("site {site}")).collect::<Vec<_>>().join(" and ")
+}
+
+/// Asks every bucket whose it is.
+///
+/// # Errors
+/// See [`Error`]; nothing was made then.
+pub(crate) async fn destiny(
+    placements: &[Placement],
+    kek: Option<&Kek>,
+    asked: Site,
+) -> Result<Destiny, Error> {
+    if asked == Site::New {
+        return Ok(Destiny::New);
+    }
+    let mut sites: BTreeMap<SiteId, (String, SiteObject)> = BTreeMap::new();
+    let mut unsettled = None;
+    for placement in placements {
+        match sites_of(placement).await {
+            Ok(found) => found.into_iter().for_each(|object| newest(&mut sites, &placement.name, object)),
+            Err(error) => drop(unsettled.get_or_insert(error)),
+        }
+    }
+    let found = match asked {
+        Site::Named(id) => sites.remove(&id),
+        _ if sites.len() > 1 => return Err(Error::Several(sites.into_keys().collect())),
+        _ => sites.into_values().next(),
+    };
+    match (found, unsettled, asked) {
+        (Some((placement, object)), _, _) => join(placement, object, kek),
+        (None, Some(error), _) => Err(error),
+        (None, None, Site::Named(id)) => Err(Error::NotThere(id)),
+        (None, None, _) => Ok(Destiny::New),
+    }
+}
+
+fn join(placement: String, object: SiteObject, kek: Option<&Kek>) -> Result<Destiny, Error> {
+    if kek.is_some_and(|kek| kek.is(object.kek())) {
+        return Ok(Destiny::Join(Box::new(object)));
+    }
+    Err(Error::Locked { placement, site_id: object.site_id(), kek: object.kek().to_string() })
+}
+
+fn newest(sites: &mut BTreeMap<SiteId, (String, SiteObject)>, placement: &str, object: SiteObject) {
+    let known = sites.get(&object.site_id()).map_or(0, |(_, known)| known.generation());
+    if object.generation() > known {
+        sites.insert(object.site_id(), (placement.to_owned(), object));
+    }
+}
+
+/// The whole keys of sites in a bucket. One generation that is damaged does not matter beside one that is whole.
+async fn sites_of(placement: &Placement) -> Result<Vec<SiteObject>, Error> {
+    let unknown = |source| Error::Unknown { placement: placement.name.clone(), source };
+    let objects = placement.keys.list(KEYS).await.map_err(unknown)?;
+    let mut found = Vec::new();
+    let mut damaged = None;
+    for object in objects.iter().filter(|object| SiteObject::may_have_length(object.bytes)) {
+        match read_site(&*placement.keys, &object.name, object.bytes).await.map_err(unknown)? {
+            Ok(site) if site.name() == object.name => found.push(site),
+            Ok(_) => {}
+            Err(source) => damaged = Some((object.name.clone(), source)),
+        }
+    }
+    match damaged {
+        _ if !found.is_empty() => Ok(found),
+        Some((object, source)) => Err(Error::Damaged { placement: placement.name.clone(), object, source }),
+        None if objects.is_empty() => Ok(found),
+        None => Err(Error::Orphaned { placement: placement.name.clone() }),
+    }
+}
+
+async fn read_site(
+    bucket: &dyn Bucket,
+    name: &str,
+    bytes: u64,
+) -> Result<Result<SiteObject, filmgate_keys::Error>, BucketError> {
+    let object = bucket.get(name, 0..bytes).await?;
+    Ok(SiteObject::read(&object, Path::new(name)))
+}
