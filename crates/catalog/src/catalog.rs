@@ -38,8 +38,9 @@ pub struct Catalog {
 }
 
 /// Derived tables, in an order in which they can be emptied.
-const INDEX_TABLES: [&str; 9] = [
+const INDEX_TABLES: [&str; 10] = [
     "index_placements",
+    "index_local_packs",
     "index_packs",
     "index_dropped_copies",
     "index_instances",
@@ -93,7 +94,8 @@ impl Catalog {
         self.engine.close().await.map_err(|error| error.while_doing("close catalog"))
     }
 
-    /// Empties the derived half, and only that, before log, packs and journal refill it.
+    /// Empties the derived half of the site, and only that, before log, packs and journal refill it. Nodes that share
+    /// the catalog lose what they have not uploaded from it until their next start enters it again.
     ///
     /// # Errors
     /// When a statement fails; then nothing was emptied.
@@ -111,6 +113,11 @@ impl Catalog {
                 transaction.commit().await
             })
             .await
+    }
+
+    /// This node's bytes, as a parameter of statements about its own disk and jobs.
+    pub(crate) fn node(&self) -> &[u8] {
+        self.node_id.as_bytes()
     }
 
     /// The site's bytes, as the first parameter of most statements.

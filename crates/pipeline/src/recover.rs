@@ -129,7 +129,10 @@ impl Road {
                 continue;
             }
             missing += 1;
-            if pack.state == InstanceState::Verified {
+            if !pack.own {
+                // A copy of another node's: that node answers for it.
+                self.catalog.forget_cached(pack.pack_id).await?;
+            } else if pack.state == InstanceState::Verified {
                 self.catalog.record_evicted(pack.pack_id).await?;
             } else {
                 let reason = "its local file is gone and no bucket has it verified";

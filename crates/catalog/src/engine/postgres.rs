@@ -60,7 +60,11 @@ impl PostgresOptions {
         let timeout = format!("{}ms", self.statement_timeout.as_millis());
         Ok(options
             .application_name("filmgate")
-            .options([("statement_timeout", timeout.as_str()), ("lock_timeout", timeout.as_str())])
+            .options([
+                ("statement_timeout", timeout.as_str()),
+                // Each statement sees what was committed before it, which locks of studies rely on.
+                ("default_transaction_isolation", "read committed"),
+            ])
             .disable_statement_logging())
     }
 }

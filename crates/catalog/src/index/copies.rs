@@ -154,7 +154,29 @@ fn copy(row: &Row) -> Result<Copy, Error> {
     })
 }
 
-/// Decides anew which copy of a UID answers within its study: the first, else the oldest variant, else the oldest
+/// Holds the studies of records until the transaction ends, as [`refresh_served`] demands.
+pub(crate) async fn lock_studies_of(
+    writer: &mut Connection,
+    site: &[u8],
+    records: &[RecordId],
+) -> Result<(), Error> {
+    if !writer.is_shared() {
+        return Ok(());
+    }
+    let mut studies = Vec::new();
+    for record_id in records {
+        let row = query("SELECT study_instance_uid FROM index_instances WHERE record_id = $1")
+            .bind(record_id.as_bytes().as_slice())
+            .fetch_optional(&mut *writer)
+            .await?;
+        studies.extend(row.map(|row| get::<String>(&row, "study_instance_uid")).transpose()?);
+    }
+    let studies: Vec<&str> = studies.iter().map(String::as_str).collect();
+    writer.lock_studies(site, &studies).await
+}
+
+/// Decides anew which copy of a UID answers within its study, which the caller has locked
+/// ([`Connection::lock_studies`]): the first, else the oldest variant, else the oldest
 /// conflict; one that opens before one that does not; none that is quarantined or deleted.
 pub(crate) async fn refresh_served(
     writer: &mut Connection,

@@ -38,21 +38,28 @@ const FILED: [Tag; 27] = [
     tags::SOP_CLASS_UID,
 ];
 
-/// Files patient, study and series of every instance that is not kept apart. An instance that was filed before changes
-/// nothing: the first value that is there has won.
+/// Files patient, study and series of every instance that is not kept apart. An instance that says what was said before
+/// changes nothing: the first value that is there has won.
+///
+/// Patients come first and in order of their IDs: their rows are locked from here to the commit, and another node that
+/// locks them too does so in the same order. Studies and series are under the locks of their studies already.
 pub(crate) async fn file(
     writer: &mut Connection,
     site: &[u8],
-    received: &[ReceivedInstance],
+    received: &[&ReceivedInstance],
 ) -> Result<(), Error> {
     let mut filed = HashSet::new();
-    for instance in received.iter().filter(|instance| instance.quarantine.is_none()) {
-        if !filed.insert(said(instance)) {
-            continue;
-        }
+    let readable = received.iter().filter(|instance| instance.quarantine.is_none());
+    let news: Vec<_> = readable.filter(|instance| filed.insert(said(instance))).collect();
+    let mut by_patient: Vec<_> =
+        news.iter().filter_map(|instance| Some((patients::key(&instance.facts)?, instance))).collect();
+    by_patient.sort_by(|(one, _), (other, _)| one.cmp(other));
+    for ((patient_id, issuer), instance) in by_patient {
+        patients::upsert(writer, site, &patient_id, &issuer, &instance.facts).await?;
+    }
+    for instance in news {
         let ReceivedInstance { identity, facts, provenance, .. } = instance;
         let (study, series) = (&identity.study_instance_uid, &identity.series_instance_uid);
-        patients::upsert(writer, site, facts).await?;
         studies::upsert(writer, site, study, facts, provenance.received_at).await?;
         series::upsert(writer, site, study, series, facts).await?;
     }

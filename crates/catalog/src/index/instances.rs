@@ -10,9 +10,9 @@ use crate::{
     book::alarms::{AlarmKind, raise},
     engine::{
         AssertSqlSafe, Connection, query,
-        row::{get, signed, word},
+        row::{get, id, signed, word},
     },
-    index::copies::refresh_served,
+    index::copies::{lock_studies_of, refresh_served},
     transition::sources_sql,
 };
 
@@ -53,7 +53,9 @@ pub enum Standing {
 }
 
 impl Catalog {
-    /// Enters what was received, all or nothing. What is known already stays as it is.
+    /// Enters what was received, all or nothing. What is known already stays as it is, and so do its patient, study and
+    /// series: they may have been taken away since.
+
     ///
     /// # Errors
     /// When a statement fails; then none of them was entered.
@@ -62,10 +64,20 @@ impl Catalog {
             .run("record received instances", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
-                for run in batch::runs(received, INSERT_COLUMNS, INSERT_PARAMETERS_MAX) {
-                    self.insert_run(&mut transaction, run, at).await?;
+                let studies: Vec<&str> =
+                    received.iter().map(|instance| instance.identity.study_instance_uid.as_str()).collect();
+                transaction.lock_studies(self.site(), &studies).await?;
+                let before = last_arrival(&mut transaction).await?;
+                let parameters_max = transaction.parameters_max(INSERT_PARAMETERS_MAX);
+                let mut entered = 0;
+                for run in batch::runs(received, INSERT_COLUMNS, parameters_max) {
+                    entered += self.insert_run(&mut transaction, run, at).await?;
                 }
-                filing::file(&mut transaction, self.site(), received).await?;
+                let mut new: Vec<&ReceivedInstance> = received.iter().collect();
+                if entered != received.len() as u64 {
+                    new = self.entered_after(&mut transaction, before, new).await?;
+                }
+                filing::file(&mut transaction, self.site(), &new).await?;
                 transaction.commit().await
             })
             .await
@@ -141,6 +153,7 @@ impl Catalog {
             .run("move an instance to another state", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
+                lock_studies_of(&mut transaction, self.site(), &[record_id]).await?;
                 let moved = query(AssertSqlSafe(sql))
                     .bind(to.as_str())
                     .bind(at.0)
@@ -162,13 +175,37 @@ impl Catalog {
             .await
     }
 
+    /// Those of `received` that came into the catalog after arrival `before`.
+    async fn entered_after<'r>(
+        &self,
+        writer: &mut Connection,
+        before: i64,
+        received: Vec<&'r ReceivedInstance>,
+    ) -> Result<Vec<&'r ReceivedInstance>, Error> {
+        let mut entered = HashSet::new();
+        for run in batch::runs(&received, 1, RECORDS_AT_ONCE) {
+            let sql = format!(
+                "SELECT record_id FROM index_instances WHERE arrival_number > $1 AND record_id IN {}",
+                batch::values(2, run.len(), 1)
+            );
+            let mut asked = query(AssertSqlSafe(sql)).bind(before);
+            for instance in run {
+                asked = asked.bind(instance.record_id.as_bytes().as_slice());
+            }
+            for row in &asked.fetch_all(&mut *writer).await? {
+                entered.insert(RecordId(id(row, "record_id")?));
+            }
+        }
+        Ok(received.into_iter().filter(|instance| entered.contains(&instance.record_id)).collect())
+    }
+
     /// A statement sees the rows that were there before it: what repeats a UID goes in by itself, so that one is served.
     async fn insert_run(
         &self,
         writer: &mut Connection,
         run: &[ReceivedInstance],
         at: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let uid = |instance: &ReceivedInstance| {
             let identity = &instance.identity;
             (identity.study_instance_uid.clone(), identity.sop_instance_uid.clone())
@@ -176,10 +213,11 @@ impl Catalog {
         if run.iter().map(uid).collect::<HashSet<_>>().len() == run.len() {
             return self.insert(writer, run, at).await;
         }
+        let mut entered = 0;
         for instance in run {
-            self.insert(writer, std::slice::from_ref(instance), at).await?;
+            entered += self.insert(writer, std::slice::from_ref(instance), at).await?;
         }
-        Ok(())
+        Ok(entered)
     }
 
     async fn insert(
@@ -187,7 +225,7 @@ impl Catalog {
         writer: &mut Connection,
         run: &[ReceivedInstance],
         at: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         let sql = INSERT.replace("{rows}", &batch::values(3, INSERT_COLUMNS, run.len()));
         let mut query = query(AssertSqlSafe(sql)).bind(self.site()).bind(at.0);
         for instance in run {
@@ -222,17 +260,20 @@ impl Catalog {
                 .bind(instance.quarantine.as_deref())
                 .bind(instance.quarantine.is_some());
         }
-        query.execute(writer).await?;
-        Ok(())
+        Ok(query.execute(writer).await?.rows_affected())
     }
 }
 
 /// Parameters of one row.
 const INSERT_COLUMNS: usize = 24;
+/// Records asked for in one statement.
+const RECORDS_AT_ONCE: usize = 64;
 /// Parameters of one statement: SQLite looks each up among all, when it prepares the text and when they are bound.
+
 const INSERT_PARAMETERS_MAX: usize = 8 * INSERT_COLUMNS;
 
-/// A record dropped as a copy before does not come back; the first arrival of a UID is the one served.
+/// A record dropped as a copy before does not come back (counted, not joined: rows keep their order); the first arrival
+/// of a UID is the one served.
 const INSERT: &str = "
 INSERT INTO index_instances (
     site_id, state_at, record_id, node_id, study_instance_uid, series_instance_uid, sop_instance_uid, sop_class_uid,
@@ -246,8 +287,16 @@ SELECT $1, $2, v.column1, v.column2, v.column3, v.column4, v.column5, v.column6,
         SELECT 1 FROM index_instances
         WHERE site_id = $1 AND study_instance_uid = v.column3 AND sop_instance_uid = v.column5 AND served = TRUE)
 FROM (VALUES {rows}) AS v
-WHERE NOT EXISTS (SELECT 1 FROM index_dropped_copies WHERE record_id = v.column1)
+WHERE (SELECT COUNT(*) FROM index_dropped_copies WHERE record_id = v.column1) = 0
 ON CONFLICT (record_id) DO NOTHING";
+
+/// The number of the last arrival the catalog heard of; 0 when there is none.
+async fn last_arrival(reader: &mut Connection) -> Result<i64, Error> {
+    let row = query("SELECT COALESCE(MAX(arrival_number), 0) AS last FROM index_instances")
+        .fetch_one(reader)
+        .await?;
+    get(&row, "last")
+}
 
 async fn standing(reader: &mut Connection, record_id: RecordId) -> Result<Standing, Error> {
     let found = query(

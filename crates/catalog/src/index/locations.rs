@@ -76,11 +76,14 @@ pub struct PackLocation {
     pub placements: Vec<PlacementState>,
 }
 
+/// What [`locations`] reads; site and node that ask are parameters 1 and 2.
 const COLUMNS: &str = "
     i.record_id, i.node_id, i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid,
     i.transfer_syntax_uid, i.state, i.state_at, i.next_try_at, i.reason, i.quarantine, i.copy_kind, i.calling_ae, i.received_at, i.dataset_bytes,
-    i.record_bytes, i.dataset_sha256, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id, p.local
-    FROM index_instances i LEFT JOIN index_packs p ON p.pack_id = i.pack_id";
+    i.record_bytes, i.dataset_sha256, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id,
+    l.pack_id IS NOT NULL AS local
+    FROM index_instances i LEFT JOIN index_packs p ON p.pack_id = i.pack_id
+    LEFT JOIN index_local_packs l ON l.pack_id = i.pack_id AND l.node_id = $2";
 
 /// Series together, then as numbered.
 const IN_ORDER: &str = "ORDER BY i.series_instance_uid, COALESCE(i.instance_number, 0), i.sop_instance_uid,
@@ -92,11 +95,14 @@ impl Catalog {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn locate(&self, record_id: RecordId) -> Result<Option<Location>, Error> {
-        let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id = $2");
+        let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id = $3");
         self.engine
             .run("locate a record", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(record_id.as_bytes().as_slice());
+                let query = query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(self.node())
+                    .bind(record_id.as_bytes().as_slice());
                 let rows = query.fetch_all(&mut reader).await?;
                 Ok(locations(&mut reader, rows).await?.pop())
             })
@@ -115,8 +121,8 @@ impl Catalog {
         sop_instance_uid: &str,
     ) -> Result<Option<Location>, Error> {
         let sql = format!(
-            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.sop_instance_uid = $2 AND i.served = TRUE
-                AND ($3 IS NULL OR i.study_instance_uid = $3) AND ($4 IS NULL OR i.series_instance_uid = $4)
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.sop_instance_uid = $3 AND i.served = TRUE
+                AND ($4 IS NULL OR i.study_instance_uid = $4) AND ($5 IS NULL OR i.series_instance_uid = $5)
              ORDER BY CASE i.copy_kind WHEN 'first' THEN 0 WHEN 'variant' THEN 1 ELSE 2 END, i.arrival_number LIMIT 1"
         );
         self.engine
@@ -124,6 +130,7 @@ impl Catalog {
                 let mut reader = self.engine.reader().await?;
                 let query = query(AssertSqlSafe(sql))
                     .bind(self.site())
+                    .bind(self.node())
                     .bind(sop_instance_uid)
                     .bind(study_instance_uid)
                     .bind(series_instance_uid);
@@ -166,11 +173,14 @@ impl Catalog {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn records_of_pack(&self, pack_id: PackId) -> Result<Vec<Location>, Error> {
-        let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.pack_id = $2 ORDER BY i.pack_offset");
+        let sql = format!("SELECT {COLUMNS} WHERE i.site_id = $1 AND i.pack_id = $3 ORDER BY i.pack_offset");
         self.engine
             .run("list the records of a pack", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
+                let query = query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(self.node())
+                    .bind(pack_id.as_bytes().as_slice());
                 let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })
@@ -184,12 +194,13 @@ impl Catalog {
     pub async fn quarantined(&self, limit: u32) -> Result<Vec<Location>, Error> {
         let sql = format!(
             "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.state = 'quarantined'
-             ORDER BY i.arrival_number DESC LIMIT $2"
+             ORDER BY i.arrival_number DESC LIMIT $3"
         );
         self.engine
             .run("list quarantined records", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(i64::from(limit));
+                let query =
+                    query(AssertSqlSafe(sql)).bind(self.site()).bind(self.node()).bind(i64::from(limit));
                 let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })
@@ -203,16 +214,20 @@ impl Catalog {
     pub async fn records_after(&self, after: Option<RecordId>, limit: u32) -> Result<Vec<Location>, Error> {
         // The site stands inside a CASE so that the planner walks the index on the record id and sorts nothing.
         let sql = format!(
-            "SELECT {COLUMNS} WHERE i.record_id > $2 AND i.state <> 'deleted'
+            "SELECT {COLUMNS} WHERE i.record_id > $3 AND i.state <> 'deleted'
                 AND CASE WHEN i.site_id = $1 THEN TRUE ELSE FALSE END
-             ORDER BY i.record_id LIMIT $3"
+             ORDER BY i.record_id LIMIT $4"
         );
         // The empty string of bytes comes before every identifier.
         let after = after.map(|record_id| record_id.0.to_vec()).unwrap_or_default();
         self.engine
             .run("walk the records", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(after).bind(i64::from(limit));
+                let query = query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(self.node())
+                    .bind(after)
+                    .bind(i64::from(limit));
                 let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })
@@ -226,13 +241,14 @@ impl Catalog {
         series: Option<&str>,
     ) -> Result<Vec<Location>, Error> {
         let sql = format!(
-            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.study_instance_uid = $2
-                AND ($3 IS NULL OR i.series_instance_uid = $3) AND {which} {IN_ORDER}"
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.study_instance_uid = $3
+                AND ($4 IS NULL OR i.series_instance_uid = $4) AND {which} {IN_ORDER}"
         );
         self.engine
             .run("list the instances of a study", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(study).bind(series);
+                let query =
+                    query(AssertSqlSafe(sql)).bind(self.site()).bind(self.node()).bind(study).bind(series);
                 let rows = query.fetch_all(&mut reader).await?;
                 locations(&mut reader, rows).await
             })

@@ -4,7 +4,7 @@ use filmgate_model::{InstanceState, PackId, RecordId, StudyKeyId, Timestamp};
 
 use super::{
     batch,
-    copies::{CopyKind, refresh_served, refresh_served_in},
+    copies::{CopyKind, lock_studies_of, refresh_served, refresh_served_in},
 };
 use crate::{
     Catalog, Error,
@@ -139,8 +139,7 @@ impl Catalog {
         self.engine
             .run("list studies to pack", async {
                 let mut reader = self.engine.reader().await?;
-                let query =
-                    query(UNPACKED_STUDIES).bind(self.site()).bind(self.node_id.as_bytes().as_slice());
+                let query = query(UNPACKED_STUDIES).bind(self.site()).bind(self.node());
                 query.fetch_all(&mut reader).await?.iter().map(study_to_pack).collect()
             })
             .await
@@ -161,7 +160,7 @@ impl Catalog {
                 let mut reader = self.engine.reader().await?;
                 let query = query(UNPACKED_RECORDS)
                     .bind(self.site())
-                    .bind(self.node_id.as_bytes().as_slice())
+                    .bind(self.node())
                     .bind(study_instance_uid)
                     .bind(quarantine)
                     .bind(i64::try_from(bytes_max).unwrap_or(i64::MAX));
@@ -187,8 +186,10 @@ impl Catalog {
             .run("record a pack", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
+                transaction.lock_studies(self.site(), &[&pack.study_instance_uid]).await?;
                 self.insert_pack(&mut transaction, pack, at).await?;
-                for run in batch::runs(packed, ENTER_COLUMNS, ENTER_PARAMETERS_MAX) {
+                let parameters_max = transaction.parameters_max(ENTER_PARAMETERS_MAX);
+                for run in batch::runs(packed, ENTER_COLUMNS, parameters_max) {
                     self.enter(&mut transaction, pack, run, at).await?;
                 }
                 refresh_served_in(&mut transaction, self.site(), pack.pack_id).await?;
@@ -209,6 +210,8 @@ impl Catalog {
             .run("drop copies", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
+                let records: Vec<RecordId> = dropped.iter().map(|copy| copy.record_id).collect();
+                lock_studies_of(&mut transaction, self.site(), &records).await?;
                 for copy in dropped {
                     self.drop_copy(&mut transaction, *copy, at).await?;
                 }
@@ -218,21 +221,35 @@ impl Catalog {
     }
 
     async fn insert_pack(&self, writer: &mut Connection, pack: &NewPack, at: Timestamp) -> Result<(), Error> {
-        query(
+        let entered = query(
             "INSERT INTO index_packs (pack_id, site_id, node_id, study_instance_uid, study_key_id, quarantine, bytes,
-                sha256, created_at, state, state_at, local, last_read_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'packed', $10, TRUE, $10)
+                sha256, created_at, state, state_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'packed', $10)
              ON CONFLICT (pack_id) DO NOTHING",
         )
         .bind(pack.pack_id.as_bytes().as_slice())
         .bind(self.site())
-        .bind(self.node_id.as_bytes().as_slice())
+        .bind(self.node())
         .bind(&pack.study_instance_uid)
         .bind(pack.study_key_id.as_bytes().as_slice())
         .bind(pack.quarantine)
         .bind(signed(pack.bytes, "a pack")?)
         .bind(pack.sha256.as_slice())
         .bind(pack.created_at.0)
+        .bind(at.0)
+        .execute(&mut *writer)
+        .await?;
+        if entered.rows_affected() == 0 {
+            return Ok(());
+        }
+        query(
+            "INSERT INTO index_local_packs (pack_id, node_id, site_id, bytes, last_read_at)
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (pack_id, node_id) DO NOTHING",
+        )
+        .bind(pack.pack_id.as_bytes().as_slice())
+        .bind(self.node())
+        .bind(self.site())
+        .bind(signed(pack.bytes, "a pack")?)
         .bind(at.0)
         .execute(writer)
         .await?;

@@ -53,6 +53,8 @@ pub struct KnownPack {
     pub pack_id: PackId,
     /// Where it stands.
     pub state: InstanceState,
+    /// This node made it; of another's it may have a copy.
+    pub own: bool,
     /// A copy is said to be on this node's disk.
     pub local: bool,
 }
@@ -66,9 +68,11 @@ pub struct EvictablePack {
     pub bytes: u64,
 }
 
+/// What [`pack`] reads; the node that asks is parameter 2.
 pub(super) const COLUMNS: &str =
     "pack_id, node_id, study_instance_uid, study_key_id, quarantine, bytes, sha256, created_at, state,
-    reason, next_try_at, attempts, local FROM index_packs";
+    reason, next_try_at, attempts, EXISTS (SELECT 1 FROM index_local_packs l
+        WHERE l.pack_id = index_packs.pack_id AND l.node_id = $2) AS local FROM index_packs";
 
 impl Catalog {
     /// Verified packs with a local copy, the one read longest ago first; only those of quarantined records when asked so.
@@ -80,13 +84,13 @@ impl Catalog {
             .run("list packs to evict", async {
                 let mut reader = self.engine.reader().await?;
                 let rows = query(
-                    "SELECT pack_id, bytes FROM index_packs
-                     WHERE site_id = $1 AND node_id = $2 AND local = TRUE AND state = 'verified'
-                        AND (quarantine = TRUE OR $3 = FALSE)
-                     ORDER BY last_read_at, pack_id LIMIT $4",
+                    "SELECT l.pack_id, l.bytes FROM index_local_packs l JOIN index_packs p ON p.pack_id = l.pack_id
+                     WHERE l.site_id = $1 AND l.node_id = $2 AND p.state = 'verified'
+                        AND (p.quarantine = TRUE OR $3 = FALSE)
+                     ORDER BY l.last_read_at, l.pack_id LIMIT $4",
                 )
                 .bind(self.site())
-                .bind(self.node_id.as_bytes().as_slice())
+                .bind(self.node())
                 .bind(quarantined)
                 .bind(i64::from(limit))
                 .fetch_all(&mut reader)
@@ -107,11 +111,65 @@ impl Catalog {
         self.engine
             .run("record an eviction", async {
                 let mut writer = self.engine.writer().await?;
-                let sql = "UPDATE index_packs SET local = FALSE WHERE pack_id = $1 AND state = 'verified'";
-                let evicted = query(sql).bind(pack_id.as_bytes().as_slice()).execute(&mut writer).await?;
-                Ok(evicted.rows_affected() > 0)
+                let mut transaction = writer.begin().await?;
+                let verified =
+                    query("SELECT pack_id FROM index_packs WHERE pack_id = $1 AND state = 'verified'")
+                        .bind(pack_id.as_bytes().as_slice())
+                        .fetch_optional(&mut transaction)
+                        .await?
+                        .is_some();
+                if verified {
+                    self.forget_local(&mut transaction, pack_id).await?;
+                }
+                transaction.commit().await?;
+                Ok(verified)
             })
             .await
+    }
+
+    /// A pack another node made was copied to this node's disk.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPack`]; or when a statement fails.
+    pub async fn record_cached(&self, pack_id: PackId, at: Timestamp) -> Result<(), Error> {
+        self.engine
+            .run("record a cached pack", async {
+                let mut writer = self.engine.writer().await?;
+                let known = query(
+                    "INSERT INTO index_local_packs (pack_id, node_id, site_id, bytes, last_read_at)
+                     SELECT pack_id, $2, site_id, bytes, $3 FROM index_packs WHERE pack_id = $1
+                     ON CONFLICT (pack_id, node_id) DO UPDATE SET last_read_at = excluded.last_read_at",
+                )
+                .bind(pack_id.as_bytes().as_slice())
+                .bind(self.node())
+                .bind(at.0)
+                .execute(&mut writer)
+                .await?;
+                if known.rows_affected() == 0 { Err(Error::UnknownPack(pack_id)) } else { Ok(()) }
+            })
+            .await
+    }
+
+    /// A pack another node made is not on this node's disk any more.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn forget_cached(&self, pack_id: PackId) -> Result<(), Error> {
+        self.engine
+            .run("forget a cached pack", async {
+                let mut writer = self.engine.writer().await?;
+                self.forget_local(&mut writer, pack_id).await
+            })
+            .await
+    }
+
+    async fn forget_local(&self, writer: &mut Connection, pack_id: PackId) -> Result<(), Error> {
+        query("DELETE FROM index_local_packs WHERE pack_id = $1 AND node_id = $2")
+            .bind(pack_id.as_bytes().as_slice())
+            .bind(self.node())
+            .execute(writer)
+            .await?;
+        Ok(())
     }
 
     /// Local copies were read: they are evicted later than others.
@@ -124,9 +182,11 @@ impl Catalog {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 for run in batch::runs(packs, 1, READ_AT_ONCE) {
-                    let which = batch::values(2, run.len(), 1);
-                    let sql = format!("UPDATE index_packs SET last_read_at = $1 WHERE pack_id IN {which}");
-                    let mut query = query(AssertSqlSafe(sql)).bind(at.0);
+                    let which = batch::values(3, run.len(), 1);
+                    let sql = format!(
+                        "UPDATE index_local_packs SET last_read_at = $1 WHERE node_id = $2 AND pack_id IN {which}"
+                    );
+                    let mut query = query(AssertSqlSafe(sql)).bind(at.0).bind(self.node());
                     for pack_id in run {
                         query = query.bind(pack_id.as_bytes().as_slice());
                     }
@@ -142,11 +202,14 @@ impl Catalog {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn pack(&self, pack_id: PackId) -> Result<Option<Pack>, Error> {
-        let sql = format!("SELECT {COLUMNS} WHERE site_id = $1 AND pack_id = $2");
+        let sql = format!("SELECT {COLUMNS} WHERE site_id = $1 AND pack_id = $3");
         self.engine
             .run("read a pack", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(pack_id.as_bytes().as_slice());
+                let query = query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(self.node())
+                    .bind(pack_id.as_bytes().as_slice());
                 match query.fetch_optional(&mut reader).await? {
                     Some(row) => Ok(Some(pack(&mut reader, &row).await?)),
                     None => Ok(None),
@@ -155,7 +218,7 @@ impl Catalog {
             .await
     }
 
-    /// Every pack of this node, oldest first.
+    /// Every pack this node made or has on its disk, oldest first.
     ///
     /// # Errors
     /// When the catalog cannot be read.
@@ -164,16 +227,19 @@ impl Catalog {
             .run("list packs", async {
                 let mut reader = self.engine.reader().await?;
                 let rows = query(
-                    "SELECT pack_id, state, local FROM index_packs WHERE site_id = $1 AND node_id = $2
-                     ORDER BY created_at, pack_id",
+                    "SELECT p.pack_id, p.state, p.node_id, l.pack_id IS NOT NULL AS local FROM index_packs p
+                     LEFT JOIN index_local_packs l ON l.pack_id = p.pack_id AND l.node_id = $2
+                     WHERE p.site_id = $1 AND (p.node_id = $2 OR l.pack_id IS NOT NULL)
+                     ORDER BY p.created_at, p.pack_id",
                 )
                 .bind(self.site())
-                .bind(self.node_id.as_bytes().as_slice())
+                .bind(self.node())
                 .fetch_all(&mut reader)
                 .await?;
                 let packs = rows.iter().map(|row| {
                     let (pack_id, state) = (PackId(id(row, "pack_id")?), word(row, "state")?);
-                    Ok(KnownPack { pack_id, state, local: get(row, "local")? })
+                    let own = NodeId(id(row, "node_id")?) == self.node_id;
+                    Ok(KnownPack { pack_id, state, own, local: get(row, "local")? })
                 });
                 packs.collect()
             })

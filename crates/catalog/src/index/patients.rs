@@ -8,9 +8,19 @@ use crate::{
     engine::{Connection, query},
 };
 
+/// Patient ID and issuer, which is `''` when none was stated; `None` without a patient ID.
+pub(crate) fn key(facts: &Facts) -> Option<(String, String)> {
+    Some((text(facts, tags::PATIENT_ID)?, text(facts, tags::ISSUER_OF_PATIENT_ID).unwrap_or_default()))
+}
+
 /// Files the patient of an instance; the first value that is there wins.
-pub(crate) async fn upsert(writer: &mut Connection, site: &[u8], facts: &Facts) -> Result<(), Error> {
-    let Some(patient_id) = text(facts, tags::PATIENT_ID) else { return Ok(()) };
+pub(crate) async fn upsert(
+    writer: &mut Connection,
+    site: &[u8],
+    patient_id: &str,
+    issuer: &str,
+    facts: &Facts,
+) -> Result<(), Error> {
     query(
         "INSERT INTO index_patients (site_id, patient_id, issuer, patient_name, patient_birth_date, patient_sex)
          VALUES ($1, $2, $3, $4, $5, $6)
@@ -21,7 +31,7 @@ pub(crate) async fn upsert(writer: &mut Connection, site: &[u8], facts: &Facts) 
     )
     .bind(site)
     .bind(patient_id)
-    .bind(text(facts, tags::ISSUER_OF_PATIENT_ID).unwrap_or_default())
+    .bind(issuer)
     .bind(text(facts, tags::PATIENT_NAME))
     .bind(date(facts, tags::PATIENT_BIRTH_DATE))
     .bind(text(facts, tags::PATIENT_SEX))

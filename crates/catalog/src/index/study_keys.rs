@@ -27,7 +27,7 @@ impl Catalog {
                 )
                 .bind(self.site())
                 .bind(study_instance_uid)
-                .bind(self.node_id.as_bytes().as_slice())
+                .bind(self.node())
                 .bind(quarantine)
                 .fetch_optional(&mut reader)
                 .await?;
@@ -58,7 +58,7 @@ impl Catalog {
                 )
                 .bind(study_key_id.as_bytes().as_slice())
                 .bind(self.site())
-                .bind(self.node_id.as_bytes().as_slice())
+                .bind(self.node())
                 .bind(study_instance_uid)
                 .bind(quarantine)
                 .bind(at.0)

@@ -21,10 +21,10 @@ pub struct Count {
     pub dataset_bytes: u64,
 }
 
-/// Sums over this node.
+/// Sums over this node; copies dropped over the site.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Bytes of packs on the local disk.
+    /// Bytes of packs on this node's disk, whoever made them.
     pub local_pack_bytes: u64,
     /// Bytes of quarantined records on the local disk, packed or not.
     pub quarantine_bytes: u64,
@@ -44,12 +44,11 @@ pub struct StudyProgress {
 }
 
 const TOTALS: &str = "SELECT
-    (SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM index_packs
-     WHERE site_id = $1 AND node_id = $2 AND local = TRUE) AS local_pack_bytes,
+    (SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM index_local_packs
+     WHERE site_id = $1 AND node_id = $2) AS local_pack_bytes,
     (SELECT CAST(COALESCE(SUM(i.record_bytes), 0) AS BIGINT) FROM index_instances i
-     LEFT JOIN index_packs p ON p.pack_id = i.pack_id
-     WHERE i.site_id = $1 AND i.node_id = $2 AND i.state = 'quarantined' AND COALESCE(p.local, TRUE))
-        AS quarantine_bytes,
+     WHERE i.site_id = $1 AND i.node_id = $2 AND i.state = 'quarantined' AND (i.pack_id IS NULL OR EXISTS (
+        SELECT 1 FROM index_local_packs l WHERE l.pack_id = i.pack_id AND l.node_id = $2))) AS quarantine_bytes,
     (SELECT COUNT(*) FROM index_dropped_copies WHERE site_id = $1) AS copies_dropped";
 
 impl Catalog {
@@ -62,7 +61,7 @@ impl Catalog {
         Ok(sums.into_iter().map(|(state, count)| (state, count.instances)).collect())
     }
 
-    /// The same with their sizes. Looked up, not counted.
+    /// The same with their sizes, over all nodes of the site. Looked up, not counted.
     ///
     /// # Errors
     /// When the catalog cannot be read.
@@ -70,8 +69,11 @@ impl Catalog {
         self.engine
             .run("count instances by state", async {
                 let mut reader = self.engine.reader().await?;
-                let query =
-                    query("SELECT state, instances, dataset_bytes FROM index_counts WHERE site_id = $1");
+                let query = query(
+                    "SELECT state, CAST(SUM(instances) AS BIGINT) AS instances,
+                        CAST(SUM(dataset_bytes) AS BIGINT) AS dataset_bytes
+                     FROM index_counts WHERE site_id = $1 GROUP BY state",
+                );
                 let rows = query.bind(self.site()).fetch_all(&mut reader).await?;
                 let mut sums: BTreeMap<_, _> =
                     InstanceState::ALL.iter().map(|state| (*state, Count::default())).collect();
@@ -113,7 +115,7 @@ impl Catalog {
         self.engine
             .run("sum up the catalog", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(TOTALS).bind(self.site()).bind(self.node_id.as_bytes().as_slice());
+                let query = query(TOTALS).bind(self.site()).bind(self.node());
                 totals(&query.fetch_one(&mut reader).await?)
             })
             .await

@@ -68,7 +68,7 @@ impl Catalog {
                 let mut reader = self.engine.reader().await?;
                 let rows = query(AssertSqlSafe(sql))
                     .bind(self.site())
-                    .bind(self.node_id.as_bytes().as_slice())
+                    .bind(self.node())
                     .bind(state.as_str())
                     .bind(i64::from(limit))
                     .fetch_all(&mut reader)
@@ -95,7 +95,7 @@ impl Catalog {
                      WHERE site_id = $1 AND node_id = $2 AND state = 'retrying'",
                 )
                 .bind(self.site())
-                .bind(self.node_id.as_bytes().as_slice())
+                .bind(self.node())
                 .fetch_one(&mut reader)
                 .await?;
                 optional_time(&row, "due")
@@ -221,7 +221,8 @@ impl Catalog {
             .run("record a damaged pack", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
-                state_of(&mut transaction, pack_id).await?;
+                let study = study_of(&mut transaction, pack_id).await?;
+                transaction.lock_studies(self.site(), &[&study]).await?;
                 move_pack(&mut transaction, pack_id, InstanceState::Damaged, Some(reason), None, at).await?;
                 self.refresh_served_of(&mut transaction, pack_id).await?;
                 let subject = pack_id.to_string();
@@ -260,7 +261,7 @@ impl Catalog {
                 let mut reader = self.engine.reader().await?;
                 let rows = query(AssertSqlSafe(format!("{sql} LIMIT {limit}")))
                     .bind(self.site())
-                    .bind(self.node_id.as_bytes().as_slice())
+                    .bind(self.node())
                     .bind(now.0)
                     .fetch_all(&mut reader)
                     .await?;
@@ -273,6 +274,14 @@ impl Catalog {
             })
             .await
     }
+}
+
+async fn study_of(writer: &mut Connection, pack_id: PackId) -> Result<String, Error> {
+    let row = query("SELECT study_instance_uid FROM index_packs WHERE pack_id = $1")
+        .bind(pack_id.as_bytes().as_slice())
+        .fetch_optional(writer)
+        .await?;
+    get(&row.ok_or(Error::UnknownPack(pack_id))?, "study_instance_uid")
 }
 
 async fn state_of(writer: &mut Connection, pack_id: PackId) -> Result<InstanceState, Error> {

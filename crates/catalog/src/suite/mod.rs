@@ -26,6 +26,7 @@ where
     received::quarantined_arrivals_stay_out_of_sight(&open().await).await;
     received::records_without_identifiers_share_no_patient(&open().await).await;
     received::sites_and_wipes(&open().await).await;
+    received::what_is_known_is_not_filed_again(&open().await).await;
     packs::studies_are_ready_by_quiet_size_and_age(&open().await).await;
     packs::records_come_in_order_and_within_bounds(&open().await).await;
     packs::packing_twice_changes_nothing(&open().await).await;
@@ -35,6 +36,7 @@ where
     packs::a_placement_that_failed_is_uploaded_again(&open().await).await;
     packs::damage_is_an_alarm(&open().await).await;
     packs::study_keys_are_remembered(&open().await).await;
+    packs::text_is_ordered_by_its_bytes(&open().await).await;
     search::names(&open().await).await;
     search::dates_times_and_numbers(&open().await).await;
     search::lists_levels_and_counts(&open().await).await;

@@ -273,3 +273,15 @@ pub(super) async fn study_keys_are_remembered(catalog: &Catalog) {
     assert_eq!(catalog.study_key("1.2", false).await.expect("key"), Some(key(3)), "the newest");
     assert_eq!(catalog.study_key("1.3", false).await.expect("key"), None);
 }
+
+/// Whatever language the database sorts by.
+pub(super) async fn text_is_ordered_by_its_bytes(catalog: &Catalog) {
+    packed_study(catalog, 1, "1.2", &[1]).await;
+    for placement in ["b", "ä", "B", "_b", "a"] {
+        catalog.record_uploaded(pack_id(1), placement, BOTH, NOW).await.expect("upload");
+    }
+    let placements = catalog.pack(pack_id(1)).await.expect("pack").expect("known").placements;
+    let names: Vec<_> = placements.iter().map(|state| state.placement.as_str()).collect();
+    assert_eq!(names, ["B", "_b", "a", "b", "ä"]);
+    assert!(!catalog.clear_alarm(AlarmKind::DamagedPack, "PACK", NOW).await.expect("clear"));
+}

@@ -59,6 +59,22 @@ impl TestDatabase {
         &self.name
     }
 
+    /// Changes a setting of it: `name = value`, for connections made from now on.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn alter(&self, setting: &str) {
+        drop(self.ask(&format!("ALTER DATABASE {{}} SET {setting}")).await);
+    }
+
+    /// Ends every connection to it, as a server that is stopped does.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn cut_connections(&self) {
+        drop(self.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'").await);
+    }
+
     /// Drops it, whoever is still connected.
     ///
     /// # Panics

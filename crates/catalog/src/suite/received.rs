@@ -3,7 +3,10 @@ use filmgate_model::{Facts, Identity, InstanceState, tags};
 use super::support::{
     NOW, instance, new_pack, pack_id, packed, packed_study, provenance, quarantined, record, seen,
 };
-use crate::{Catalog, CopyKind, Query, Standing};
+use crate::{
+    Catalog, CopyKind, Query, Standing,
+    engine::{AssertSqlSafe, query, row::unsigned},
+};
 
 pub(super) async fn arrivals_are_entered_once(catalog: &Catalog) {
     let received = [instance(1, "1.2", "1.2.1.1", &[]), instance(2, "1.2", "1.2.1.2", &[])];
@@ -122,4 +125,32 @@ pub(super) async fn sites_and_wipes(catalog: &Catalog) {
         2,
         "and the index can be filled again"
     );
+}
+
+/// A deletion takes patient, study and series away; the journal's rows of it, entered again, do not bring them back.
+pub(super) async fn what_is_known_is_not_filed_again(catalog: &Catalog) {
+    let received = [instance(1, "1.2", "1.2.1.1", &[]), instance(2, "1.2", "1.2.1.2", &[])];
+    catalog.record_received(&received, NOW).await.expect("receive");
+    let mut writer = catalog.engine.writer().await.expect("writer");
+    for table in ["index_patients", "index_studies", "index_series"] {
+        query(AssertSqlSafe(format!("DELETE FROM {table}"))).execute(&mut writer).await.expect("delete");
+    }
+    drop(writer);
+    let filed = async |table: &str| {
+        let mut reader = catalog.engine.reader().await.expect("reader");
+        let sql = AssertSqlSafe(format!("SELECT COUNT(*) AS rows FROM {table}"));
+        let row = query(sql).fetch_one(&mut reader).await.expect("count");
+        unsigned(&row, "rows").expect("a count")
+    };
+    catalog.record_received(&received, NOW).await.expect("again");
+    for table in ["index_patients", "index_studies", "index_series"] {
+        assert_eq!(filed(table).await, 0, "{table}");
+    }
+    // One that is new among them is filed, and only it.
+    let mut more = received.to_vec();
+    more.push(instance(3, "1.3", "1.3.1.1", &[(tags::PATIENT_ID, "P3")]));
+    catalog.record_received(&more, NOW).await.expect("again");
+    for table in ["index_patients", "index_studies", "index_series"] {
+        assert_eq!(filed(table).await, 1, "{table}");
+    }
 }

@@ -1,6 +1,8 @@
 //! The suite over SQLite in memory, in an encrypted file, and PostgreSQL; and what only one of them can show.
 
 mod file;
+mod model;
+mod nodes;
 mod postgres;
 mod states;
 
@@ -9,6 +11,7 @@ use futures::FutureExt;
 
 use crate::{
     Catalog, CopyKind, Query,
+    engine::query,
     suite::{self, options, support},
 };
 
@@ -16,6 +19,13 @@ pub(crate) const KEY: [u8; 32] = [0x5a; 32];
 
 pub(crate) async fn memory() -> Catalog {
     Catalog::in_memory(&options()).await.expect("catalog in memory")
+}
+
+/// Empties a catalog for the next random case.
+async fn empty(catalog: &Catalog) {
+    catalog.wipe_index().await.expect("wipe");
+    let mut writer = catalog.engine.writer().await.expect("writer");
+    query("DELETE FROM book_alarms").execute(&mut writer).await.expect("delete");
 }
 
 #[tokio::test]

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use filmgate_model::{InstanceState, PackId, RecordId, Timestamp};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::memory;
+use super::{empty, memory, postgres};
 use crate::{
     Catalog, CopyKind, DroppedCopy, Query,
     engine::{
@@ -14,6 +14,7 @@ use crate::{
         row::{unsigned, word},
     },
     may_become,
+    suite::postgres::TestDatabase,
     suite::support::{NOW, instance, new_pack, pack_id, packed, quarantined, record, seen},
 };
 
@@ -194,29 +195,52 @@ async fn check_answers(catalog: &Catalog) {
     assert_eq!(studies.iter().map(|row| row.instances).sum::<u64>(), page.rows.len() as u64);
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
-    #[test]
-    fn operations_in_any_order_keep_the_catalog_in_order(
-        operations in prop::collection::vec(operation(), 1..40),
-    ) {
-        futures::executor::block_on(async {
-            let catalog = memory().await;
-            for (operation, step) in operations.iter().zip(1..) {
-                let at = Timestamp(NOW.0 + step);
-                let before = states(&catalog).await;
-                apply(&catalog, operation, at).await;
-                check_moves(&before, &states(&catalog).await, operation);
-                check_answers(&catalog).await;
-                check_counts(&catalog).await;
-                // Packing again would take the next records; every other operation repeats itself exactly.
-                if !matches!(operation, Operation::Pack { .. }) {
-                    let once = seen(&catalog, &STUDIES).await;
-                    apply(&catalog, operation, at).await;
-                    assert_eq!(seen(&catalog, &STUDIES).await, once, "{operation:?} twice");
-                }
-            }
-        });
+async fn check(catalog: &Catalog, operations: &[Operation]) {
+    for (operation, step) in operations.iter().zip(1..) {
+        let at = Timestamp(NOW.0 + step);
+        let before = states(catalog).await;
+        apply(catalog, operation, at).await;
+        check_moves(&before, &states(catalog).await, operation);
+        check_answers(catalog).await;
+        check_counts(catalog).await;
+        // Packing again would take the next records; every other operation repeats itself exactly.
+        if !matches!(operation, Operation::Pack { .. }) {
+            let once = seen(catalog, &STUDIES).await;
+            apply(catalog, operation, at).await;
+            assert_eq!(seen(catalog, &STUDIES).await, once, "{operation:?} twice");
+        }
     }
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    prop::collection::vec(operation(), 1..40)
+}
+
+#[test]
+fn operations_in_any_order_keep_the_catalog_in_order() {
+    let mut runner = TestRunner::new(ProptestConfig { cases: 64, ..ProptestConfig::default() });
+    runner
+        .run(&operations(), |operations| {
+            futures::executor::block_on(async { check(&memory().await, &operations).await });
+            Ok(())
+        })
+        .expect("order");
+}
+
+#[test]
+fn operations_in_any_order_keep_postgresql_in_order() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let Some(database) = runtime.block_on(TestDatabase::create()) else { return };
+    let catalog = runtime.block_on(postgres::open(&database));
+    let mut runner = TestRunner::new(ProptestConfig { cases: 12, ..ProptestConfig::default() });
+    runner
+        .run(&operations(), |operations| {
+            runtime.block_on(async {
+                empty(&catalog).await;
+                check(&catalog, &operations).await;
+            });
+            Ok(())
+        })
+        .expect("order");
+    runtime.block_on(database.remove());
 }
