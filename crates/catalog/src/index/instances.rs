@@ -55,7 +55,6 @@ pub enum Standing {
 impl Catalog {
     /// Enters what was received, all or nothing. What is known already stays as it is, and so do its patient, study and
     /// series: they may have been taken away since.
-
     ///
     /// # Errors
     /// When a statement fails; then none of them was entered.
@@ -269,7 +268,6 @@ const INSERT_COLUMNS: usize = 24;
 /// Records asked for in one statement.
 const RECORDS_AT_ONCE: usize = 64;
 /// Parameters of one statement: SQLite looks each up among all, when it prepares the text and when they are bound.
-
 const INSERT_PARAMETERS_MAX: usize = 8 * INSERT_COLUMNS;
 
 /// A record dropped as a copy before does not come back (counted, not joined: rows keep their order); the first arrival
