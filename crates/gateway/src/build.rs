@@ -14,7 +14,7 @@ use filmgate_spool::{
 };
 
 use crate::{
-    config::{BucketKind, Mirror, PrivateEncoding, Settings, milliseconds},
+    config::{BucketKind, Engine, Mirror, PrivateEncoding, Settings, milliseconds},
     data_dir::{self, DataDir},
     failure,
     site::{self, Destiny},
@@ -156,14 +156,20 @@ fn is_empty(data_dir: &Path) -> bool {
 
 async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Catalog> {
     let options = CatalogOptions::new(keys.site_id(), keys.node_id());
-    let file = settings.catalog_file();
-    Catalog::open(&file, &keys.catalog_key(), &options).await.with_context(|| {
-        format!(
-            "open the catalog {}; if the file is damaged, move it and its -wal and -shm aside: \
-                 the next start makes it again from local packs and journal",
-            file.display()
-        )
-    })
+    match settings.catalog.engine(&settings.node.data_dir)? {
+        Engine::Postgres(database) => {
+            Catalog::connect(&database, &options).await.context("open the catalog (catalog.url)")
+        }
+        Engine::Sqlite(file) => {
+            Catalog::open(&file, &keys.catalog_key(), &options).await.with_context(|| {
+                format!(
+                    "open the catalog {}; if the file is damaged, move it and its -wal and -shm aside: \
+                     the next start makes it again from local packs and journal",
+                    file.display()
+                )
+            })
+        }
+    }
 }
 
 fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placement>> {

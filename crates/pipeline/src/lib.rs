@@ -167,6 +167,8 @@ pub struct Road {
     /// A pack was made, or put in a bucket: the next step has something to do.
     packed: Notify,
     uploaded: Notify,
+    /// Packs nobody can say of whether the catalog knows them.
+    unclear: Mutex<Vec<pack::Entry>>,
     /// What cannot be understood takes all it may: such instances are refused until there is room.
     quarantine_full: AtomicBool,
     /// Local packs that were read since it was last written down.
@@ -202,6 +204,7 @@ impl Road {
             idle_cores: parts.idle_cores,
             settings: parts.settings,
             announced: index::Announced::default(),
+            unclear: Mutex::new(Vec::new()),
             quarantine_full: AtomicBool::new(false),
             read: Mutex::default(),
             site_key_placed: site_key::Placed::default(),

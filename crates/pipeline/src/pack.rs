@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use filmgate_catalog::{Copy as KnownCopy, CopyKind, NewPack, PackedInstance, RecordToPack, StudyToPack};
+use filmgate_catalog::{
+    Copy as KnownCopy, CopyKind, DroppedCopy, NewPack, PackedInstance, RecordToPack, StudyToPack,
+};
 use filmgate_model::{PackId, RecordId, StudyKeyId, compute};
 
 use crate::{Error, Road, Settings, copies, error::chain, pack_file::Written};
@@ -23,12 +25,21 @@ pub struct Packed {
     pub dropped: usize,
 }
 
+/// A pack whose file is synced, and what the catalog is to know of it.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pack: NewPack,
+    instances: Vec<PackedInstance>,
+    dropped: Vec<DroppedCopy>,
+}
+
 impl Road {
     /// Studies that are due: quiet, large or old; all of them, the oldest first, when the journal wants room.
     ///
     /// # Errors
     /// When the catalog cannot be asked.
-    pub async fn studies_to_pack(&self) -> Result<Vec<StudyToPack>, Error> {
+    pub async fn studies_to_pack(self: &Arc<Self>) -> Result<Vec<StudyToPack>, Error> {
+        self.settle_unclear().await?;
         if self.journal.under_pressure() {
             return Ok(self.catalog.unpacked_studies().await?);
         }
@@ -48,6 +59,7 @@ impl Road {
     /// # Errors
     /// When a step fails; what was written of the pack is taken away, and the records stay in the journal.
     pub async fn pack(self: &Arc<Self>, study: &StudyToPack) -> Result<Packed, Error> {
+        self.settle_unclear().await?;
         let uid = &study.study_instance_uid;
         let mut waiting =
             self.catalog.records_to_pack(uid, study.quarantine, self.settings.pack_size_bytes).await?;
@@ -81,23 +93,53 @@ impl Road {
             };
             self.pace.moved(written.bytes);
             let instances = packed_instances(&written, &sorted.packed);
-            let known = self.catalog.record_packed(&pack, &instances, &sorted.dropped, now).await;
-            if let Err(
-                filmgate_catalog::Error::NotPackable { .. } | filmgate_catalog::Error::CopyGone { .. },
-            ) = known
-            {
-                // Any other failure may have been entered all the same: then the next start finds file and row, or
-                // takes the file away.
-                self.take_away(written.pack_id).await;
-            }
-            known?;
-            self.packed.notify_one();
+            self.enter(Entry { pack, instances, dropped: sorted.dropped }).await?;
+            return Ok(packed);
         }
-        let gone = sorted.packed.iter().map(|(record, _)| record.record_id);
-        let gone: Vec<RecordId> =
-            gone.chain(sorted.dropped.iter().map(|dropped| dropped.record_id)).collect();
-        self.release(gone).await?;
+        self.release(sorted.dropped.iter().map(|dropped| dropped.record_id).collect()).await?;
         Ok(packed)
+    }
+
+    /// Makes a pack known, then frees what is in it.
+    async fn enter(self: &Arc<Self>, entry: Entry) -> Result<(), Error> {
+        let Entry { pack, instances, dropped } = &entry;
+        match self.catalog.record_packed(pack, instances, dropped, self.clock.now()).await {
+            Ok(()) => {}
+            Err(
+                error @ (filmgate_catalog::Error::NotPackable { .. }
+                | filmgate_catalog::Error::CopyGone { .. }),
+            ) => {
+                // Refused once more after an entry that was made without our hearing of it, the pack is known and stays.
+                if self.catalog.pack(pack.pack_id).await?.is_none() {
+                    self.take_away(pack.pack_id).await;
+                }
+                return Err(error.into());
+            }
+            Err(error) => {
+                // It may have been entered all the same. Entering it again tells, and changes nothing if so; until then
+                // the file stays.
+                self.unclear.lock().push(entry);
+                return Err(error.into());
+            }
+        }
+        self.packed.notify_one();
+        let gone = instances.iter().map(|instance| instance.record_id);
+        self.release(gone.chain(dropped.iter().map(|dropped| dropped.record_id)).collect()).await
+    }
+
+    /// Asks again of packs whose entry failed without an answer, before anything else is packed: their records may be
+    /// waiting still, or not any more.
+    async fn settle_unclear(self: &Arc<Self>) -> Result<(), Error> {
+        let unclear = std::mem::take(&mut *self.unclear.lock());
+        let mut failed = None;
+        for entry in unclear {
+            let pack_id = entry.pack.pack_id;
+            match self.enter(entry).await {
+                Ok(()) => tracing::info!(%pack_id, "a pack is known now"),
+                Err(error) => failed = Some(error),
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     async fn sort_copies(

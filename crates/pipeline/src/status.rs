@@ -31,6 +31,8 @@ pub struct Status {
     pub oldest_unverified_at: Option<Timestamp>,
     /// Arrivals that were dropped because the same bytes are kept.
     pub copies_dropped: u64,
+    /// Which database the catalog is in: `sqlite` or `postgresql`.
+    pub catalog: &'static str,
     /// Room on the local disk.
     pub spool: SpoolStatus,
     /// The buckets every pack must reach.
@@ -139,6 +141,7 @@ impl Road {
             oldest_unverified_at,
             copies_dropped: totals.copies_dropped,
             spool: self.spool_status(totals.local_pack_bytes)?,
+            catalog: self.catalog.engine_name(),
             placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,

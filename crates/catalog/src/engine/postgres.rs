@@ -1,12 +1,19 @@
 //! PostgreSQL: a pool of connections; the database may be shared by several nodes of a site.
 
-use std::{str::FromStr, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::pin,
+    str::FromStr,
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    pool::PoolConnection,
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
-use tokio::sync::Mutex;
+use tokio::{runtime::Handle, sync::Mutex};
 
 use super::{
     connection::{Connection, Lease},
@@ -43,10 +50,10 @@ impl PostgresOptions {
         }
     }
 
-    /// Looks whether the URL can be understood; nothing is connected.
+    /// Looks whether the URL can be understood, and whether what travels is encrypted; nothing is connected.
     ///
     /// # Errors
-    /// [`Error::PostgresUrl`].
+    /// [`Error::PostgresUrl`]; [`Error::Unfit`] for another machine without TLS that proves who answers.
     pub fn check(&self) -> Result<(), Error> {
         self.connect_options().map(|_| ())
     }
@@ -57,6 +64,12 @@ impl PostgresOptions {
             Some(password) => options.password(password),
             None => options,
         };
+        let proven = matches!(options.get_ssl_mode(), PgSslMode::VerifyCa | PgSslMode::VerifyFull);
+        if !proven && !is_this_machine(&options) {
+            let what = "patient data would travel to it without TLS that proves who answers: add \
+                        ?sslmode=verify-full to its address, and &sslrootcert=FILE for an authority of your own";
+            return Err(Error::Unfit { what });
+        }
         let timeout = format!("{}ms", self.statement_timeout.as_millis());
         Ok(options
             .application_name("filmgate")
@@ -67,6 +80,12 @@ impl PostgresOptions {
             ])
             .disable_statement_logging())
     }
+}
+
+fn is_this_machine(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    let loopback = host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    options.get_socket().is_some() || host.starts_with('/') || host == "localhost" || loopback
 }
 
 impl std::fmt::Debug for PostgresOptions {
@@ -88,6 +107,8 @@ const VERSION_MIN: i64 = 13;
 
 pub(super) struct Postgres {
     pool: PgPool,
+    /// Where it was opened.
+    runtime: Handle,
     writing: Mutex<()>,
 }
 
@@ -105,9 +126,9 @@ impl Postgres {
             .connect_with(options.connect_options()?)
             .await
             .map_err(Error::Connect)?;
-        let postgres = Self { pool, writing: Mutex::new(()) };
+        let postgres = Self { pool, runtime: Handle::current(), writing: Mutex::new(()) };
         postgres.prove_fit().await?;
-        let mut connection = postgres.pool.acquire().await.map_err(Error::Connect)?;
+        let mut connection = postgres.acquire().await.map_err(Error::Connect)?;
         let migrating = migrations::POSTGRES.run_direct(None, &mut *connection, false).await;
         migrating.map_err(|error| match error {
             sqlx::migrate::MigrateError::Execute(source) => Error::Connect(source),
@@ -146,11 +167,22 @@ impl Postgres {
 
     pub(super) async fn writer(&self) -> Result<Lease<'_>, Error> {
         let right = self.writing.lock().await;
-        Ok(Lease::Writing(Connection::Postgres(self.pool.acquire().await?), right))
+        Ok(Lease::Writing(Connection::Postgres(self.acquire().await?), right))
     }
 
     pub(super) async fn reader(&self) -> Result<Lease<'_>, Error> {
-        Ok(Lease::Pooled(Connection::Postgres(self.pool.acquire().await?)))
+        Ok(Lease::Pooled(Connection::Postgres(self.acquire().await?)))
+    }
+
+    /// A connection lives on the runtime it was made on, and operations come from several, one of which ends before the
+    /// catalog does: all are made on the one the catalog was opened on.
+    async fn acquire(&self) -> Result<PoolConnection<sqlx::Postgres>, sqlx::Error> {
+        let mut acquired = pin!(self.pool.acquire());
+        poll_fn(|context| {
+            let _on = self.runtime.enter();
+            acquired.as_mut().poll(context)
+        })
+        .await
     }
 
     pub(super) async fn close(self) {

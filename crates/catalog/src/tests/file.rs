@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use filmgate_model::tags;
+use filmgate_model::{InstanceState, tags};
 
 use super::KEY;
 use crate::{
     Catalog, Error, Query,
     suite::{
         options,
-        support::{NOW, instance, packed_study, record},
+        support::{NOW, instance, pack_id, packed_study, record},
     },
 };
 
@@ -105,4 +105,39 @@ async fn readers_go_on_while_others_write() {
         task.await.expect("task");
     }
     assert_eq!(catalog.search_instances(&Query::new()).await.expect("search").rows.len(), 160);
+}
+
+/// Files of earlier schemas open, and what they knew is known: `fixtures/catalog` is a promise.
+#[tokio::test]
+async fn files_of_earlier_schemas_open() {
+    for schema in ["0001", "0002"] {
+        let fixture =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../fixtures/catalog/{schema}.db"));
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("catalog.db");
+        std::fs::copy(fixture, &path).expect("a fixture");
+        for _ in 0..2 {
+            let catalog = open(&path).await;
+            what_a_fixture_knows(&catalog).await;
+            catalog.close().await.expect("close");
+        }
+    }
+}
+
+/// Two verified packs, the second of them evicted, and a damaged record.
+async fn what_a_fixture_knows(catalog: &Catalog) {
+    let packs = catalog.known_packs().await.expect("packs");
+    let known: Vec<_> = packs.iter().map(|pack| (pack.pack_id, pack.own, pack.local)).collect();
+    assert_eq!(known, [(pack_id(1), true, true), (pack_id(2), true, false)]);
+    assert_eq!(catalog.totals().await.expect("totals").local_pack_bytes, 10_000);
+    assert_eq!(catalog.evictable(false, 9).await.expect("evictable").len(), 1);
+    let counts = catalog.counts_by_state().await.expect("counts");
+    assert_eq!((counts[&InstanceState::Verified], counts[&InstanceState::Damaged]), (3, 1));
+    let place = catalog.locate(record(2)).await.expect("locate").expect("known").pack.expect("packed");
+    assert_eq!((place.pack_id, place.offset, place.local), (pack_id(1), 1000, true));
+    assert!(place.placements.iter().all(|placement| placement.verified_at.is_some()));
+    let query = Query::new().matching(tags::PATIENT_NAME, "old*").expect("query");
+    let rows = catalog.search_studies(&query).await.expect("search").rows;
+    assert_eq!(rows.iter().map(|row| (row.series, row.instances)).collect::<Vec<_>>(), [(1, 2)]);
+    assert_eq!(catalog.alarms().await.expect("alarms").len(), 1);
 }

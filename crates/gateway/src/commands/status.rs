@@ -53,6 +53,7 @@ fn page(status: &Value) -> String {
             waiting("oldest_ms") / 1000
         ));
     }
+    lines.push(format!("Catalog       {}", status["catalog"].as_str().unwrap_or("unknown")));
     let bytes = |key: &str| status["spool"][key].as_u64().unwrap_or(0) as f64 / 1e9;
     lines.push(format!(
         "Journal       {:.2} of {:.2} GB, local packs {:.2} GB, disk free {:.2} GB",

@@ -3,6 +3,7 @@
 //!
 //! A value comes from the defaults, then the configuration file, then the environment (`FILMGATE__SECTION__KEY`).
 
+mod catalog;
 mod keys;
 mod load;
 mod tls;
@@ -10,13 +11,14 @@ mod tls;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use filmgate_model::AeTitle;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use catalog::{Catalog, Engine};
 pub(crate) use keys::{Keys, Site};
 pub(crate) use load::{Error, load};
 pub(crate) use tls::DicomTls;
@@ -168,13 +170,6 @@ impl Default for Web {
             query_results_max: 1000,
         }
     }
-}
-
-/// The catalog.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Catalog {
-    pub(crate) url: String,
 }
 
 /// One placement.
@@ -403,14 +398,7 @@ impl Settings {
         if self.node.mirror != Mirror::Off && self.node.second_dir.as_os_str().is_empty() {
             return refuse("node.second_dir", "node.mirror asks for it, and it is empty".into());
         }
-        let url = &self.catalog.url;
-        if !url.is_empty() && !url.starts_with("sqlite:") {
-            return refuse(
-                "catalog.url",
-                format!("{url:?} is no sqlite: address, the only kind of catalog so far"),
-            );
-        }
-        Ok(())
+        self.catalog.check(&self.node.data_dir)
     }
 
     fn check_journal(&self) -> Result<(), Error> {
@@ -475,14 +463,6 @@ impl Settings {
         data_dir.with_file_name(name)
     }
 
-    /// The catalog's file: in the data directory unless set.
-    pub(crate) fn catalog_file(&self) -> PathBuf {
-        match self.catalog.url.strip_prefix("sqlite:") {
-            Some(path) => Path::new(path.trim_start_matches("//")).to_owned(),
-            None => self.node.data_dir.join("catalog.db"),
-        }
-    }
-
     /// The folder of a placement: in the data directory unless set.
     pub(crate) fn bucket_path(&self, name: &str, bucket: &Bucket) -> PathBuf {
         if bucket.path.as_os_str().is_empty() {
@@ -511,6 +491,8 @@ pub(crate) fn milliseconds(setting: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// `config/filmgate.toml` shows every key with its default.
@@ -534,7 +516,8 @@ mod tests {
         assert!(refused(|s| s.web.bind = ([0, 0, 0, 0], 80).into()).contains("web.bind"));
         assert!(refused(|s| s.bucket.clear()).contains("bucket"));
         assert!(refused(|s| s.dicom.max_pdu_bytes = 1).contains("dicom.max_pdu_bytes"));
-        assert!(refused(|s| s.catalog.url = "mysql://x".into()).contains("catalog.url"));
+        assert!(refused(|s| s.catalog.connections_max = 0).contains("catalog.connections_max"));
+
         assert!(refused(|s| s.node.mirror = Mirror::Required).contains("node.second_dir"));
         assert!(refused(|s| s.dicom.associations_max = 0).contains("dicom.associations_max"));
         assert!(refused(|s| s.dicom.connections_max = 64).contains("dicom.connections_max"));
@@ -568,9 +551,7 @@ mod tests {
         let mut settings = Settings::defaults();
         settings.node.data_dir = "/srv/filmgate".into();
         assert_eq!(settings.key_file(), Path::new("/srv/filmgate.key"));
-        assert_eq!(settings.catalog_file(), Path::new("/srv/filmgate/catalog.db"));
-        settings.catalog.url = "sqlite:///var/x.db".into();
-        assert_eq!(settings.catalog_file(), Path::new("/var/x.db"));
+
         let mut bucket = Bucket::default();
         assert_eq!(settings.bucket_keys_path("main", &bucket), Path::new("/srv/filmgate/bucket/main-keys"));
         bucket.path = "/mnt/nas/packs/".into();
