@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures of a run")]
 
+mod access;
 mod bounded;
 mod config;
 mod doors;

@@ -1,12 +1,16 @@
 //! Authorities and what they sign: every kind of certificate a door must tell apart, as PEM files.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
     date_time_ymd,
 };
+
+use super::process::finish;
 
 /// What a certificate is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +25,16 @@ pub(crate) struct Issued {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
     serial: SerialNumber,
+}
+
+impl Issued {
+    /// SHA-256 of the certificate, as openssl tells it.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["x509", "-noout", "-fingerprint", "-sha256", "-in"]).arg(&self.certificate);
+        let told = finish(&mut openssl, Duration::from_secs(30)).ended(0).out;
+        told.trim().rsplit('=').next().expect("a fingerprint").to_owned()
+    }
 }
 
 /// A hospital's own authority.

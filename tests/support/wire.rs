@@ -232,6 +232,21 @@ impl Wire {
         }
     }
 
+    /// One C-ECHO on an association for it, or what came instead of its answer.
+    pub(crate) fn ask_echo(&mut self) -> Result<(), Reaction> {
+        let request = command(&[
+            (0x0002, VERIFICATION.as_bytes()),
+            (0x0100, &0x30_u16.to_le_bytes()),
+            (0x0110, &7_u16.to_le_bytes()),
+            (0x0800, &0x0101_u16.to_le_bytes()),
+        ]);
+        self.offer(&p_data(CONTEXT, 3, &request));
+        match self.reaction() {
+            Reaction::Status(0) => Ok(()),
+            other => Err(other),
+        }
+    }
+
     /// Releases in order.
     pub(crate) fn release(mut self) {
         self.send(&pdu(RELEASE_RQ, &[0; 4])).expect("send A-RELEASE-RQ");
@@ -276,14 +291,7 @@ pub(crate) fn try_echo(address: &str) -> Result<(), Reaction> {
         Reaction::Pdu(ASSOCIATE_AC) => {}
         refused => return Err(refused),
     }
-    let request = command(&[
-        (0x0002, VERIFICATION.as_bytes()),
-        (0x0100, &0x30_u16.to_le_bytes()),
-        (0x0110, &7_u16.to_le_bytes()),
-        (0x0800, &0x0101_u16.to_le_bytes()),
-    ]);
-    wire.send(&p_data(CONTEXT, 3, &request)).expect("send C-ECHO");
-    assert_eq!(wire.reaction(), Reaction::Status(0));
+    wire.ask_echo()?;
     wire.release();
     Ok(())
 }

@@ -20,7 +20,7 @@
 //! | `engine/` | SQLite and PostgreSQL under one statement; migrations; how an operation is driven |
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
-//! | `book/` | alarms |
+//! | `book/` | alarms, callers of associations |
 //! | `search/` | QIDO-RS keys, patterns, rows |
 //! | `suite` | the tests every engine must pass |
 
@@ -39,6 +39,7 @@ pub mod suite;
 mod tests;
 mod transition;
 
+pub use book::ae::{AeBook, AeCaller, AeRule};
 pub use book::alarms::{Alarm, AlarmKind};
 pub use catalog::{Catalog, CatalogOptions};
 pub use engine::PostgresOptions;

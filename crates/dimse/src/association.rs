@@ -52,6 +52,8 @@ pub enum AbortReason {
     Shutdown,
     /// Nothing can be taken any more.
     NoRoom,
+    /// It has lasted as long as one may.
+    TooOld,
     /// Something went wrong here.
     Failure,
 }

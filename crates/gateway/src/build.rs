@@ -7,7 +7,7 @@ use filmgate_bucket::{Bucket, LocalBucket};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Encoding, Random};
-use filmgate_pipeline::{IdleCores, Parts, Placement, Recovered, Road};
+use filmgate_pipeline::{CallerSettings, Callers, IdleCores, Parts, Placement, Recovered, Road};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{
     Admission, Disk, Journal, JournalOptions, MirrorMode, MirroredDisk, PackFolder, RealDisk, Reserve, Side,
@@ -30,6 +30,7 @@ pub(crate) struct Gateway {
     /// Held as well, so that no two gateways mix in one second directory.
     _second_dir: Option<DataDir>,
     pub(crate) road: Arc<Road>,
+    pub(crate) callers: Arc<Callers>,
     pub(crate) recovered: Recovered,
 }
 
@@ -55,7 +56,8 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
             .context("open the journal")?;
     let packs = PackFolder::open_folder(Arc::clone(&disk), &root.join("packs"))
         .context("open the folder of packs")?;
-    let catalog = open_catalog(settings, &keys).await?;
+    let catalog = Arc::new(open_catalog(settings, &keys).await?);
+    let callers = Callers::open(Arc::clone(&catalog), clock.clone(), caller_settings(settings)).await?;
     let road = Road::new(Parts {
         clock,
         random,
@@ -64,7 +66,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         data_dir: root.clone(),
         packs,
         keys,
-        catalog: Arc::new(catalog),
+        catalog,
         placements,
         admission: Admission::new(reserve(settings)),
         seal: seal_options(settings),
@@ -76,7 +78,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         tracing::warn!(error = &error as &dyn std::error::Error, "a bucket lacks the keys of the site");
     }
     let recovered = road.recover().await.context("put in order what the last run left")?;
-    Ok(Gateway { data_dir, _second_dir: second_dir, road, recovered })
+    Ok(Gateway { data_dir, _second_dir: second_dir, road, callers: Arc::new(callers), recovered })
 }
 
 /// Takes the second directory; one that cannot be used is an error only where it is required.
@@ -87,6 +89,14 @@ fn take_second(settings: &Settings) -> anyhow::Result<Option<DataDir>> {
             Ok(None)
         }
         taken => taken.map(Some).context("open the second directory"),
+    }
+}
+
+fn caller_settings(settings: &Settings) -> CallerSettings {
+    CallerSettings {
+        known: settings.dicom.known_callers.clone(),
+        accept_unknown: settings.dicom.accept_unknown_callers,
+        remembered_max: settings.dicom.callers_remembered_max,
     }
 }
 

@@ -4,6 +4,7 @@
 //! TLS handshake is made on the connection's own thread, so that a slow one holds up nobody.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     io,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
@@ -12,23 +13,23 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use filmgate_dimse::{
     AbortReason, AcceptorOptions, Admission, AssociateRequest, Association, ContextPolicy, Rejection,
     Request, Status, StoreRequest,
 };
-use filmgate_model::{Door, Pace, Provenance};
-use filmgate_pipeline::{Committing, Received, Road, Verdict};
+use filmgate_model::{AeTitle, Door, Pace, Provenance};
+use filmgate_pipeline::{Caller, CallerVerdict, Callers, Committing, Received, Road, Verdict};
 use parking_lot::Mutex;
 
 use crate::{
     audit,
     config::{Dicom, milliseconds},
     line::Line,
-    seats::{SeatLimits, Seats, Ticket},
-    tls::{HandshakeError, ServerTls, TlsStream},
+    seats::{SeatLimits, Seats, Share, Ticket},
+    tls::{HandshakeError, PeerCertificate, ServerTls, TlsStream},
 };
 
 /// Stack of an association's thread; nothing on the road recurses.
@@ -50,6 +51,7 @@ pub(crate) struct DicomDoor {
 
 struct Shared {
     road: Arc<Road>,
+    callers: Arc<Callers>,
     settings: Dicom,
     acceptor: AcceptorOptions,
     stopping: AtomicBool,
@@ -60,9 +62,15 @@ struct Shared {
 
 impl DicomDoor {
     /// Begins to accept at every opening.
-    pub(crate) fn open(openings: Vec<Opening>, road: Arc<Road>, settings: &Dicom) -> io::Result<Self> {
+    pub(crate) fn open(
+        openings: Vec<Opening>,
+        road: Arc<Road>,
+        callers: Arc<Callers>,
+        settings: &Dicom,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             road,
+            callers,
             settings: settings.clone(),
             acceptor: acceptor_options(settings),
             stopping: AtomicBool::new(false),
@@ -209,13 +217,15 @@ impl Connection<'_> {
     }
 
     fn negotiate(&self, line: Line) {
-        if let Some(certificate) = line.peer_certificate() {
+        let certificate = line.peer_certificate();
+        if let Some(certificate) = &certificate {
             let fingerprint = hex::encode(certificate.fingerprint);
             tracing::info!(certificate = certificate.common_name, fingerprint, "a certificate was shown");
         }
-        let admit = |request: &AssociateRequest| match self.admit(request) {
-            Admission::Accept => self.seat(request),
-            refused => refused,
+        let why = Cell::new("");
+        let admit = |request: &AssociateRequest| match self.admit(request, certificate.as_ref(), &why) {
+            Ok(()) => Admission::Accept,
+            Err(rejection) => Admission::Reject(rejection),
         };
         let ended = match filmgate_dimse::accept(line, &self.shared.acceptor, &admit) {
             Ok(Some(association)) => self.associated(association),
@@ -225,6 +235,11 @@ impl Connection<'_> {
         match ended {
             Ok(()) => {}
             Err(_) if self.shared.stopping.load(Ordering::SeqCst) => {}
+            Err(filmgate_dimse::Error::Refused { rejection, calling_ae, called_ae }) => {
+                let title = |title: Option<AeTitle>| title.map(String::from).unwrap_or_default();
+                let (calling, called) = (title(calling_ae), title(called_ae));
+                audit::association_refused(self.peer, &calling, &called, rejection, why.get());
+            }
             Err(error @ filmgate_dimse::Error::TooSlow(_)) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "the association was aborted");
             }
@@ -234,48 +249,71 @@ impl Connection<'_> {
         }
     }
 
-    /// A seat, or a refusal for the moment.
-    fn seat(&self, request: &AssociateRequest) -> Admission {
-        match self.ticket.take_seat() {
-            Ok(()) => Admission::Accept,
-            Err(why) => {
-                tracing::info!(ae.calling = %request.calling_ae, %why, "refused for the moment");
-                Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED)
-            }
-        }
-    }
-
-    /// Who may come in, and whether there is room for what they bring.
-    fn admit(&self, request: &AssociateRequest) -> Admission {
-        let settings = &self.shared.settings;
-        if !settings.accept_unknown_callers && !settings.known_callers.contains(&request.calling_ae) {
-            tracing::warn!(
-                ae.calling = %request.calling_ae,
-                "an unknown caller was refused; add its AE title to dicom.known_callers to let it in"
-            );
-            return Admission::Reject(Rejection::CALLING_AE);
-        }
+    /// Who may come in, whether there is room for what they bring, and a seat. `why` is for the log.
+    fn admit(
+        &self,
+        request: &AssociateRequest,
+        certificate: Option<&PeerCertificate>,
+        why: &Cell<&'static str>,
+    ) -> Result<(), Rejection> {
+        let associations_max = self.known(request, certificate, why)?;
         match self.shared.road.has_room() {
-            Ok(true) => Admission::Accept,
+            Ok(true) => {}
             Ok(false) => {
-                tracing::warn!(ae.calling = %request.calling_ae, "refused for the moment: no room on the local disk");
-                Admission::Reject(Rejection::LOCAL_LIMIT_EXCEEDED)
+                why.set("no room on the local disk");
+                return Err(Rejection::LOCAL_LIMIT_EXCEEDED);
             }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the local disk cannot be asked for room"
-                );
-                Admission::Reject(Rejection::TEMPORARY_CONGESTION)
+                why.set("the local disk cannot be asked for room");
+                tracing::error!(error = &error as &dyn std::error::Error, "{}", why.get());
+                return Err(Rejection::TEMPORARY_CONGESTION);
             }
+        }
+        let share = Share { of: request.calling_ae.to_string(), seats_max: associations_max };
+        self.ticket.take_seat(Some(share)).map_err(|none| {
+            why.set(none.reason());
+            Rejection::LOCAL_LIMIT_EXCEEDED
+        })
+    }
+
+    /// Judges the caller by its title, address and certificate (PS3.8 9.3.4: result 1, source 1, reasons 3 and 7); how
+    /// many associations it may have.
+    fn known(
+        &self,
+        request: &AssociateRequest,
+        certificate: Option<&PeerCertificate>,
+        why: &Cell<&'static str>,
+    ) -> Result<u32, Rejection> {
+        let verdict = self.shared.callers.judge(&Caller {
+            calling_ae: &request.calling_ae,
+            called_ae: &request.called_ae,
+            address: self.peer.ip(),
+            fingerprint: certificate.map(|certificate| certificate.fingerprint),
+            common_name: certificate.map_or("", |certificate| &certificate.common_name),
+        });
+        why.set(verdict.reason());
+        match verdict {
+            CallerVerdict::Allowed { associations_max } => Ok(associations_max),
+            CallerVerdict::LetIn => {
+                audit::caller_let_in(self.peer, request.calling_ae.as_str());
+                Ok(0)
+            }
+            CallerVerdict::Called => Err(Rejection::CALLED_AE),
+            _ => Err(Rejection::CALLING_AE),
         }
     }
 
     fn associated(&self, mut association: Association<Line>) -> Result<(), filmgate_dimse::Error> {
         tracing::info!(ae.calling = %association.calling_ae(), ae.called = %association.called_ae(), "associated");
+        let began = Instant::now();
         while let Some(request) = association.next()? {
             let handle = self.shared.idle.lock().remove(&self.id);
-            self.answer(&mut association, &request)?;
+            self.answer(&mut association, &request, began)?;
+            if self.is_too_old(began) {
+                tracing::info!("the association has lasted as long as one may, and is aborted");
+                association.abort(AbortReason::TooOld);
+                return Ok(());
+            }
             if self.shared.stopping.load(Ordering::SeqCst) {
                 association.abort(AbortReason::Shutdown);
                 return Ok(());
@@ -287,15 +325,22 @@ impl Connection<'_> {
         Ok(())
     }
 
+    /// A peer that keeps the least pace for ever does not keep its seat for ever.
+    fn is_too_old(&self, began: Instant) -> bool {
+        let lifetime_ms = self.shared.settings.association_lifetime_ms;
+        lifetime_ms > 0 && began.elapsed() >= milliseconds(lifetime_ms)
+    }
+
     fn answer(
         &self,
         association: &mut Association<Line>,
         request: &Request,
+        began: Instant,
     ) -> Result<(), filmgate_dimse::Error> {
         match request {
             Request::Echo(echo) => association.respond_echo(echo),
             Request::Store(store) => {
-                let received = self.store(association, store)?;
+                let received = self.store(association, store, began)?;
                 let status = status_of(&received);
                 match received.as_ref().ok().and_then(|received| received.verdict.reason()) {
                     Some(reason) => association.respond_with_comment(store, status, reason),
@@ -310,6 +355,7 @@ impl Connection<'_> {
         &self,
         association: &mut Association<Line>,
         request: &StoreRequest,
+        began: Instant,
     ) -> Result<Result<Received, filmgate_pipeline::Error>, filmgate_dimse::Error> {
         let mut receiving = match self.shared.road.receive(self.provenance(association, request)) {
             Ok(receiving) => receiving,
@@ -323,6 +369,10 @@ impl Connection<'_> {
             }
             if let Err(error) = receiving.arrived(bytes) {
                 return Ok(Err(error));
+            }
+            if self.is_too_old(began) {
+                association.abort(AbortReason::TooOld);
+                return Err(filmgate_dimse::Error::Closed);
             }
         }
     }

@@ -43,20 +43,41 @@ struct Places {
 
 struct Place {
     peer: IpAddr,
+    /// Whose share of the seats its seat is of.
+    share_of: Option<String>,
     /// Its turn among those that wait; `None` when it has a seat.
     waiting: Option<u64>,
     close: Box<dyn Fn() + Send>,
 }
 
+/// Seats for one name, wherever it comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    /// The name.
+    pub(crate) of: String,
+    /// Seats; 0 is no limit.
+    pub(crate) seats_max: u32,
+}
+
 /// Why a connection gets no seat.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoSeat {
-    #[error("all seats are taken")]
     Full,
-    #[error("its address has its share of the seats")]
     Share,
-    #[error("it gave way to others")]
+    TitleShare,
     GaveWay,
+}
+
+impl NoSeat {
+    /// In words.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Full => "all seats are taken",
+            Self::Share => "its address has its share of the seats",
+            Self::TitleShare => "its title has its share of the seats",
+            Self::GaveWay => "it gave way to others",
+        }
+    }
 }
 
 /// A connection's place at a door, given back when dropped.
@@ -84,7 +105,7 @@ impl Seats {
             return None;
         }
         let id = places.turn();
-        places.taken.insert(id, Place { peer, waiting: Some(id), close: Box::new(close) });
+        places.taken.insert(id, Place { peer, share_of: None, waiting: Some(id), close: Box::new(close) });
         Some(Ticket { id, seats: Arc::clone(self) })
     }
 
@@ -141,7 +162,7 @@ impl Ticket {
     }
 
     /// From waiting to seated. One who is seated stays so.
-    pub(crate) fn take_seat(&self) -> Result<(), NoSeat> {
+    pub(crate) fn take_seat(&self, share: Option<Share>) -> Result<(), NoSeat> {
         let limits = &self.seats.limits;
         let mut places = self.seats.places.lock();
         let peer = match places.taken.get(&self.id) {
@@ -156,8 +177,16 @@ impl Ticket {
         if of_peer >= or_no_limit(limits.seats_per_peer_max) {
             return Err(NoSeat::Share);
         }
+        if let Some(share) = &share {
+            let seated =
+                |place: &Place| place.waiting.is_none() && place.share_of.as_ref() == Some(&share.of);
+            if share.seats_max > 0 && places.count(seated) >= share.seats_max as usize {
+                return Err(NoSeat::TitleShare);
+            }
+        }
         if let Some(place) = places.taken.get_mut(&self.id) {
             place.waiting = None;
+            place.share_of = share.map(|share| share.of);
         }
         Ok(())
     }
@@ -224,8 +253,8 @@ mod tests {
         let early: Vec<_> = (0..4).map(|host| door.enter(host).expect("a place")).collect();
         let late = door.enter(9).expect("a place");
         assert_eq!(door.closed(), [0]);
-        assert_eq!(early[0].take_seat(), Err(NoSeat::GaveWay));
-        assert_eq!(late.take_seat(), Ok(()));
+        assert_eq!(early[0].take_seat(None), Err(NoSeat::GaveWay));
+        assert_eq!(late.take_seat(None), Ok(()));
         assert_eq!(door.0.count(), 5, "the one that gave way is not gone yet");
         drop(early);
         assert_eq!(door.0.count(), 1);
@@ -237,8 +266,8 @@ mod tests {
         let other = door.enter(1).expect("a place");
         let flood: Vec<_> = (0..10).map(|_| door.enter(2).expect("a place")).collect();
         assert_eq!(door.closed(), [1, 2, 3, 4, 5, 6, 7], "never the other address");
-        assert_eq!(other.take_seat(), Ok(()));
-        assert_eq!(flood[9].take_seat(), Ok(()));
+        assert_eq!(other.take_seat(None), Ok(()));
+        assert_eq!(flood[9].take_seat(None), Ok(()));
     }
 
     #[test]
@@ -246,7 +275,7 @@ mod tests {
         let door = Door::new(SeatLimits { seats_max: 4, seats_per_peer_max: 0, ..LIMITS });
         let seated: Vec<_> = (0..4).map(|host| door.enter(host).expect("a place")).collect();
         for ticket in &seated {
-            ticket.take_seat().expect("a seat");
+            ticket.take_seat(None).expect("a seat");
         }
         assert!(door.enter(9).is_none(), "nobody waits");
         seated[2].leave_seat();
@@ -260,13 +289,24 @@ mod tests {
         let door = Door::new(LIMITS);
         let (first, second) = (door.enter(1).expect("a place"), door.enter(1).expect("a place"));
         let (third, fourth) = (door.enter(2).expect("a place"), door.enter(3).expect("a place"));
-        assert_eq!(first.take_seat(), Ok(()));
-        assert_eq!(first.take_seat(), Ok(()), "its own");
-        assert_eq!(second.take_seat(), Err(NoSeat::Share));
-        assert_eq!(third.take_seat(), Ok(()));
-        assert_eq!(fourth.take_seat(), Err(NoSeat::Full));
+        assert_eq!(first.take_seat(None), Ok(()));
+        assert_eq!(first.take_seat(None), Ok(()), "its own");
+        assert_eq!(second.take_seat(None), Err(NoSeat::Share));
+        assert_eq!(third.take_seat(None), Ok(()));
+        assert_eq!(fourth.take_seat(None), Err(NoSeat::Full));
         drop(first);
-        assert_eq!(second.take_seat(), Ok(()));
+        assert_eq!(second.take_seat(None), Ok(()));
+    }
+
+    #[test]
+    fn a_title_has_its_share_wherever_it_comes_from() {
+        let door = Door::new(SeatLimits { seats_max: 4, seats_per_peer_max: 0, ..LIMITS });
+        let tickets: Vec<_> = (0..4).map(|host| door.enter(host).expect("a place")).collect();
+        let share = |of: &str, seats_max| Some(Share { of: of.into(), seats_max });
+        assert_eq!(tickets[0].take_seat(share("CT_1", 1)), Ok(()));
+        assert_eq!(tickets[1].take_seat(share("CT_1", 1)), Err(NoSeat::TitleShare));
+        assert_eq!(tickets[1].take_seat(share("CT_2", 1)), Ok(()));
+        assert_eq!(tickets[2].take_seat(share("CT_1", 0)), Ok(()));
     }
 
     #[test]

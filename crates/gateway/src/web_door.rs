@@ -119,7 +119,7 @@ impl Place {
         self.at_work.send_modify(|count| {
             *count += 1;
             // There are as many seats as connections: only one that gave way gets none, and that is closed.
-            let _ = self.ticket.take_seat();
+            let _ = self.ticket.take_seat(None);
         });
         AtWork(Arc::clone(self))
     }

@@ -7,7 +7,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use filmgate_catalog::StudyToPack;
 use filmgate_model::{Timestamp, spawn};
-use filmgate_pipeline::{Error, Road};
+use filmgate_pipeline::{Callers, Error, Road};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use crate::background::Background;
@@ -29,6 +29,9 @@ const REST_AFTER_ERROR: Duration = Duration::from_secs(2);
 const ASK_EVERY: Duration = Duration::from_millis(200);
 /// How often room on the disk is looked at.
 const EVICT_EVERY: Duration = Duration::from_secs(10);
+
+/// How often unknown callers are written down.
+const WRITE_DOWN_EVERY: Duration = Duration::from_secs(2);
 
 /// Told to every worker when it should end.
 pub(crate) type Stop = watch::Receiver<bool>;
@@ -53,6 +56,21 @@ pub(crate) fn start(
         ("verify", spawn(worker("verify").verify())),
         ("evict", spawn(worker("evict").evict())),
     ]
+}
+
+/// Writes down who called and is not known, and reads what another node of the site has decided, until `stop`.
+pub(crate) async fn callers(callers: Arc<Callers>, mut stop: Stop) {
+    let mut is_over = false;
+    while !is_over {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => is_over = true,
+            () = sleep(WRITE_DOWN_EVERY) => {}
+        }
+        if let Err(error) = callers.keep().await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "who called is not written down");
+        }
+    }
 }
 
 /// One step.

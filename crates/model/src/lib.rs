@@ -10,6 +10,7 @@
 //! | `clock`, `random`, `runtime` | injected time and randomness; the one `spawn` and the one `compute` |
 //! | `pace` | how slowly a peer may bring what it has begun |
 //! | `ae_title`, `transfer_syntax`, `part10` | DICOM's own words, and the head of a file |
+//! | `network` | networks of IP addresses |
 //! | `text`, `json` | the one text decoder; the DICOM JSON model |
 //! | `facts`, `state` | what is known of an instance, and where it stands |
 
@@ -18,6 +19,7 @@ mod clock;
 mod facts;
 mod id;
 pub mod json;
+mod network;
 mod pace;
 pub mod part10;
 mod random;
@@ -34,6 +36,7 @@ pub use facts::{Door, FACT_BYTES_MAX, Facts, INDEXED_TAGS, Identity, Provenance}
 pub use id::{
     FactId, IncarnationId, LandingKeyId, LogKeyId, NodeId, PackId, ParseIdError, RecordId, SiteId, StudyKeyId,
 };
+pub use network::{Network, ParseNetworkError};
 pub use pace::{Pace, Progress, TooSlow};
 pub use random::Random;
 pub use runtime::{compute, spawn};

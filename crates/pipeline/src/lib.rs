@@ -11,12 +11,14 @@
 //! | 6 | `evict` | verified packs leave the local disk when room is needed |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
 //! | – | `pace` | how the steps behind the journal yield to receipt |
+//! | – | `callers` | who may associate; judged without asking the catalog |
 //! | – | `recover` | what a crash left is put in order at the next start |
 //!
 //! Invariants: a success is never followed by loss; every step may run twice; the order is always pack file synced →
 //! folder synced → pack known → journal freed, and key verified → pack verified → local copy may go. A simulation
 //! drives these same functions over a crashing disk.
 
+mod callers;
 mod copies;
 mod error;
 mod evict;
@@ -52,6 +54,10 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
+pub use callers::{
+    Caller, CallerChange, CallerSettings, CallerShown, CallerVerdict, Callers, CallersShown, ChangeError,
+    RuleShown,
+};
 pub use error::Error;
 pub use export::{Exported, FileNames};
 pub use idle_cores::IdleCores;

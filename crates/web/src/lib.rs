@@ -15,11 +15,13 @@
 //! | --- | --- |
 //! | `router`, `guard` | routes and limits; who is answered, and with which headers |
 //! | `dicomweb/` | QIDO-RS, WADO-RS, STOW-RS (PS3.18 chapter 10) |
-//! | `api` | records, status and verification as JSON |
+//! | `api`, `callers` | records, status, verification, and who may associate, as JSON |
 //! | `status_page` | the page a person opens first |
 //! | `health`, `metrics` | for those who watch |
 
 mod api;
+mod body;
+mod callers;
 mod dicomweb;
 mod error;
 mod guard;
@@ -33,7 +35,7 @@ mod streaming;
 use std::sync::Arc;
 
 use filmgate_model::Random;
-use filmgate_pipeline::Road;
+use filmgate_pipeline::{Callers, Road};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub use error::Error;
@@ -43,16 +45,22 @@ pub use settings::WebSettings;
 /// What the web server stands on.
 pub struct Web {
     road: Arc<Road>,
+    callers: Arc<Callers>,
     settings: WebSettings,
     metrics: PrometheusHandle,
     random: Random,
 }
 
 impl Web {
-    /// Over a road, with limits, and the recorder that every crate reports to.
+    /// Over a road and what is known of callers, with limits, and the recorder that every crate reports to.
     #[must_use]
-    pub fn new(road: Arc<Road>, settings: WebSettings, metrics: PrometheusHandle) -> Self {
+    pub fn new(
+        road: Arc<Road>,
+        callers: Arc<Callers>,
+        settings: WebSettings,
+        metrics: PrometheusHandle,
+    ) -> Self {
         // Boundaries of bodies in parts: no rule hangs on them, so no simulation needs them again.
-        Self { road, settings, metrics, random: Random::system() }
+        Self { road, callers, settings, metrics, random: Random::system() }
     }
 }

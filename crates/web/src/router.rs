@@ -7,10 +7,10 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{get, post},
 };
-use filmgate_pipeline::Road;
+use filmgate_pipeline::{Callers, Road};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Error, Web, WebSettings, api, dicomweb, guard, health, metrics, status_page};
+use crate::{Error, Web, WebSettings, api, callers, dicomweb, guard, health, metrics, status_page};
 
 /// How long a request waits for others of its kind to end.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +28,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn road(&self) -> &Arc<Road> {
         &self.web.road
+    }
+
+    pub(crate) fn callers(&self) -> &Callers {
+        &self.web.callers
     }
 
     pub(crate) fn settings(&self) -> &WebSettings {
@@ -92,6 +96,7 @@ fn own_api() -> Router<App> {
         .route("/api/records/{record}", get(api::record_file))
         .route("/api/studies/{study}/records", get(api::study_records))
         .route("/api/verify", post(api::verify))
+        .route("/api/ae", get(callers::show).post(callers::change))
 }
 
 /// QIDO-RS (PS3.18 10.6) and STOW-RS (PS3.18 10.5).

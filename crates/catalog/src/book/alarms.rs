@@ -21,10 +21,13 @@ pub enum AlarmKind {
     DamagedPack,
     /// A record that no pack holds yet no longer opens, or is gone; the subject is the record.
     DamagedRecord,
+    /// The DICOM door lets unknown callers in; the subject is until when.
+    DoorLearning,
 }
 
 impl AlarmKind {
-    const ALL: [Self; 3] = [Self::ConflictingInstance, Self::DamagedPack, Self::DamagedRecord];
+    const ALL: [Self; 4] =
+        [Self::ConflictingInstance, Self::DamagedPack, Self::DamagedRecord, Self::DoorLearning];
 
     /// The word for it in the catalog and in answers.
     #[must_use]
@@ -33,6 +36,7 @@ impl AlarmKind {
             Self::ConflictingInstance => "conflicting-instance",
             Self::DamagedPack => "damaged-pack",
             Self::DamagedRecord => "damaged-record",
+            Self::DoorLearning => "door-learning",
         }
     }
 }

@@ -14,12 +14,8 @@ use filmgate_pipeline::{Exported, FileNames, Road};
 use serde_json::{Value, json};
 use ureq::http::HeaderMap;
 
-use super::{SettingsFrom, runtime};
-use crate::{
-    build,
-    data_dir::{self, Running},
-    failure,
-};
+use super::{SettingsFrom, local::Local, runtime};
+use crate::{build, failure};
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -50,8 +46,8 @@ struct What {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
     let mut export = Export::new(arguments)?;
-    match data_dir::running(&settings.node.data_dir)? {
-        Some(running) => export.fetch_from_gateway(&running)?,
+    match Local::find(&settings)? {
+        Some(gateway) => export.fetch_from_gateway(&gateway)?,
         None => runtime()?.block_on(async {
             let gateway = build::open(&settings).await?;
             export.write_from_directory(&gateway.road).await
@@ -102,36 +98,27 @@ impl<'a> Export<'a> {
         Ok((path, exported))
     }
 
-    fn fetch_from_gateway(&mut self, running: &Running) -> anyhow::Result<()> {
-        let base = format!("http://{}/api", running.web);
+    fn fetch_from_gateway(&mut self, gateway: &Local) -> anyhow::Result<()> {
         let records = match &self.arguments.what {
             What { record: Some(record_id), .. } => vec![*record_id],
             What { study, .. } => {
-                let url = format!("{base}/studies/{}/records", study.as_deref().unwrap_or_default());
-                let listed = match ureq::get(&url).call() {
-                    Err(ureq::Error::StatusCode(404)) => return Ok(()),
-                    answer => answer?.into_body(),
-                };
-                let listed: Value = serde_json::from_reader(listed.into_reader())?;
+                let path = format!("/api/studies/{}/records", study.as_deref().unwrap_or_default());
+                let Some(listed) = gateway.stream(&path)? else { return Ok(()) };
+                let listed: Value = serde_json::from_reader(listed.into_body().into_reader())?;
                 let ids = listed.as_array().into_iter().flatten().filter_map(|row| row["record_id"].as_str());
                 ids.map(str::parse).collect::<Result<_, _>>()?
             }
         };
         for record_id in records {
-            let written = self.fetch(&base, record_id);
+            let written = self.fetch(gateway, record_id);
             self.tell(record_id, written);
         }
         Ok(())
     }
 
-    fn fetch(&mut self, base: &str, record_id: RecordId) -> anyhow::Result<(PathBuf, Exported)> {
-        let response = match ureq::get(format!("{base}/records/{record_id}")).call() {
-            Err(ureq::Error::StatusCode(404)) => anyhow::bail!("no such record is known"),
-            Err(ureq::Error::StatusCode(_)) => {
-                anyhow::bail!("it does not open; `filmgate verify --deep` says why")
-            }
-            answer => answer?,
-        };
+    fn fetch(&mut self, gateway: &Local, record_id: RecordId) -> anyhow::Result<(PathBuf, Exported)> {
+        let response = gateway.stream(&format!("/api/records/{record_id}"))?;
+        let response = response.ok_or_else(|| anyhow::anyhow!("no such record is known"))?;
         let exported = exported_of(record_id, response.headers())?;
         let path = self.path(&exported.sop_instance_uid, record_id);
         let mut file = unfinished(&path)?;

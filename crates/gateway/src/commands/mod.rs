@@ -1,8 +1,10 @@
 //! What the command line offers.
 
+mod ae;
 mod config;
 mod demo;
 mod export;
+mod local;
 mod send;
 mod serve;
 mod status;
@@ -36,6 +38,8 @@ enum Command {
     Export(export::Arguments),
     /// Check that everything stored opens.
     Verify(verify::Arguments),
+    /// Who may associate.
+    Ae(ae::Arguments),
     /// Show or check the settings.
     Config(config::Arguments),
 }
@@ -63,6 +67,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Ae(arguments) => ae::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     };
     code.map_or_else(|error| failure::report(&error), ExitCode::from)

@@ -9,6 +9,7 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use filmgate_model::Pace;
+use filmgate_pipeline::Callers;
 use filmgate_web::{Web, WebSettings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -57,10 +58,10 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     runtime()?.block_on(async move {
         let doors = Doors::open(&settings, metrics).await?;
         doors.tell(json);
-        if settings.dicom.known_callers.is_empty() && !settings.dicom.accept_unknown_callers {
+        if doors.gateway.callers.is_empty() {
             failure::eprint(
-                "filmgate: no caller is known, so every association is refused; name AE titles in dicom.known_callers \
-                 (FILMGATE__DICOM__KNOWN_CALLERS=CT_1,PACS)",
+                "filmgate: no caller is known, so every association is refused; `filmgate ae allow CT_1` lets one in, \
+                 `filmgate ae learn --for 1h` whoever calls",
             );
         }
         doors.until_stopped().await
@@ -108,6 +109,7 @@ impl Doors {
         let web = filmgate_model::spawn(serve_web(
             web,
             gateway.road.clone(),
+            gateway.callers.clone(),
             settings.clone(),
             metrics,
             running.clone(),
@@ -118,7 +120,14 @@ impl Doors {
             "certificates",
             filmgate_model::spawn(tls::watch(with_tls, signal(SignalKind::hangup())?, stop.subscribe())),
         ));
-        let dicom = Arc::new(DicomDoor::open(openings, Arc::clone(&gateway.road), &settings.dicom)?);
+        let callers = Arc::clone(&gateway.callers);
+        workers.push(("callers", filmgate_model::spawn(workers::callers(callers, stop.subscribe()))));
+        let dicom = Arc::new(DicomDoor::open(
+            openings,
+            Arc::clone(&gateway.road),
+            Arc::clone(&gateway.callers),
+            &settings.dicom,
+        )?);
         gateway.data_dir.announce(&running)?;
         tracing::info!(recovered = ?gateway.recovered, dicom = %running.dicom, web = %running.web, "filmgate is open");
         Ok(Self { gateway, running, dicom, web, workers, stop, signals })
@@ -246,6 +255,7 @@ fn running(openings: &[Opening], web: &TcpListener) -> anyhow::Result<Running> {
 async fn serve_web(
     listener: TcpListener,
     road: Arc<filmgate_pipeline::Road>,
+    callers: Arc<Callers>,
     settings: Settings,
     metrics: PrometheusHandle,
     running: Running,
@@ -274,7 +284,7 @@ async fn serve_web(
         ae_title: settings.dicom.aet.to_string(),
         ..WebSettings::default()
     };
-    let router = filmgate_web::router(Web::new(road, web_settings, metrics));
+    let router = filmgate_web::router(Web::new(road, callers, web_settings, metrics));
     web_door::serve(listener, router, limits, stop).await
 }
 

@@ -4,8 +4,8 @@ use clap::Args;
 use filmgate_model::Timestamp;
 use serde_json::Value;
 
-use super::{SettingsFrom, runtime};
-use crate::{build, data_dir, failure};
+use super::{SettingsFrom, local::Local, runtime};
+use crate::{build, failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -19,11 +19,8 @@ pub(crate) struct Arguments {
 /// Asks the running gateway; without one, looks into the data directory itself.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
-    let status = match data_dir::running(&settings.node.data_dir)? {
-        Some(running) => {
-            let url = format!("http://{}/api/status", running.web);
-            serde_json::from_reader(ureq::get(&url).call()?.into_body().into_reader())?
-        }
+    let status = match Local::find(&settings)? {
+        Some(gateway) => gateway.get("/api/status")?,
         None => runtime()?.block_on(async {
             let gateway = build::open(&settings).await?;
             Ok::<_, anyhow::Error>(serde_json::to_value(gateway.road.status().await?)?)

@@ -3,8 +3,8 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{SettingsFrom, runtime};
-use crate::{build, data_dir, failure};
+use super::{SettingsFrom, local::Local, runtime};
+use crate::{build, failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -20,11 +20,8 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
-    let report: Value = match data_dir::running(&settings.node.data_dir)? {
-        Some(running) => {
-            let url = format!("http://{}/api/verify?deep={}", running.web, arguments.deep);
-            serde_json::from_reader(ureq::post(&url).send_empty()?.into_body().into_reader())?
-        }
+    let report: Value = match Local::find(&settings)? {
+        Some(gateway) => gateway.post(&format!("/api/verify?deep={}", arguments.deep), &Value::Null)?,
         None => runtime()?.block_on(async {
             let gateway = build::open(&settings).await?;
             Ok::<_, anyhow::Error>(serde_json::to_value(gateway.road.verify_all(arguments.deep).await?)?)

@@ -88,6 +88,8 @@ pub(crate) struct Dicom {
     pub(crate) accept_any_called_aet: bool,
     pub(crate) accept_unknown_callers: bool,
     pub(crate) known_callers: BTreeSet<AeTitle>,
+    pub(crate) callers_remembered_max: u32,
+    pub(crate) insecure: bool,
     pub(crate) associations_max: usize,
     pub(crate) associations_per_peer_max: usize,
     pub(crate) connections_max: usize,
@@ -97,6 +99,7 @@ pub(crate) struct Dicom {
     pub(crate) association_idle_timeout_ms: u64,
     pub(crate) association_progress_window_ms: u64,
     pub(crate) association_progress_bytes_min: u64,
+    pub(crate) association_lifetime_ms: u64,
     pub(crate) async_operations_max: u16,
     pub(crate) private_sop_classes: BTreeSet<String>,
     pub(crate) private_syntaxes: BTreeMap<String, PrivateEncoding>,
@@ -111,6 +114,8 @@ impl Default for Dicom {
             accept_any_called_aet: false,
             accept_unknown_callers: false,
             known_callers: BTreeSet::new(),
+            callers_remembered_max: 1000,
+            insecure: false,
             associations_max: 64,
             associations_per_peer_max: 48,
             connections_max: 256,
@@ -120,11 +125,30 @@ impl Default for Dicom {
             association_idle_timeout_ms: 60_000,
             association_progress_window_ms: 60_000,
             association_progress_bytes_min: 128 << 10,
+            association_lifetime_ms: 86_400_000,
             async_operations_max: 8,
             private_sop_classes: BTreeSet::new(),
             private_syntaxes: BTreeMap::new(),
             tls: DicomTls::default(),
         }
+    }
+}
+
+impl Dicom {
+    /// A door that others can reach and that takes images from anybody must be meant so.
+    fn check_openness(&self) -> Result<(), Error> {
+        let plain = !self.bind.ip().is_loopback();
+        let tls = &self.tls;
+        let anonymous_tls = tls.enabled && !tls.require_client_certificate && !tls.bind.ip().is_loopback();
+        if !self.accept_unknown_callers || self.insecure || !(plain || anonymous_tls) {
+            return Ok(());
+        }
+        Err(Error::Value {
+            key: "dicom.accept_unknown_callers".into(),
+            why: "the door is not on a loopback address, so anybody could send; let callers in by `filmgate ae allow` \
+                  or `filmgate ae learn`, or set dicom.insecure = true"
+                .into(),
+        })
     }
 }
 
@@ -332,6 +356,7 @@ impl Settings {
             ("dicom.associations_max", self.dicom.associations_max as u64),
             ("dicom.connections_max", self.dicom.connections_max as u64),
             ("dicom.artim_ms", self.dicom.artim_ms),
+            ("dicom.callers_remembered_max", u64::from(self.dicom.callers_remembered_max)),
             ("dicom.association_idle_timeout_ms", self.dicom.association_idle_timeout_ms),
             ("dicom.association_progress_window_ms", self.dicom.association_progress_window_ms),
             ("web.connections_max", self.web.connections_max as u64),
@@ -368,6 +393,7 @@ impl Settings {
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&self.log.filter) {
             return refuse("log.filter", error.to_string());
         }
+        self.dicom.check_openness()?;
         self.dicom.tls.check()?;
         self.check_folders()?;
         if self.bucket.is_empty() {
@@ -514,6 +540,24 @@ mod tests {
         };
         assert!(Settings::defaults().check().is_ok());
         assert!(refused(|s| s.web.bind = ([0, 0, 0, 0], 80).into()).contains("web.bind"));
+        let open_to_all = |s: &mut Settings| {
+            s.dicom.bind = ([0, 0, 0, 0], 104).into();
+            s.dicom.accept_unknown_callers = true;
+        };
+        assert!(refused(open_to_all).contains("dicom.insecure"));
+        let anonymous = |s: &mut Settings| {
+            s.dicom.accept_unknown_callers = true;
+            s.dicom.tls = DicomTls {
+                enabled: true,
+                bind: ([0, 0, 0, 0], 2762).into(),
+                certificate: "c".into(),
+                key: "k".into(),
+                require_client_certificate: false,
+                ..DicomTls::default()
+            };
+        };
+        assert!(refused(anonymous).contains("dicom.insecure"));
+        assert!(refused(|s| s.dicom.tls.enabled = true).contains("dicom.tls.certificate"));
         assert!(refused(|s| s.bucket.clear()).contains("bucket"));
         assert!(refused(|s| s.dicom.max_pdu_bytes = 1).contains("dicom.max_pdu_bytes"));
         assert!(refused(|s| s.catalog.connections_max = 0).contains("catalog.connections_max"));

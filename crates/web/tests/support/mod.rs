@@ -15,7 +15,7 @@ use filmgate_bucket::LocalBucket;
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Pace, Random, part10};
-use filmgate_pipeline::{Parts, Placement, Road, Settings};
+use filmgate_pipeline::{CallerSettings, Callers, Parts, Placement, Road, Settings};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Disk, Journal, JournalOptions, PackFolder, RealDisk, Reserve};
 use filmgate_web::{Web, WebSettings};
@@ -66,6 +66,7 @@ impl Gateway {
         let catalog = Catalog::in_memory(&CatalogOptions::new(keys.site_id(), keys.node_id()))
             .await
             .expect("a catalog");
+        let catalog = Arc::new(catalog);
         let placement = Placement {
             name: "main".into(),
             bucket: Arc::new(LocalBucket::new(dir.path().join("bucket"))),
@@ -80,7 +81,7 @@ impl Gateway {
             disk,
             data_dir: dir.path().to_owned(),
             keys: Arc::new(keys),
-            catalog: Arc::new(catalog),
+            catalog: Arc::clone(&catalog),
             placements: vec![placement],
             admission: Admission::new(reserve),
             seal: SealOptions::default(),
@@ -92,7 +93,10 @@ impl Gateway {
             request_pace: Pace { window: Duration::from_millis(300), bytes_min: 1000 },
             ..WebSettings::default()
         };
-        let router = filmgate_web::router(Web::new(Arc::clone(&road), settings, metrics));
+        let callers =
+            Callers::open(Arc::clone(&catalog), road.clock().clone(), CallerSettings::default()).await;
+        let callers = Arc::new(callers.expect("callers"));
+        let router = filmgate_web::router(Web::new(Arc::clone(&road), callers, settings, metrics));
         Self { road, router, _dir: dir }
     }
 
