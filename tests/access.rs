@@ -84,8 +84,11 @@ fn addresses_certificates_and_shares_of_a_rule_are_kept_to() {
         .set("DICOM__TLS__CLIENT_CA", authority.certificate.display());
     let mut gateway = home.serve();
     gateway.expect_log("association-refused");
-    let refused_for =
-        |why: &str| assert!(refusals(&gateway).last().is_some_and(|line| line.contains(why)), "{why}");
+    let refused_for = |why: &str| {
+        wait_for(&format!("the last line says {why:?}"), SOON, || {
+            refusals(&gateway).last()?.contains(why).then_some(())
+        });
+    };
 
     home.run(&["ae", "allow", "CT_1", "--from", "10.0.0.0/8"]).ended(0);
     assert!(!echoes(&gateway, "CT_1"));
