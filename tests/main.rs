@@ -12,6 +12,7 @@ mod config;
 mod doors;
 mod fairness;
 mod keys;
+mod login;
 mod malformed;
 mod outage;
 mod plaintext;

@@ -20,7 +20,7 @@
 //! | `engine/` | SQLite and PostgreSQL under one statement; migrations; how an operation is driven |
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
-//! | `book/` | alarms, callers of associations |
+//! | `book/` | alarms, callers of associations, tokens, the administrator |
 //! | `search/` | QIDO-RS keys, patterns, rows |
 //! | `suite` | the tests every engine must pass |
 
@@ -41,6 +41,8 @@ mod transition;
 
 pub use book::ae::{AeBook, AeCaller, AeRule};
 pub use book::alarms::{Alarm, AlarmKind};
+pub use book::sessions::Session;
+pub use book::tokens::Token;
 pub use catalog::{Catalog, CatalogOptions};
 pub use engine::PostgresOptions;
 pub use error::Error;

@@ -12,6 +12,7 @@ use filmgate_seal::SealOptions;
 use filmgate_spool::{
     Admission, Disk, Journal, JournalOptions, MirrorMode, MirroredDisk, PackFolder, RealDisk, Reserve, Side,
 };
+use filmgate_web::{UserSettings, Users};
 
 use crate::{
     config::{BucketKind, Engine, Mirror, PrivateEncoding, Settings, milliseconds},
@@ -31,6 +32,9 @@ pub(crate) struct Gateway {
     _second_dir: Option<DataDir>,
     pub(crate) road: Arc<Road>,
     pub(crate) callers: Arc<Callers>,
+    pub(crate) users: Arc<Users>,
+    /// The secret of this machine's command line.
+    pub(crate) admin_token: String,
     pub(crate) recovered: Recovered,
 }
 
@@ -58,6 +62,8 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         .context("open the folder of packs")?;
     let catalog = Arc::new(open_catalog(settings, &keys).await?);
     let callers = Callers::open(Arc::clone(&catalog), clock.clone(), caller_settings(settings)).await?;
+    let (users, admin_token) =
+        Users::new(Arc::clone(&catalog), clock.clone(), random.clone(), user_settings(settings));
     let road = Road::new(Parts {
         clock,
         random,
@@ -78,7 +84,15 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         tracing::warn!(error = &error as &dyn std::error::Error, "a bucket lacks the keys of the site");
     }
     let recovered = road.recover().await.context("put in order what the last run left")?;
-    Ok(Gateway { data_dir, _second_dir: second_dir, road, callers: Arc::new(callers), recovered })
+    Ok(Gateway {
+        data_dir,
+        _second_dir: second_dir,
+        road,
+        callers: Arc::new(callers),
+        users: Arc::new(users),
+        admin_token,
+        recovered,
+    })
 }
 
 /// Takes the second directory; one that cannot be used is an error only where it is required.
@@ -89,6 +103,18 @@ fn take_second(settings: &Settings) -> anyhow::Result<Option<DataDir>> {
             Ok(None)
         }
         taken => taken.map(Some).context("open the second directory"),
+    }
+}
+
+fn user_settings(settings: &Settings) -> UserSettings {
+    let web = &settings.web;
+    UserSettings {
+        session_idle: milliseconds(web.session_idle_ms),
+        session_lifetime: milliseconds(web.session_lifetime_ms),
+        set_up_lifetime: milliseconds(web.set_up_link_lifetime_ms),
+        login_failures_max: web.login_failures_max,
+        password_memory_kib: web.password_memory_kib,
+        password_passes: web.password_passes,
     }
 }
 

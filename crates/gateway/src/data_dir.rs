@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io,
-    net::SocketAddr,
+    io::{self, Write},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -37,7 +38,32 @@ pub(crate) struct Running {
     #[serde(default)]
     pub(crate) dicom_tls: Option<SocketAddr>,
     pub(crate) web: SocketAddr,
+    /// True when the web door speaks TLS.
+    #[serde(default)]
+    pub(crate) web_tls: bool,
+    /// The secret by which the gateway knows the command line of its own machine; in a file of its own that only its
+    /// user may read.
+    #[serde(skip)]
+    pub(crate) admin_token: String,
 }
+
+impl Running {
+    /// Where the web door answers, for programs of this machine.
+    pub(crate) fn web_base(&self) -> String {
+        let mut address = self.web;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            });
+        }
+        format!("{}://{address}", if self.web_tls { "https" } else { "http" })
+    }
+}
+
+/// Beside run.json, where the secret of the command line stands.
+const ADMIN_TOKEN: &str = "admin-token";
 
 /// A data directory held by this process, until dropped.
 #[derive(Debug)]
@@ -68,10 +94,14 @@ impl DataDir {
     fn withdraw(&self) {
         // It is not there in most cases.
         let _ = fs::remove_file(self.path.join("run.json"));
+        let _ = fs::remove_file(self.path.join(ADMIN_TOKEN));
     }
 
     /// Leaves word of where this process answers.
     pub(crate) fn announce(&self, running: &Running) -> io::Result<()> {
+        let token =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.path.join(ADMIN_TOKEN));
+        token?.write_all(running.admin_token.as_bytes())?;
         fs::write(self.path.join("run.json"), serde_json::to_vec(running)?)
     }
 }
@@ -97,7 +127,9 @@ pub(crate) fn running(path: &Path) -> Result<Option<Running>, Error> {
                 }
                 read => read.map_err(io)?,
             };
-            serde_json::from_slice(&word).map(Some).map_err(|error| io(error.into()))
+            let mut running: Running = serde_json::from_slice(&word).map_err(|error| io(error.into()))?;
+            running.admin_token = fs::read_to_string(path.join(ADMIN_TOKEN)).map_err(io)?;
+            Ok(Some(running))
         }
         Err(error) => Err(error),
     }
@@ -105,6 +137,8 @@ pub(crate) fn running(path: &Path) -> Result<Option<Running>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -114,9 +148,18 @@ mod tests {
         assert!(matches!(running(&path), Err(Error::Absent(_))));
         let held = DataDir::take(&path).expect("taken");
         let address: SocketAddr = ([127, 0, 0, 1], 1).into();
-        held.announce(&Running { dicom: address, dicom_tls: None, web: address }).expect("announced");
+        let token = "a secret".to_owned();
+        let here =
+            Running { dicom: address, dicom_tls: None, web: address, web_tls: true, admin_token: token };
+        held.announce(&here).expect("announced");
+        let mode = fs::metadata(path.join(ADMIN_TOKEN)).expect("the secret").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         assert!(matches!(DataDir::take(&path), Err(Error::InUse(_))));
-        assert_eq!(running(&path).expect("asked").map(|running| running.web), Some(address));
+        let found = running(&path).expect("asked").expect("a gateway");
+        assert_eq!(
+            (found.web_base().as_str(), found.admin_token.as_str()),
+            ("https://127.0.0.1:1", "a secret")
+        );
         drop(held);
         assert!(running(&path).expect("asked").is_none());
     }

@@ -15,6 +15,7 @@ use std::{
 
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
 use filmgate_model::spawn;
+use filmgate_web::ClientCertificate;
 use http_body_util::BodyExt;
 use hyper::{
     Request,
@@ -30,16 +31,21 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{Notify, mpsc, watch},
-    time::{Sleep, sleep},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    audit,
     seats::{SeatLimits, Seats, Ticket},
+    tls::{self, HandshakeError, PeerCertificate, ServerTls},
     workers::Stop,
 };
 
 /// How long the door rests when a connection cannot be accepted.
 const REST: Duration = Duration::from_millis(20);
+/// How long one that gives way has for what was handed over to it already.
+const LAST_BYTES: Duration = Duration::from_secs(1);
 
 /// Limits of the door.
 #[derive(Debug, Clone, Copy)]
@@ -50,11 +56,14 @@ pub(crate) struct WebDoorLimits {
     pub(crate) head_timeout: Duration,
     /// How long a client may take nothing of its answer.
     pub(crate) stall_timeout: Duration,
+    /// How long a TLS handshake may take.
+    pub(crate) handshake_timeout: Duration,
 }
 
 /// Serves until `stop`, then lets the requests at work come to their end.
 pub(crate) async fn serve(
     listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
     router: Router,
     limits: WebDoorLimits,
     mut stop: Stop,
@@ -80,10 +89,12 @@ pub(crate) async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let Some(place) = Place::take(&seats, peer.ip()) else { continue };
-                let connection = connection(stream, peer, router.clone(), limits, place, stop.clone());
+                let connection =
+                    Connection { peer, router: router.clone(), limits, place, stop: stop.clone() };
+                let tls = tls.clone();
                 let at_work = at_work.clone();
                 drop(spawn(async move {
-                    connection.await;
+                    connection.serve(stream, tls.as_deref()).await;
                     drop(at_work);
                 }));
             }
@@ -103,7 +114,15 @@ pub(crate) async fn serve(
 struct Place {
     ticket: Ticket,
     gave_way: Arc<Notify>,
-    at_work: watch::Sender<usize>,
+    at_work: watch::Sender<Requests>,
+}
+
+/// Requests of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Requests {
+    at_work: usize,
+    /// Since the connection began: tells of one that came and went between two looks.
+    begun: u64,
 }
 
 impl Place {
@@ -111,13 +130,14 @@ impl Place {
         let gave_way = Arc::new(Notify::new());
         let told = Arc::clone(&gave_way);
         let ticket = seats.enter(peer, move || told.notify_one())?;
-        Some(Arc::new(Self { ticket, gave_way, at_work: watch::Sender::new(0) }))
+        Some(Arc::new(Self { ticket, gave_way, at_work: watch::Sender::default() }))
     }
 
     /// A request begins; it ends when what is returned is dropped.
     fn begin(self: &Arc<Self>) -> AtWork {
-        self.at_work.send_modify(|count| {
-            *count += 1;
+        self.at_work.send_modify(|requests| {
+            requests.at_work += 1;
+            requests.begun += 1;
             // There are as many seats as connections: only one that gave way gets none, and that is closed.
             let _ = self.ticket.take_seat(None);
         });
@@ -129,8 +149,9 @@ impl Place {
         let mut at_work = self.at_work.subscribe();
         loop {
             // The sender is ours, so the channel does not end.
-            let _ = at_work.wait_for(|count| *count == 0).await;
-            if tokio::time::timeout(limit, at_work.wait_for(|count| *count > 0)).await.is_err() {
+            let idle = at_work.wait_for(|requests| requests.at_work == 0).await;
+            let begun = idle.map_or(0, |requests| requests.begun);
+            if timeout(limit, at_work.wait_for(|requests| requests.begun != begun)).await.is_err() {
                 return;
             }
         }
@@ -143,54 +164,101 @@ struct AtWork(Arc<Place>);
 impl Drop for AtWork {
     fn drop(&mut self) {
         let place = &self.0;
-        place.at_work.send_modify(|count| {
-            *count -= 1;
-            if *count == 0 {
+        place.at_work.send_modify(|requests| {
+            requests.at_work -= 1;
+            if requests.at_work == 0 {
                 place.ticket.leave_seat();
             }
         });
     }
 }
 
-async fn connection(
-    stream: TcpStream,
+/// One connection, from before its TLS handshake, where there is one.
+struct Connection {
     peer: SocketAddr,
     router: Router,
     limits: WebDoorLimits,
     place: Arc<Place>,
-    mut stop: Stop,
-) {
-    let router = TowerToHyperService::new(router);
-    let answering = Arc::clone(&place);
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        let at_work = answering.begin();
-        request.extensions_mut().insert(ConnectInfo(peer));
-        let answer = router.call(request);
-        async move { answer.await.map(|response| until_sent(response, at_work)) }
-    });
-    let builder = auto::Builder::new(TokioExecutor::new());
-    let stream = TokioIo::new(Unstalled { stream, limit: limits.stall_timeout, stalled: None });
-    let mut connection = pin!(builder.serve_connection(stream, service));
-    let mut idle = pin!(place.idle_for(limits.head_timeout));
-    let mut is_stopping = false;
-    loop {
-        tokio::select! {
+    stop: Stop,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, tls: Option<&ServerTls>) {
+        let stream = Unstalled { stream, limit: self.limits.stall_timeout, stalled: None };
+        let Some(tls) = tls else { return self.answer(stream, None).await };
+        let mut stop = self.stop.clone();
+        let shaken = tokio::select! {
             biased;
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%peer, error, "a web connection ended early");
+            () = self.place.gave_way.notified() => return,
+            _ = stop.wait_for(|stop| *stop) => return,
+            shaken = timeout(self.limits.handshake_timeout, TlsAcceptor::from(tls.current()).accept(stream)) => shaken,
+        };
+        match shaken.map_or(Err(HandshakeError::TooSlow), |shaken| shaken.map_err(tls::failed)) {
+            Ok(stream) => {
+                let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+                let certificate = shown.map(|der| PeerCertificate::read(der));
+                self.answer(stream, certificate).await;
+            }
+            // A port check.
+            Err(error @ HandshakeError::Gone(_)) => {
+                tracing::debug!(peer = %self.peer, error = &error as &dyn std::error::Error, "no TLS came about");
+            }
+            Err(error) => audit::tls_refused("web", self.peer, &error),
+        }
+    }
+
+    async fn answer<S>(self, stream: S, certificate: Option<PeerCertificate>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { peer, router, limits, place, mut stop } = self;
+        let router = TowerToHyperService::new(router);
+        let answering = Arc::clone(&place);
+        let certificate = certificate.map(|shown| ClientCertificate { common_name: shown.common_name });
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            let at_work = answering.begin();
+            request.extensions_mut().insert(ConnectInfo(peer));
+            if let Some(certificate) = certificate.clone() {
+                request.extensions_mut().insert(certificate);
+            }
+            let answer = router.call(request);
+            async move { answer.await.map(|response| until_sent(response, at_work)) }
+        });
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut idle = pin!(place.idle_for(limits.head_timeout));
+        let (mut is_stopping, mut last_bytes_until) = (false, None);
+        loop {
+            let last_bytes = async {
+                match last_bytes_until {
+                    Some(until) => sleep_until(until).await,
+                    None => std::future::pending().await,
                 }
-                return;
-            }
-            () = place.gave_way.notified() => return,
-            () = idle.as_mut() => {
-                metrics::counter!("filmgate_connections_idle_total", "door" => "web").increment(1);
-                tracing::debug!(%peer, "a web connection brought no request in time");
-                return;
-            }
-            _ = stop.wait_for(|stop| *stop), if !is_stopping => {
-                is_stopping = true;
-                connection.as_mut().graceful_shutdown();
+            };
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%peer, error, "a web connection ended early");
+                    }
+                    return;
+                }
+                () = place.gave_way.notified(), if last_bytes_until.is_none() => {
+                    // An answer may be on its way out of our hands still.
+                    is_stopping = true;
+                    last_bytes_until = Some(Instant::now() + LAST_BYTES);
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = last_bytes => return,
+                () = idle.as_mut() => {
+                    metrics::counter!("filmgate_connections_idle_total", "door" => "web").increment(1);
+                    tracing::debug!(%peer, "a web connection brought no request in time");
+                    return;
+                }
+                _ = stop.wait_for(|stop| *stop), if !is_stopping => {
+                    is_stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
             }
         }
     }
@@ -284,6 +352,25 @@ mod tests {
         let _far = taking.await.expect("the reader").expect("64 bytes");
         let stalled = near.write_all(&[1; 64]).await.expect_err("it is not taken");
         assert_eq!(stalled.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_came_and_went_between_two_looks_is_seen() {
+        let limits = SeatLimits {
+            connections_max: 1,
+            connections_per_peer_max: 0,
+            seats_max: 1,
+            seats_per_peer_max: 0,
+        };
+        let place = Place::take(&Seats::new("test", limits), [127, 0, 0, 1].into()).expect("a place");
+        let limit = Duration::from_millis(400);
+        let began = Instant::now();
+        let mut idle = pin!(place.idle_for(limit));
+        for _ in 0..4 {
+            assert!(timeout(limit / 2, idle.as_mut()).await.is_err(), "cut after {:?}", began.elapsed());
+            drop(place.begin());
+        }
+        idle.await;
     }
 
     #[tokio::test]

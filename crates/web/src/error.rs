@@ -10,6 +10,8 @@ use axum::{
 use filmgate_model::TooSlow;
 use serde_json::json;
 
+use crate::access::UserError;
+
 /// After how long a client that found no room should come again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
@@ -22,6 +24,12 @@ pub enum Error {
     /// A site in the browser of a user asks, not the user.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// Nobody knows who asks.
+    #[error("this needs a token or a log-in")]
+    Unauthorized,
+    /// Too many wrong passwords.
+    #[error("too many failures: wait a minute")]
+    TooManyFailures,
     /// What is asked for is not here.
     #[error("there is no such {0} here")]
     NotFound(&'static str),
@@ -62,7 +70,12 @@ impl Error {
     #[must_use]
     pub fn is_permanent(&self) -> bool {
         match self {
-            Self::NoRoom | Self::Busy | Self::TimedOut | Self::TooSlow(_) | Self::BrokenOff => false,
+            Self::TooManyFailures
+            | Self::NoRoom
+            | Self::Busy
+            | Self::TimedOut
+            | Self::TooSlow(_)
+            | Self::BrokenOff => false,
             Self::Road(error) => error.is_permanent(),
             Self::Catalog(error) => error.is_permanent(),
             _ => true,
@@ -75,6 +88,8 @@ impl Error {
         match self {
             Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request", self.to_string()),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", self.to_string()),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", self.to_string()),
+            Self::TooManyFailures => (StatusCode::TOO_MANY_REQUESTS, "too-many-failures", self.to_string()),
             Self::NotFound(_) | Self::Road(filmgate_pipeline::Error::NotFound(_)) => {
                 let what = if let Self::NotFound(what) = self { what } else { "record" };
                 (StatusCode::NOT_FOUND, "not-found", Self::NotFound(what).to_string())
@@ -104,6 +119,17 @@ impl Error {
             Self::Catalog(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "catalog", internal("asking the catalog"))
             }
+        }
+    }
+}
+
+impl From<UserError> for Error {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::Senseless(why) => Self::BadRequest(why),
+            UserError::Wrong(why) => Self::Forbidden(why),
+            UserError::TooMany => Self::TooManyFailures,
+            UserError::Catalog(error) => Self::Catalog(error),
         }
     }
 }

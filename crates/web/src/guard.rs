@@ -24,9 +24,14 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
 ];
 
 /// Adds the headers of every answer. What says nothing else about caching is kept by nobody: it is about patients.
-pub(crate) async fn headers(request: Request, next: Next) -> Response {
+pub(crate) async fn headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
+    let hsts_seconds = app.settings().hsts.as_secs();
+    if app.settings().is_tls && hsts_seconds > 0 {
+        let value = HeaderValue::from_str(&format!("max-age={hsts_seconds}"));
+        headers.extend(value.ok().map(|value| (header::STRICT_TRANSPORT_SECURITY, value)));
+    }
     for (name, value) in HEADERS {
         headers.insert(name, value);
     }
@@ -43,7 +48,7 @@ pub(crate) async fn same_site(State(app): State<App>, request: Request, next: Ne
         return Error::UnknownHost.into_response();
     }
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if !reads && is_cross_site(request.headers()) {
+    if !reads && is_cross_site(request.headers(), authority_of(&request)) {
         return Error::Forbidden("another site may not ask for this").into_response();
     }
     next.run(request).await
@@ -85,10 +90,15 @@ fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// The host asked for, without port: of the URI in HTTP/2, of the header in HTTP/1.
-fn host_of(request: &Request) -> Option<String> {
+/// Host and port asked for: of the URI in HTTP/2, of the header in HTTP/1.
+fn authority_of(request: &Request) -> Option<&str> {
     let header = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let authority = request.uri().authority().map(|authority| authority.as_str()).or(header)?;
+    request.uri().authority().map(|authority| authority.as_str()).or(header)
+}
+
+/// The host asked for, without port: of the URI in HTTP/2, of the header in HTTP/1.
+pub(crate) fn host_of(request: &Request) -> Option<String> {
+    let authority = authority_of(request)?;
     let authority = authority.rsplit('@').next()?;
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next()?,
@@ -104,13 +114,13 @@ fn is_ours(host: &str, hosts: &[String]) -> bool {
 }
 
 /// Browsers say so themselves; older ones by an `Origin` that is not the host asked for.
-fn is_cross_site(headers: &HeaderMap) -> bool {
+fn is_cross_site(headers: &HeaderMap, authority: Option<&str>) -> bool {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
         return !matches!(site, "same-origin" | "none");
     }
-    let (Some(origin), host) = (text(header::ORIGIN), text(header::HOST)) else { return false };
-    origin.split_once("://").map(|(_, host)| host) != host
+    let Some(origin) = text(header::ORIGIN) else { return false };
+    origin.split_once("://").map(|(_, host)| host) != authority
 }
 
 #[cfg(test)]
@@ -151,7 +161,11 @@ mod tests {
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
                 .collect()
         };
-        let cross = |pairs| is_cross_site(&headers(pairs));
+        let cross = |pairs| {
+            let headers: HeaderMap = headers(pairs);
+            let host = headers.get(header::HOST).and_then(|value| value.to_str().ok());
+            is_cross_site(&headers, host)
+        };
         assert!(!cross(&[]));
         assert!(!cross(&[("sec-fetch-site", "same-origin"), ("origin", "http://a")]));
         assert!(cross(&[("sec-fetch-site", "cross-site")]));

@@ -7,18 +7,22 @@
 //! - A failure before the first byte is a status with a reason; one after it breaks the body off, never ends it in order.
 //! - One SOP Instance UID is answered once, whatever copies are kept.
 //! - What a client reads of an error names no file, key or patient; query strings are never logged.
+//! - A route is answered only to who has the scope that the one table of routes asks for; one that is not in the table
+//!   to nobody.
 //!
-//! Absent on purpose: transcoding (an answer is in the stored transfer syntax or a 406), users and rights (the server
-//! is bound to loopback), TLS.
+//! Absent on purpose: transcoding (an answer is in the stored transfer syntax or a 406), TLS
+//! (whoever accepts connections brings it).
 //!
 //! | module | what |
 //! | --- | --- |
 //! | `router`, `guard` | routes and limits; who is answered, and with which headers |
+//! | `access/` | who asks, and whether they may: scopes, tokens, the administrator |
 //! | `dicomweb/` | QIDO-RS, WADO-RS, STOW-RS (PS3.18 chapter 10) |
 //! | `api`, `callers` | records, status, verification, and who may associate, as JSON |
 //! | `status_page` | the page a person opens first |
 //! | `health`, `metrics` | for those who watch |
 
+mod access;
 mod api;
 mod body;
 mod callers;
@@ -38,29 +42,35 @@ use filmgate_model::Random;
 use filmgate_pipeline::{Callers, Road};
 use metrics_exporter_prometheus::PrometheusHandle;
 
+pub use access::{
+    Asker, ClientCertificate, CreatedToken, NewToken, Scope, Scopes, TokenShown, UserError, UserSettings,
+    Users,
+};
 pub use error::Error;
 pub use router::router;
-pub use settings::WebSettings;
+pub use settings::{OpenTo, WebSettings};
 
 /// What the web server stands on.
 pub struct Web {
     road: Arc<Road>,
     callers: Arc<Callers>,
+    users: Arc<Users>,
     settings: WebSettings,
     metrics: PrometheusHandle,
     random: Random,
 }
 
 impl Web {
-    /// Over a road and what is known of callers, with limits, and the recorder that every crate reports to.
+    /// Over a road, what is known of callers and of users, with limits, and the recorder that every crate reports to.
     #[must_use]
     pub fn new(
         road: Arc<Road>,
         callers: Arc<Callers>,
+        users: Arc<Users>,
         settings: WebSettings,
         metrics: PrometheusHandle,
     ) -> Self {
         // Boundaries of bodies in parts: no rule hangs on them, so no simulation needs them again.
-        Self { road, callers, settings, metrics, random: Random::system() }
+        Self { road, callers, users, settings, metrics, random: Random::system() }
     }
 }

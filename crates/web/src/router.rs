@@ -4,13 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{get, post},
 };
 use filmgate_pipeline::{Callers, Road};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{Error, Web, WebSettings, api, callers, dicomweb, guard, health, metrics, status_page};
+use crate::{
+    Error, Users, Web, WebSettings,
+    access::{guard as access, pages},
+    api, callers, dicomweb, guard, health, metrics, status_page,
+};
 
 /// How long a request waits for others of its kind to end.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,6 +32,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn road(&self) -> &Arc<Road> {
         &self.web.road
+    }
+
+    pub(crate) fn users(&self) -> &Users {
+        &self.web.users
     }
 
     pub(crate) fn callers(&self) -> &Callers {
@@ -75,6 +83,7 @@ pub fn router(web: Web) -> Router {
         .route("/assets/status.css", get(status_page::style))
         .route("/assets/status.js", get(status_page::script))
         .route("/assets/icon.svg", get(status_page::icon))
+        .merge(log_in())
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::render))
@@ -83,10 +92,27 @@ pub fn router(web: Web) -> Router {
         .merge(retrievals())
         .fallback(|| async { Error::NotFound("page") })
         .layer(from_fn_with_state(Arc::clone(&app), guard::in_time))
+        .layer(from_fn_with_state(Arc::clone(&app), access::entitled))
         .layer(from_fn_with_state(Arc::clone(&app), guard::same_site))
-        .layer(from_fn(guard::headers))
+        .layer(from_fn_with_state(Arc::clone(&app), guard::headers))
         .layer(from_fn_with_state(Arc::clone(&app), guard::observe))
         .with_state(app)
+}
+
+/// Set-up, log-in, tokens.
+fn log_in() -> Router<App> {
+    Router::new()
+        .route("/login", get(pages::login_page))
+        .route("/set-up", get(pages::set_up_page))
+        .route("/assets/access.css", get(pages::style))
+        .route("/assets/access.js", get(pages::script))
+        .route("/api/session", get(pages::session))
+        .route("/api/login", post(pages::log_in))
+        .route("/api/logout", post(pages::log_out))
+        .route("/api/set-up", post(pages::set_up))
+        .route("/api/set-up-link", post(pages::set_up_link))
+        .route("/api/tokens", get(pages::tokens).post(pages::create_token))
+        .route("/api/tokens/revoke", post(pages::revoke_token))
 }
 
 fn own_api() -> Router<App> {

@@ -3,6 +3,19 @@
 use std::time::Duration;
 
 use filmgate_model::Pace;
+use serde::{Deserialize, Serialize};
+
+/// Who needs neither token nor log-in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OpenTo {
+    /// No one.
+    Nobody,
+    /// Whoever asks from this machine, for localhost, directly.
+    Loopback,
+    /// Everyone. For closed networks and trials.
+    Everybody,
+}
 
 /// Limits and rules of the web server; each is a setting of the configuration.
 #[derive(Debug, Clone)]
@@ -21,6 +34,14 @@ pub struct WebSettings {
     pub query_results_max: u32,
     /// An answer must begin within this time; what is sent to us (STOW-RS) and verification take as long as they take.
     pub request_timeout: Duration,
+    /// Who needs neither token nor log-in.
+    pub open_to: OpenTo,
+    /// True when what is answered goes over TLS.
+    pub is_tls: bool,
+    /// Browsers are told to come by TLS alone for so long (RFC 6797); none are told when it is zero or without TLS.
+    pub hsts: Duration,
+    /// Common names of the certificates of other nodes, which may read everything.
+    pub peers: Vec<String>,
     /// Host names the gateway answers to beside localhost and loopback addresses; `None` answers to any. Guards what a
     /// page in a user's browser could otherwise read by pointing a name of its own at this address.
     pub hosts: Option<Vec<String>>,
@@ -40,6 +61,10 @@ impl Default for WebSettings {
             retrieve_stall_timeout: Duration::from_secs(60),
             query_results_max: 1000,
             request_timeout: Duration::from_secs(60),
+            open_to: OpenTo::Loopback,
+            is_tls: false,
+            hsts: Duration::ZERO,
+            peers: Vec::new(),
             hosts: Some(Vec::new()),
             ae_title: String::new(),
             dicom_address: String::new(),

@@ -2,3 +2,5 @@
 
 pub(crate) mod ae;
 pub(crate) mod alarms;
+pub(crate) mod sessions;
+pub(crate) mod tokens;

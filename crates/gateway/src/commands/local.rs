@@ -3,18 +3,21 @@
 use serde_json::Value;
 use ureq::{
     Agent, Body,
-    http::{Response, StatusCode},
+    http::{Response, StatusCode, header},
+    tls::TlsConfig,
 };
 
 use crate::{
     config::Settings,
     data_dir::{self, Running},
+    tls,
 };
 
 /// A running gateway, for the commands of its own machine.
 pub(crate) struct Local {
     agent: Agent,
     base: String,
+    bearer: String,
 }
 
 impl Local {
@@ -23,14 +26,25 @@ impl Local {
         Ok(data_dir::running(&settings.node.data_dir)?.map(|running| Self::new(&running)))
     }
 
+    /// The address is the one that the process which holds our data directory has left there: a listener of this very
+    /// machine. So its certificate, for whatever name others call it by, has nothing to add.
     fn new(running: &Running) -> Self {
-        let agent = Agent::config_builder().http_status_as_error(false).build().into();
-        Self { agent, base: format!("http://{}", running.web) }
+        let tls = TlsConfig::builder()
+            .unversioned_rustls_crypto_provider(tls::provider())
+            .disable_verification(true)
+            .build();
+        let agent = Agent::config_builder().http_status_as_error(false).tls_config(tls).build().into();
+        Self { agent, base: running.web_base(), bearer: format!("Bearer {}", running.admin_token) }
+    }
+
+    /// Where it answers.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// A body to be read as it comes; `None` when there is no such thing.
     pub(crate) fn stream(&self, path: &str) -> anyhow::Result<Option<Response<Body>>> {
-        let response = self.agent.get(format!("{}{path}", self.base)).call()?;
+        let response = self.ask(path)?;
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
@@ -39,14 +53,19 @@ impl Local {
 
     /// What it says.
     pub(crate) fn get(&self, path: &str) -> anyhow::Result<Value> {
-        read(self.agent.get(format!("{}{path}", self.base)).call()?)
+        read(self.ask(path)?)
+    }
+
+    fn ask(&self, path: &str) -> anyhow::Result<Response<Body>> {
+        let request = self.agent.get(format!("{}{path}", self.base));
+        Ok(request.header(header::AUTHORIZATION, &self.bearer).call()?)
     }
 
     /// What it says to this.
     pub(crate) fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        let request =
-            self.agent.post(format!("{}{path}", self.base)).header("content-type", "application/json");
-        read(request.send(body.to_string())?)
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.header(header::AUTHORIZATION, &self.bearer);
+        read(request.header(header::CONTENT_TYPE, "application/json").send(body.to_string())?)
     }
 }
 

@@ -8,6 +8,7 @@ mod local;
 mod send;
 mod serve;
 mod status;
+mod token;
 mod verify;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -40,6 +41,10 @@ enum Command {
     Verify(verify::Arguments),
     /// Who may associate.
     Ae(ae::Arguments),
+    /// Tokens of the web door.
+    Token(token::Arguments),
+    /// Make a link to set the administrator's password.
+    SetUp(token::SetUp),
     /// Show or check the settings.
     Config(config::Arguments),
 }
@@ -68,6 +73,8 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Export(arguments) => export::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Ae(arguments) => ae::run(&arguments),
+        Command::Token(arguments) => token::run(&arguments),
+        Command::SetUp(arguments) => token::set_up(&arguments),
         Command::Config(arguments) => config::run(&arguments),
     };
     code.map_or_else(|error| failure::report(&error), ExitCode::from)

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use filmgate_model::Pace;
 use filmgate_pipeline::Callers;
-use filmgate_web::{Web, WebSettings};
+use filmgate_web::{Users, Web, WebSettings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -20,11 +20,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{SettingsFrom, runtime};
+use super::{SettingsFrom, runtime, token};
 use crate::{
     background::Background,
     build::{self, Gateway},
-    config::{Dicom, Settings, milliseconds},
+    config::{self, Dicom, Settings, milliseconds},
     data_dir::Running,
     dicom_door::{DicomDoor, Opening},
     failure, logging,
@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     runtime()?.block_on(async move {
         let doors = Doors::open(&settings, metrics).await?;
         doors.tell(json);
+        doors.offer_set_up().await?;
         if doors.gateway.callers.is_empty() {
             failure::eprint(
                 "filmgate: no caller is known, so every association is refused; `filmgate ae allow CT_1` lets one in, \
@@ -93,10 +94,11 @@ impl Doors {
     /// Binds first, so that a taken port is told before anything is opened; answers only when all is in order.
     pub(crate) async fn open(settings: &Settings, metrics: PrometheusHandle) -> anyhow::Result<Self> {
         let openings = dicom_openings(&settings.dicom)?;
-        let web = bind(settings.web.bind, "web.bind")?;
-        let running = running(&openings, &web)?;
+        let web = web_opening(&settings.web)?;
+        let mut running = running(&openings, &web)?;
         let signals = Signals::listen()?;
         let gateway = build::open(settings).await?;
+        running.admin_token.clone_from(&gateway.admin_token);
         let (stop, stopped) = watch::channel(false);
         let journal = Arc::clone(gateway.road.journal());
         let prepare = filmgate_model::spawn(async move {
@@ -106,16 +108,18 @@ impl Doors {
         let background = Background::start(settings.yielding.nice).context("start the background threads")?;
         let mut workers = workers::start(&gateway.road, background, &stopped);
         workers.push((PREPARE, prepare));
+        let web_tls = web.tls.clone();
         let web = filmgate_model::spawn(serve_web(
             web,
             gateway.road.clone(),
             gateway.callers.clone(),
+            gateway.users.clone(),
             settings.clone(),
             metrics,
             running.clone(),
             stopped,
         ));
-        let with_tls = openings.iter().filter_map(|opening| opening.tls.clone()).collect();
+        let with_tls = openings.iter().filter_map(|opening| opening.tls.clone()).chain(web_tls).collect();
         workers.push((
             "certificates",
             filmgate_model::spawn(tls::watch(with_tls, signal(SignalKind::hangup())?, stop.subscribe())),
@@ -149,10 +153,10 @@ impl Doors {
     }
 
     fn tell(&self, json: bool) {
-        let Running { dicom, dicom_tls, web } = &self.running;
+        let Running { dicom, dicom_tls, web, web_tls, .. } = &self.running;
         if json {
             failure::print_json(
-                &json!({"event": "listening", "dicom": dicom, "dicom_tls": dicom_tls, "web": web}),
+                &json!({"event": "listening", "dicom": dicom, "dicom_tls": dicom_tls, "web": web, "web_tls": web_tls}),
             );
             return;
         }
@@ -160,7 +164,19 @@ impl Doors {
         if let Some(dicom_tls) = dicom_tls {
             failure::print(&format!("         {dicom_tls} with TLS"));
         }
-        failure::print(&format!("DICOMweb http://{web}/dicomweb\nStatus   http://{web}/"));
+        let base = self.running.web_base();
+        failure::print(&format!("DICOMweb {base}/dicomweb\nStatus   {base}/"));
+    }
+
+    /// Where nobody is the administrator yet, whoever reads this may become it.
+    async fn offer_set_up(&self) -> anyhow::Result<()> {
+        let users = &self.gateway.users;
+        if !users.has_administrator().await? {
+            let secret = users.open_set_up("start").await?;
+            let link = token::link(&self.running.web_base(), &secret);
+            failure::eprint(&format!("filmgate: set the administrator's password, once, at {link}"));
+        }
+        Ok(())
     }
 
     /// Serves until a signal, or until a task that must not end does.
@@ -243,31 +259,61 @@ fn dicom_openings(settings: &Dicom) -> anyhow::Result<Vec<Opening>> {
     Ok(openings)
 }
 
-fn running(openings: &[Opening], web: &TcpListener) -> anyhow::Result<Running> {
+fn web_opening(settings: &config::Web) -> anyhow::Result<Opening> {
+    let listener = bind(settings.bind, "web.bind")?;
+    let tls = &settings.tls;
+    if !tls.enabled {
+        return Ok(Opening { listener, tls: None });
+    }
+    let asks = !tls.client_ca.as_os_str().is_empty();
+    let files = ServerFiles {
+        certificate: tls.certificate.clone(),
+        key: tls.key.clone(),
+        client_ca: tls.client_ca.clone(),
+        crl: tls.crl.clone(),
+        client_certificates: if asks { ClientCertificates::Asked } else { ClientCertificates::Ignored },
+        alpn: &[b"h2", b"http/1.1"],
+    };
+    let server = ServerTls::open("web", files).context("open the web door (web.tls)")?;
+    Ok(Opening { listener, tls: Some(server) })
+}
+
+/// Names the web door answers to. Where others reach it every caller is asked who they are, so that a name pointed here
+/// by a page elsewhere gains nothing.
+fn hosts(web: &config::Web) -> Option<Vec<String>> {
+    let any = web.hosts.is_empty() && !web.bind.ip().is_loopback();
+    (!any).then(|| web.hosts.iter().cloned().collect())
+}
+
+fn running(openings: &[Opening], web: &Opening) -> anyhow::Result<Running> {
     let [plain, tls @ ..] = openings else { anyhow::bail!("there is no DICOM door") };
     Ok(Running {
         dicom: plain.listener.local_addr()?,
         dicom_tls: tls.first().map(|opening| opening.listener.local_addr()).transpose()?,
-        web: web.local_addr()?,
+        web: web.listener.local_addr()?,
+        web_tls: web.tls.is_some(),
+        admin_token: String::new(),
     })
 }
 
 async fn serve_web(
-    listener: TcpListener,
+    opening: Opening,
     road: Arc<filmgate_pipeline::Road>,
     callers: Arc<Callers>,
+    users: Arc<Users>,
     settings: Settings,
     metrics: PrometheusHandle,
     running: Running,
     stop: workers::Stop,
 ) -> std::io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
+    opening.listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(opening.listener)?;
     let web = &settings.web;
     let limits = WebDoorLimits {
         connections_max: web.connections_max,
         head_timeout: milliseconds(web.request_head_timeout_ms),
         stall_timeout: milliseconds(web.answer_stall_timeout_ms),
+        handshake_timeout: milliseconds(web.tls.handshake_timeout_ms),
     };
     let web_settings = WebSettings {
         stow_instance_bytes_max: web.stow_instance_bytes_max,
@@ -282,10 +328,15 @@ async fn serve_web(
         request_timeout: milliseconds(web.request_timeout_ms),
         dicom_address: running.dicom.to_string(),
         ae_title: settings.dicom.aet.to_string(),
+        open_to: web.open_to,
+        is_tls: web.tls.enabled,
+        hsts: Duration::from_secs(web.tls.hsts_max_age_s),
+        peers: web.tls.peers.iter().cloned().collect(),
+        hosts: hosts(web),
         ..WebSettings::default()
     };
-    let router = filmgate_web::router(Web::new(road, callers, web_settings, metrics));
-    web_door::serve(listener, router, limits, stop).await
+    let router = filmgate_web::router(Web::new(road, callers, users, web_settings, metrics));
+    web_door::serve(listener, opening.tls, router, limits, stop).await
 }
 
 /// Signals that ask for an end, heard from before the doors are announced.

@@ -16,12 +16,13 @@ use std::{
 };
 
 use filmgate_model::AeTitle;
+use filmgate_web::OpenTo;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use catalog::{Catalog, Engine};
 pub(crate) use keys::{Keys, Site};
 pub(crate) use load::{Error, load};
-pub(crate) use tls::DicomTls;
+pub(crate) use tls::{DicomTls, WebTls};
 
 /// Length of a journal segment.
 const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
@@ -134,6 +135,32 @@ impl Default for Dicom {
     }
 }
 
+impl Web {
+    /// A door that others can reach speaks TLS, and asks who they are.
+    fn check_openness(&self) -> Result<(), Error> {
+        let refuse = |key: &str, why: &str| {
+            Err(Error::Value { key: format!("web.{key}"), why: format!("{} {why}", self.bind) })
+        };
+        if self.bind.ip().is_loopback() || self.insecure {
+            return Ok(());
+        }
+        if !self.tls.enabled {
+            return refuse(
+                "bind",
+                "is not a loopback address, so tokens and images would go over the network in the clear; set \
+                 web.tls, or web.insecure = true where a proxy in front speaks TLS",
+            );
+        }
+        if self.open_to == OpenTo::Everybody {
+            return refuse(
+                "open_to",
+                "is not a loopback address, so anybody could see everything; or web.insecure = true",
+            );
+        }
+        Ok(())
+    }
+}
+
 impl Dicom {
     /// A door that others can reach and that takes images from anybody must be meant so.
     fn check_openness(&self) -> Result<(), Error> {
@@ -166,6 +193,15 @@ pub(crate) enum PrivateEncoding {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Web {
     pub(crate) bind: SocketAddr,
+    pub(crate) hosts: BTreeSet<String>,
+    pub(crate) open_to: OpenTo,
+    pub(crate) insecure: bool,
+    pub(crate) session_idle_ms: u64,
+    pub(crate) session_lifetime_ms: u64,
+    pub(crate) set_up_link_lifetime_ms: u64,
+    pub(crate) login_failures_max: u32,
+    pub(crate) password_memory_kib: u32,
+    pub(crate) password_passes: u32,
     pub(crate) connections_max: usize,
     pub(crate) request_head_timeout_ms: u64,
     pub(crate) request_progress_window_ms: u64,
@@ -176,12 +212,22 @@ pub(crate) struct Web {
     pub(crate) stow_instance_bytes_max: u64,
     pub(crate) retrieve_requests_max: usize,
     pub(crate) query_results_max: u32,
+    pub(crate) tls: WebTls,
 }
 
 impl Default for Web {
     fn default() -> Self {
         Self {
             bind: ([127, 0, 0, 1], 8080).into(),
+            hosts: BTreeSet::new(),
+            open_to: OpenTo::Loopback,
+            insecure: false,
+            session_idle_ms: 1_800_000,
+            session_lifetime_ms: 43_200_000,
+            set_up_link_lifetime_ms: 86_400_000,
+            login_failures_max: 5,
+            password_memory_kib: 65_536,
+            password_passes: 3,
             connections_max: 256,
             request_head_timeout_ms: 30_000,
             request_progress_window_ms: 30_000,
@@ -192,6 +238,7 @@ impl Default for Web {
             stow_instance_bytes_max: 16 << 30,
             retrieve_requests_max: 64,
             query_results_max: 1000,
+            tls: WebTls::default(),
         }
     }
 }
@@ -346,12 +393,8 @@ impl Settings {
     /// Refuses what cannot work, before anything is opened.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let refuse = |key: &'static str, why: String| Err(Error::Value { key: key.to_owned(), why });
-        if !self.web.bind.ip().is_loopback() {
-            return refuse(
-                "web.bind",
-                format!("{} is not a loopback address; the web door has no login yet", self.web.bind),
-            );
-        }
+        self.web.check_openness()?;
+        self.web.tls.check()?;
         for (key, value) in [
             ("dicom.associations_max", self.dicom.associations_max as u64),
             ("dicom.connections_max", self.dicom.connections_max as u64),
@@ -359,6 +402,10 @@ impl Settings {
             ("dicom.callers_remembered_max", u64::from(self.dicom.callers_remembered_max)),
             ("dicom.association_idle_timeout_ms", self.dicom.association_idle_timeout_ms),
             ("dicom.association_progress_window_ms", self.dicom.association_progress_window_ms),
+            ("web.session_idle_ms", self.web.session_idle_ms),
+            ("web.session_lifetime_ms", self.web.session_lifetime_ms),
+            ("web.set_up_link_lifetime_ms", self.web.set_up_link_lifetime_ms),
+            ("web.login_failures_max", u64::from(self.web.login_failures_max)),
             ("web.connections_max", self.web.connections_max as u64),
             ("web.request_head_timeout_ms", self.web.request_head_timeout_ms),
             ("web.request_progress_window_ms", self.web.request_progress_window_ms),
@@ -540,6 +587,13 @@ mod tests {
         };
         assert!(Settings::defaults().check().is_ok());
         assert!(refused(|s| s.web.bind = ([0, 0, 0, 0], 80).into()).contains("web.bind"));
+        let everybody = |s: &mut Settings| {
+            s.web.bind = ([0, 0, 0, 0], 443).into();
+            s.web.open_to = OpenTo::Everybody;
+            s.web.tls.enabled = true;
+        };
+        assert!(refused(everybody).contains("web.open_to"));
+        assert!(refused(|s| s.web.tls.enabled = true).contains("web.tls.certificate"));
         let open_to_all = |s: &mut Settings| {
             s.dicom.bind = ([0, 0, 0, 0], 104).into();
             s.dicom.accept_unknown_callers = true;

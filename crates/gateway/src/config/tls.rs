@@ -1,6 +1,6 @@
 //! Settings of TLS at the doors.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -43,23 +43,82 @@ impl DicomTls {
         }
         for (key, path) in [("certificate", &self.certificate), ("key", &self.key)] {
             if path.as_os_str().is_empty() {
-                return refuse(key, "dicom.tls is enabled and needs it: name a PEM file");
+                return refuse("dicom.tls", key, "dicom.tls is enabled and needs it: name a PEM file");
             }
         }
         let has_ca = !self.client_ca.as_os_str().is_empty();
         if self.require_client_certificate && !has_ca {
-            return refuse("client_ca", "peers must show a certificate, and no authority is named for it");
+            return refuse(
+                "dicom.tls",
+                "client_ca",
+                "peers must show a certificate, and no authority is named for it",
+            );
         }
         if !self.crl.as_os_str().is_empty() && !has_ca {
-            return refuse("crl", "it is of no use without dicom.tls.client_ca");
+            return refuse("dicom.tls", "crl", "it is of no use without dicom.tls.client_ca");
         }
         if self.handshake_timeout_ms == 0 {
-            return refuse("handshake_timeout_ms", "with 0 nobody could come in");
+            return refuse("dicom.tls", "handshake_timeout_ms", "with 0 nobody could come in");
         }
         Ok(())
     }
 }
 
-fn refuse(key: &str, why: &str) -> Result<(), Error> {
-    Err(Error::Value { key: format!("dicom.tls.{key}"), why: why.to_owned() })
+/// The web over TLS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WebTls {
+    pub(crate) enabled: bool,
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_ca: PathBuf,
+    pub(crate) crl: PathBuf,
+    pub(crate) peers: BTreeSet<String>,
+    pub(crate) handshake_timeout_ms: u64,
+    pub(crate) hsts_max_age_s: u64,
+}
+
+impl Default for WebTls {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            certificate: PathBuf::new(),
+            key: PathBuf::new(),
+            client_ca: PathBuf::new(),
+            crl: PathBuf::new(),
+            peers: BTreeSet::new(),
+            handshake_timeout_ms: 10_000,
+            hsts_max_age_s: 31_536_000,
+        }
+    }
+}
+
+impl WebTls {
+    /// Refuses a door that could not open.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        if !self.enabled {
+            return Ok(());
+        }
+        let section = "web.tls";
+        for (key, path) in [("certificate", &self.certificate), ("key", &self.key)] {
+            if path.as_os_str().is_empty() {
+                return refuse(section, key, "web.tls is enabled and needs it: name a PEM file");
+            }
+        }
+        let has_ca = !self.client_ca.as_os_str().is_empty();
+        if !self.peers.is_empty() && !has_ca {
+            return refuse(section, "client_ca", "peers are named, and no authority for their certificates");
+        }
+        if !self.crl.as_os_str().is_empty() && !has_ca {
+            return refuse(section, "crl", "it is of no use without web.tls.client_ca");
+        }
+        if self.handshake_timeout_ms == 0 {
+            return refuse(section, "handshake_timeout_ms", "with 0 nobody could come in");
+        }
+        Ok(())
+    }
+}
+
+fn refuse(section: &str, key: &str, why: &str) -> Result<(), Error> {
+    Err(Error::Value { key: format!("{section}.{key}"), why: why.to_owned() })
 }

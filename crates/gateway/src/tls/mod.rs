@@ -24,5 +24,6 @@ mod stream;
 pub(crate) use certificate::PeerCertificate;
 pub(crate) use client::{ClientFiles, ClientTls};
 pub(crate) use files::Error;
+pub(crate) use profile::provider;
 pub(crate) use server::{ClientCertificates, ServerFiles, ServerTls, watch};
-pub(crate) use stream::{HandshakeError, TlsStream};
+pub(crate) use stream::{HandshakeError, TlsStream, failed};

@@ -24,7 +24,7 @@ const SUITES: [CipherSuite; 7] = [
 ];
 
 /// The cryptography behind it: aws-lc-rs, with these suites only.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| SUITES.contains(&suite.suite()));
     Arc::new(provider)

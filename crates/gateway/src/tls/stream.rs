@@ -148,7 +148,7 @@ impl TlsStream {
 }
 
 /// What a handshake failed of.
-fn failed(error: io::Error) -> HandshakeError {
+pub(crate) fn failed(error: io::Error) -> HandshakeError {
     match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => return HandshakeError::TooSlow,
         _ => {}

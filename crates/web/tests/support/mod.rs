@@ -18,7 +18,7 @@ use filmgate_model::{Clock, Pace, Random, part10};
 use filmgate_pipeline::{CallerSettings, Callers, Parts, Placement, Road, Settings};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Disk, Journal, JournalOptions, PackFolder, RealDisk, Reserve};
-use filmgate_web::{Web, WebSettings};
+use filmgate_web::{UserSettings, Users, Web, WebSettings};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::Value;
@@ -96,7 +96,9 @@ impl Gateway {
         let callers =
             Callers::open(Arc::clone(&catalog), road.clock().clone(), CallerSettings::default()).await;
         let callers = Arc::new(callers.expect("callers"));
-        let router = filmgate_web::router(Web::new(Arc::clone(&road), callers, settings, metrics));
+        let users = Users::new(catalog, road.clock().clone(), Random::system(), UserSettings::default()).0;
+        let web = Web::new(Arc::clone(&road), callers, Arc::new(users), settings, metrics);
+        let router = filmgate_web::router(web);
         Self { road, router, _dir: dir }
     }
 
