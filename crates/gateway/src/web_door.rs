@@ -244,6 +244,9 @@ impl Connection {
                     return;
                 }
                 () = place.gave_way.notified(), if last_bytes_until.is_none() => {
+                    if place.at_work.borrow().begun == 0 {
+                        return;
+                    }
                     // An answer may be on its way out of our hands still.
                     is_stopping = true;
                     last_bytes_until = Some(Instant::now() + LAST_BYTES);

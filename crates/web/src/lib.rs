@@ -43,8 +43,8 @@ use filmgate_pipeline::{Callers, Road};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub use access::{
-    Asker, ClientCertificate, CreatedToken, NewToken, Scope, Scopes, TokenShown, UserError, UserSettings,
-    Users,
+    Asker, ClientCertificate, CreatedToken, NewToken, ParseScopeError, Scope, Scopes, TokenShown, UserError,
+    UserSettings, Users,
 };
 pub use error::Error;
 pub use router::router;

@@ -79,11 +79,11 @@ impl Catalog {
                 let mut reader = self.engine.reader().await?;
                 let rules = query("SELECT * FROM book_ae_rules WHERE site_id = $1 ORDER BY calling_ae")
                     .bind(self.site())
-                    .fetch_all(&mut *reader)
+                    .fetch_all(&mut reader)
                     .await?;
                 let learning = query("SELECT ends_at FROM book_ae_learning WHERE site_id = $1")
                     .bind(self.site())
-                    .fetch_optional(&mut *reader)
+                    .fetch_optional(&mut reader)
                     .await?;
                 Ok(AeBook {
                     rules: rules.iter().map(rule).collect::<Result<_, _>>()?,
@@ -229,7 +229,7 @@ impl Catalog {
                     "SELECT * FROM book_ae_callers WHERE site_id = $1 ORDER BY last_at DESC, calling_ae, address",
                 )
                 .bind(self.site())
-                .fetch_all(&mut *reader)
+                .fetch_all(&mut reader)
                 .await?;
                 rows.iter().map(caller).collect()
             })

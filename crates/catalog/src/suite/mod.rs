@@ -1,5 +1,6 @@
 //! The tests every engine must pass: an engine's crate opens an empty catalog for each and calls [`run`].
 
+mod access;
 mod packs;
 pub mod postgres;
 mod received;
@@ -41,4 +42,7 @@ where
     search::dates_times_and_numbers(&open().await).await;
     search::lists_levels_and_counts(&open().await).await;
     search::pages_are_stable(&open().await).await;
+    access::callers_and_their_rules(&open().await).await;
+    access::tokens_end(&open().await).await;
+    access::the_administrator_is_set_up_by_one_link(&open().await).await;
 }

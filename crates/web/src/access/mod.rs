@@ -19,5 +19,5 @@ mod scope;
 mod users;
 
 pub use guard::ClientCertificate;
-pub use scope::{Asker, Scope, Scopes};
+pub use scope::{Asker, ParseScopeError, Scope, Scopes};
 pub use users::{CreatedToken, NewToken, TokenShown, UserError, UserSettings, Users};
