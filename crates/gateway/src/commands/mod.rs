@@ -4,6 +4,7 @@ mod ae;
 mod config;
 mod demo;
 mod export;
+mod key;
 mod local;
 mod send;
 mod serve;
@@ -39,6 +40,8 @@ enum Command {
     Export(export::Arguments),
     /// Check that everything stored opens.
     Verify(verify::Arguments),
+    /// The keys: how they stand, rotation.
+    Key(key::Arguments),
     /// Who may associate.
     Ae(ae::Arguments),
     /// Tokens of the web door.
@@ -72,6 +75,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::Ae(arguments) => ae::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::SetUp(arguments) => token::set_up(&arguments),
