@@ -38,7 +38,8 @@ pub struct Catalog {
 }
 
 /// Derived tables, in an order in which they can be emptied.
-const INDEX_TABLES: [&str; 10] = [
+const INDEX_TABLES: [&str; 11] = [
+    "index_moves",
     "index_placements",
     "index_local_packs",
     "index_packs",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use filmgate_model::{PackId, RecordId, Tag};
+use filmgate_model::{FactId, PackId, RecordId, Tag, Timestamp};
 
 /// What can go wrong with the catalog.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +90,66 @@ pub enum Error {
     /// No such pack.
     #[error("pack {0} is not in the catalog")]
     UnknownPack(PackId),
+    /// A study is under hold: nothing of it goes.
+    #[error(
+        "study {study} is under hold since {placed_at}, by {who}: {why}; nothing of it goes before that hold is \
+         released (filmgate hold list, filmgate hold release {hold_id})"
+    )]
+    Held {
+        /// The study.
+        study: String,
+        /// The hold.
+        hold_id: FactId,
+        /// Who placed it.
+        who: String,
+        /// Why.
+        why: String,
+        /// Since when.
+        placed_at: Timestamp,
+    },
+    /// A study must be kept until a time that is not over.
+    #[error("study {study} must be kept until {keep_until} ({rule}); delete it after that")]
+    Retained {
+        /// The study.
+        study: String,
+        /// Until when.
+        keep_until: Timestamp,
+        /// Whose rule that is.
+        rule: String,
+    },
+    /// A time to keep a study can be prolonged, not shortened.
+    #[error("study {study} is kept until {keep_until} already, and a retention can only be prolonged")]
+    Shorter {
+        /// The study.
+        study: String,
+        /// Until when.
+        keep_until: Timestamp,
+    },
+    /// There is nothing to delete that is not to be deleted already.
+    #[error("nothing of {0} is here that is not to be deleted already; filmgate delete list shows what is")]
+    NothingToDelete(String),
+    /// No such deletion.
+    #[error("there is no deletion {0}; filmgate delete list shows those there are")]
+    NoSuchDeletion(FactId),
+    /// What was asked for does not fit how the deletion stands.
+    #[error("deletion {deletion_id} is {standing}")]
+    NotOpen {
+        /// The deletion.
+        deletion_id: FactId,
+        /// How it stands.
+        standing: &'static str,
+    },
+    /// Whoever asked for a deletion may not confirm it.
+    #[error(
+        "deletion {0} has to be confirmed by somebody else than who asked for it (setting deletion.two_people)"
+    )]
+    SamePerson(FactId),
+    /// No such hold, or it is released.
+    #[error("there is no hold {0} that stands; filmgate hold list shows those that do")]
+    NoSuchHold(FactId),
+    /// Who and why have to be said.
+    #[error("say {0}: it is kept for those who ask later")]
+    Unsaid(&'static str),
     /// The value asked for does not fit the attribute.
     #[error("the value asked for in {tag} cannot be matched")]
     Unmatchable {
@@ -116,6 +176,23 @@ impl Error {
             Self::Away { .. } => false,
             _ => true,
         }
+    }
+
+    /// True when what somebody asked for is not to be, with what to do instead: not a failure of ours.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Held { .. }
+                | Self::Retained { .. }
+                | Self::Shorter { .. }
+                | Self::NothingToDelete(_)
+                | Self::NoSuchDeletion(_)
+                | Self::NotOpen { .. }
+                | Self::SamePerson(_)
+                | Self::NoSuchHold(_)
+                | Self::Unsaid(_)
+        )
     }
 
     /// Names the operation a failed statement belongs to.

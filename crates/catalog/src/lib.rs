@@ -8,7 +8,9 @@
 //! - An instance is in one [`filmgate_model::InstanceState`]; it moves only along `transition`, and the `WHERE`
 //!   clauses say so again.
 //! - Of the copies of one SOP Instance UID in a study exactly one is served, by a unique index of the schema.
-//! - Quarantined and deleted instances never appear in a search.
+//! - Quarantined, hidden and deleted instances never appear in a search.
+//! - What a deletion takes are the records it named, and only while, in the same transaction, no hold stands on the study
+//!   and its time to be kept is over.
 //! - A commit that returned is synced: SQLite's `synchronous=FULL`, PostgreSQL's `synchronous_commit=on`, without which
 //!   it is refused. SQLite's file and WAL are encrypted (SQLCipher); of PostgreSQL the site encrypts the volume.
 //!
@@ -20,7 +22,7 @@
 //! | `engine/` | SQLite and PostgreSQL under one statement; migrations; how an operation is driven |
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
-//! | `book/` | alarms, callers of associations, tokens, the administrator |
+//! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions |
 //! | `search/` | QIDO-RS keys, patterns, rows |
 //! | `suite` | the tests every engine must pass |
 
@@ -39,19 +41,27 @@ pub mod suite;
 mod tests;
 mod transition;
 
-pub use book::ae::{AeBook, AeCaller, AeRule};
-pub use book::alarms::{Alarm, AlarmKind};
-pub use book::sessions::Session;
-pub use book::tokens::Token;
+pub use book::{
+    ae::{AeBook, AeCaller, AeRule},
+    alarms::{Alarm, AlarmKind},
+    custody::Because,
+    deletions::{Deletion, DeletionRules, DeletionStep, NewDeletion},
+    holds::Hold,
+    retention::Retention,
+    sessions::Session,
+    tokens::Token,
+};
 pub use catalog::{Catalog, CatalogOptions};
 pub use engine::PostgresOptions;
 pub use error::Error;
 pub use index::{
     copies::{Copy, CopyKind},
+    deleting::{PackToDelete, Stays},
     instances::{Location, ReceivedInstance, Standing},
     locations::PackLocation,
     packing::{DroppedCopy, NewPack, PackReason, PackedInstance, RecordToPack, StudyToPack},
     packs::{EvictablePack, KnownPack, Pack, PlacementState},
+    repacking::{Move, Switched},
     totals::{Count, StudyProgress, Totals},
 };
 pub use search::{

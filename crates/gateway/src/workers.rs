@@ -6,9 +6,8 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use filmgate_catalog::StudyToPack;
-use filmgate_keys::Kek;
 use filmgate_model::{Timestamp, spawn};
-use filmgate_pipeline::{Callers, Error, KeyLease, Road};
+use filmgate_pipeline::{Callers, Error, Road};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use crate::background::Background;
@@ -33,21 +32,13 @@ const EVICT_EVERY: Duration = Duration::from_secs(10);
 
 /// How often unknown callers are written down.
 const WRITE_DOWN_EVERY: Duration = Duration::from_secs(2);
+/// How often it is looked for what is to be deleted, or to be read from another pack.
+const CUSTODY_EVERY: Duration = Duration::from_secs(1);
+/// How often small packs are looked for, when none were found.
+const MERGE_EVERY: Duration = Duration::from_secs(60);
 
 /// Told to every worker when it should end.
 pub(crate) type Stop = watch::Receiver<bool>;
-
-/// Asks the keeper of the key of keys in good time, and looks after the site's keys in the buckets.
-pub(crate) async fn tend_keys(road: Arc<Road>, kek: Arc<Kek>, times: KeyLease, mut stop: Stop) {
-    while !*stop.borrow() {
-        let rest = road.tend_keys(&kek, &times).await;
-        tokio::select! {
-            biased;
-            _ = stop.changed() => {}
-            () = sleep(rest) => {}
-        }
-    }
-}
 
 /// Starts every step. The handles end soon after `stop` turns true; one that ends before is a fault.
 pub(crate) fn start(
@@ -68,6 +59,7 @@ pub(crate) fn start(
         ("upload", spawn(worker("upload").upload())),
         ("verify", spawn(worker("verify").verify())),
         ("evict", spawn(worker("evict").evict())),
+        ("repack", spawn(worker("repack").repack())),
     ]
 }
 
@@ -211,6 +203,43 @@ impl Worker {
         }
     }
 
+    /// Packs made of packs, and what was deleted: both move records of one study at a time, so they take turns.
+    async fn repack(mut self) {
+        let mut looked_at = None;
+        while !self.is_over() {
+            let busy = self.settle_and_delete().await;
+            let now = self.road.clock().now();
+            let looks = looked_at.is_none_or(|looked: Timestamp| now.since(looked) >= MERGE_EVERY);
+            let merged = match busy {
+                Ok(false) if looks => self.merge_small_packs().await,
+                busy => busy,
+            };
+            if looks && matches!(merged, Ok(false)) {
+                looked_at = Some(now);
+            }
+            match merged {
+                Ok(true) => {}
+                Ok(false) => self.rest(CUSTODY_EVERY).await,
+                Err(error) => self.rest_after(&error).await,
+            }
+        }
+    }
+
+    async fn settle_and_delete(&mut self) -> Result<bool, Error> {
+        let (settles, deletes) = (Arc::clone(&self.road), Arc::clone(&self.road));
+        let settled = settles.settle_repacks().await?;
+        let pressed = self.road.is_pressed();
+        let deleted = self.background.run(pressed, async move { deletes.delete_due().await }).await?;
+        Ok(settled > 0 || !deleted.is_nothing())
+    }
+
+    async fn merge_small_packs(&mut self) -> Result<bool, Error> {
+        let Some(merge) = self.road.next_merge().await? else { return Ok(false) };
+        let (road, since) = (Arc::clone(&self.road), self.road.clock().now());
+        let merged = self.unit(since, async move { road.repack(&merge).await }).await?;
+        Ok(merged.is_some_and(|merged| merged.records > 0))
+    }
+
     /// Rests as long as receipt asks for, then does one unit of work on something that waits since `since`; `None` when
     /// the end came first.
     async fn unit<T, F>(&mut self, since: Timestamp, work: F) -> Result<Option<T>, Error>
@@ -245,10 +274,6 @@ impl Worker {
 
     async fn rest_after(&mut self, error: &Error) {
         let worker = self.name;
-        if error.is_locked() {
-            // Told once, by who waits for the key provider.
-            return self.rest(REST_AFTER_ERROR).await;
-        }
         tracing::error!(worker, error = error as &dyn std::error::Error, "a step failed and is tried again");
         metrics::counter!("filmgate_worker_failures_total", "worker" => worker).increment(1);
         self.rest(REST_AFTER_ERROR).await;

@@ -32,7 +32,8 @@ pub(crate) fn sort(
     for record in records {
         let copies = by_uid.entry(record.sop_instance_uid.clone()).or_default();
         let same = copies.iter().find(|copy| copy.stays && copy.dataset_sha256 == record.dataset_sha256);
-        if let Some(same) = same {
+        // What a deletion names goes by itself, not as a copy of something that stays.
+        if let Some(same) = same.filter(|_| !record.to_be_deleted) {
             sorted.dropped.push(DroppedCopy { record_id: record.record_id, same_as: same.record_id });
             continue;
         }
@@ -64,6 +65,7 @@ pub(crate) fn kind_of(known: &mut Vec<KnownCopy>, row: &ReceivedInstance) -> Cop
         packed: true,
         copy_kind,
         calling_ae: row.provenance.calling_ae.clone(),
+        to_be_deleted: false,
     });
     copy_kind
 }
@@ -88,7 +90,7 @@ impl Candidate {
             record_id: copy.record_id,
             dataset_sha256: copy.dataset_sha256,
             pixel_digest: copy.pixel_digest,
-            stays: durable && stays(copy.record_id),
+            stays: durable && !copy.to_be_deleted && stays(copy.record_id),
         }
     }
 
@@ -97,7 +99,7 @@ impl Candidate {
             record_id: record.record_id,
             dataset_sha256: record.dataset_sha256,
             pixel_digest: record.pixel_digest,
-            stays: true,
+            stays: !record.to_be_deleted,
         }
     }
 }
@@ -131,6 +133,7 @@ mod tests {
             calling_ae: String::new(),
             record_bytes: 10,
             received_at: Timestamp(i64::from(n)),
+            to_be_deleted: false,
         }
     }
 
@@ -148,6 +151,7 @@ mod tests {
             packed: true,
             copy_kind: CopyKind::First,
             calling_ae: String::new(),
+            to_be_deleted: false,
         }
     }
 
@@ -181,6 +185,20 @@ mod tests {
             assert_eq!(sorted.dropped.len(), drops, "{state} {stays}");
             assert_eq!(sorted.packed.len(), 1 - drops);
         }
+    }
+
+    /// What was sent again after somebody asked to delete the first must not go with it, wherever either is by then.
+    #[test]
+    fn nothing_is_dropped_that_a_deletion_names_or_against_it() {
+        let named = |record: RecordToPack| RecordToPack { to_be_deleted: true, ..record };
+        let before = KnownCopy { to_be_deleted: true, ..known(9, "1", 7, None, InstanceState::Verified) };
+        let sorted = sort(vec![record(1, "1", 7, None)], &[before], |_| true);
+        assert_eq!((kinds(&sorted), sorted.dropped.len()), (vec![CopyKind::Variant], 0));
+        let sorted = sort(vec![named(record(1, "1", 7, None)), record(2, "1", 7, None)], &[], |_| true);
+        assert_eq!((sorted.packed.len(), sorted.dropped.len()), (2, 0));
+        let before = [known(9, "1", 7, None, InstanceState::Verified)];
+        let sorted = sort(vec![named(record(1, "1", 7, None))], &before, |_| true);
+        assert_eq!((sorted.packed.len(), sorted.dropped.len()), (1, 0));
     }
 
     #[test]

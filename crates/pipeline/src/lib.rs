@@ -9,8 +9,8 @@
 //! | – | `site_key` | the site's keys are in every placement before anything there is verified |
 //! | 5 | `verify` | both are read back equal; only then is the study safe elsewhere |
 //! | 6 | `evict` | verified packs leave the local disk when room is needed |
-//! | – | `key_lease` | the keeper of the key of keys is asked again; without it receiving stops in the end |
-//! | – | `rotate` | another key of keys, another site key |
+//! | – | `repack` | records of some packs go into a new one: merged, left out, made whole |
+//! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
 //! | – | `pace` | how the steps behind the journal yield to receipt |
 //! | – | `callers` | who may associate; judged without asking the catalog |
@@ -22,20 +22,22 @@
 
 mod callers;
 mod copies;
+mod custody;
+mod delete;
 mod error;
 mod evict;
 mod export;
 mod idle_cores;
 mod index;
-mod key_lease;
 mod metadata;
 mod pace;
 mod pack;
 mod pack_file;
+mod pack_journaled;
 mod receive;
 mod recover;
+mod repack;
 mod retrieve;
-mod rotate;
 mod site_key;
 mod status;
 mod upload;
@@ -62,17 +64,18 @@ pub use callers::{
     Caller, CallerChange, CallerSettings, CallerShown, CallerVerdict, Callers, CallersShown, ChangeError,
     RuleShown,
 };
+pub use custody::{Changed, CustodyChange, CustodyShown, DeletionShown, HoldShown, Placed, RetentionShown};
+pub use delete::Deleted;
 pub use error::Error;
 pub use export::{Exported, FileNames};
 pub use idle_cores::IdleCores;
-pub use key_lease::{KeyLease, KeysStatus};
 pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
-pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
+pub use receive::{Committing, Received, Receiving, Verdict};
 pub use recover::Recovered;
+pub use repack::{Repack, Repacked};
 pub use retrieve::{BulkValue, OpenRecord};
-pub use rotate::Rotation;
 pub use status::{Alarm, Quarantined, RetryingPack, SpoolStatus, Status, Waiting};
 pub use verify::{Finding, VerifyReport};
 
@@ -109,6 +112,18 @@ pub struct Settings {
     pub cache_bytes_max: u64,
     /// Bytes quarantined instances may take on the local disk; past it, what cannot be understood is refused.
     pub quarantine_bytes_max: u64,
+    /// Packs shorter than this are merged with others of their study …
+    pub small_pack_bytes: u64,
+    /// … once nothing more came of it for so long.
+    pub repack_after: Duration,
+    /// How long a pack stays after its records stand in another one, for those who look them up before.
+    pub repack_grace: Duration,
+    /// Whoever asks for a deletion may not confirm it.
+    pub deletion_two_people: bool,
+    /// How long a confirmed deletion can be taken back; nothing goes before.
+    pub deletion_grace: Duration,
+    /// Years every study is kept, from its date or its receipt, whichever is later; 0 keeps nothing by rule.
+    pub retention_years: u32,
     /// How the steps behind the journal yield to receipt.
     pub yielding: Yielding,
 }
@@ -124,6 +139,12 @@ impl Default for Settings {
             cache_free_bytes_min: 4 * 1024 * 1024 * 1024,
             cache_bytes_max: u64::MAX,
             quarantine_bytes_max: 4 * 1024 * 1024 * 1024,
+            small_pack_bytes: 8 * 1024 * 1024,
+            repack_after: Duration::from_secs(6 * 60 * 60),
+            repack_grace: Duration::from_secs(10 * 60),
+            deletion_two_people: false,
+            deletion_grace: Duration::from_secs(7 * 24 * 60 * 60),
+            retention_years: 30,
             yielding: Yielding::default(),
         }
     }
@@ -187,7 +208,6 @@ pub struct Road {
     read: Mutex<BTreeSet<PackId>>,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
     site_key_placed: site_key::Placed,
-    keeper: Mutex<key_lease::Keeper>,
 }
 
 /// Records and chunks whose places are kept in memory, over all packs: about 64 bytes each.
@@ -221,7 +241,6 @@ impl Road {
             quarantine_full: AtomicBool::new(false),
             read: Mutex::default(),
             site_key_placed: site_key::Placed::default(),
-            keeper: Mutex::default(),
             contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),
         })
     }
@@ -242,12 +261,6 @@ impl Road {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
-    }
-
-    /// The keys of this node.
-    #[must_use]
-    pub fn keys(&self) -> &Arc<KeyRing> {
-        &self.keys
     }
 
     /// This node, as it signs what it received.

@@ -73,7 +73,7 @@ impl Road {
         if sorted.packed.is_empty() {
             self.catalog.record_dropped(&sorted.dropped, now).await?;
         } else {
-            let study_key_id = self.study_key_for(study).await?;
+            let study_key_id = self.study_key_for(uid, study.quarantine).await?;
             let written = self.write_pack(study.quarantine, study_key_id, &sorted.packed).await;
             if let Err(Error::Record { record_id, source }) = &written
                 && source.is_permanent()
@@ -184,11 +184,12 @@ impl Road {
     }
 
     /// The key of the study on this node; one of its own for each quarantine pack.
-    async fn study_key_for(self: &Arc<Self>, study: &StudyToPack) -> Result<StudyKeyId, Error> {
-        let uid = &study.study_instance_uid;
-        if !study.quarantine
-            && let Some(known) = self.catalog.study_key(uid, false).await?
-        {
+    pub(crate) async fn study_key_for(
+        self: &Arc<Self>,
+        uid: &str,
+        quarantine: bool,
+    ) -> Result<StudyKeyId, Error> {
+        if !quarantine && let Some(known) = self.catalog.study_key(uid, false).await? {
             // A study has a set of keys: one that is damaged is followed by another.
             match self.keys.study_key(known) {
                 Err(error) if error.is_permanent() => {
@@ -197,9 +198,18 @@ impl Road {
                 _ => return Ok(known),
             }
         }
+        self.new_study_key(uid, quarantine).await
+    }
+
+    /// Another key of the study, which its next packs are sealed under.
+    pub(crate) async fn new_study_key(
+        self: &Arc<Self>,
+        uid: &str,
+        quarantine: bool,
+    ) -> Result<StudyKeyId, Error> {
         let road = Arc::clone(self);
         let made = compute(move || road.keys.new_study_key()).await??;
-        if !study.quarantine {
+        if !quarantine {
             self.catalog.remember_study_key(uid, false, made, self.clock.now()).await?;
         }
         Ok(made)
@@ -238,7 +248,7 @@ impl Road {
         Ok(())
     }
 
-    async fn take_away(self: &Arc<Self>, pack_id: PackId) {
+    pub(crate) async fn take_away(self: &Arc<Self>, pack_id: PackId) {
         let road = Arc::clone(self);
         let removed = compute(move || road.packs.remove(pack_id)).await;
         if let Ok(Err(error)) = removed {

@@ -1,12 +1,13 @@
-//! The file of a pack: records copied from the journal. Each is opened to its last sample on the way and must be what
-//! was received: here, while its sender may still have it, is where it would be noticed.
+//! The file of a pack under the pen: sealed records go in byte for byte, wherever they come from. Each is opened to its
+//! last sample on the way and must be what was received: here, while there is another copy of it, is where it would be
+//! noticed.
 
-use std::{borrow::Cow, ops::Range};
+use std::{ops::Range, sync::Arc};
 
-use filmgate_catalog::RecordToPack;
 use filmgate_model::{PackId, RecordId, StudyKeyId};
-use filmgate_seal::{Class, PackKind, PackWriter, RecordKey, RecordTable, TRAILER_BYTES, open_table};
-use filmgate_spool::{Journal, JournalRecord};
+use filmgate_seal::{
+    Class, PackKind, PackWriter, RecordKey, RecordTable, TRAILER_BYTES, open_table, table_range,
+};
 use sha2::{Digest, Sha256};
 
 use crate::{Error, METADATA_VERSION, Road, metadata};
@@ -20,25 +21,35 @@ pub(crate) struct Written {
     pub(crate) offsets: Vec<(RecordId, u64)>,
 }
 
-/// Bytes of a record that are read from the journal at once; a longer one goes piece by piece.
-const RECORD_AT_ONCE_BYTES: u64 = 4 << 20;
+/// Bytes of a record that are read at once; a longer one goes piece by piece.
+pub(crate) const RECORD_AT_ONCE_BYTES: u64 = 4 << 20;
 /// Bytes gathered before they are written.
 const WRITE_BYTES: usize = 1 << 20;
 
-/// A pack file under the pen.
-struct PackFile {
+/// A pack file under the pen. Dropped before it is finished it is taken away.
+pub(crate) struct NewPackFile {
+    pack_id: PackId,
     file: filmgate_spool::PackFile,
+    writer: PackWriter,
     digest: Sha256,
     bytes: u64,
     unwritten: Vec<u8>,
+    offsets: Vec<(RecordId, u64)>,
 }
 
-impl PackFile {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
+impl NewPackFile {
+    /// Bytes of the record that is being copied, in their order.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.digest.update(bytes);
         self.bytes += bytes.len() as u64;
         self.unwritten.extend_from_slice(bytes);
         if self.unwritten.len() >= WRITE_BYTES { self.write() } else { Ok(()) }
+    }
+
+    /// The record whose bytes were appended last is whole.
+    pub(crate) fn add(&mut self, copied: &RecordCopy) {
+        let metadata = kept_metadata(&copied.table, copied.header.as_deref());
+        self.offsets.push((copied.table.record_id, self.writer.add(&copied.table, &copied.key, &metadata)));
     }
 
     fn write(&mut self) -> Result<(), Error> {
@@ -47,130 +58,126 @@ impl PackFile {
         Ok(())
     }
 
-    /// Durable under its name; its length and digest.
-    fn finish(mut self) -> Result<(u64, [u8; 32]), Error> {
-        self.write()?;
+    /// Adds the footer, syncs file and folder: durable under its name.
+    pub(crate) fn finish(mut self) -> Result<Written, Error> {
+        let writer = self.writer;
+        let footer = writer.finish();
+        self.digest.update(&footer);
+        self.bytes += footer.len() as u64;
+        self.unwritten.extend_from_slice(&footer);
+        self.file.write(&self.unwritten)?;
         self.file.finish()?;
-        Ok((self.bytes, self.digest.finalize().into()))
+        let sha256 = self.digest.finalize().into();
+        Ok(Written { pack_id: self.pack_id, bytes: self.bytes, sha256, offsets: self.offsets })
     }
 }
 
-/// A record in the journal, at hand when it is short.
-struct Journaled<'a> {
-    journal: &'a Journal,
-    record: JournalRecord,
-    whole: Option<Vec<u8>>,
+/// A record on its way into a pack: which of its bytes come next, and what they must open to. It is the same bytes in
+/// every pack; only its key is wrapped anew.
+pub(crate) struct RecordCopy {
+    key: RecordKey,
+    table: Arc<RecordTable>,
+    chunk: usize,
+    copied: u64,
+    digest: Sha256,
+    header: Option<Vec<u8>>,
 }
 
-impl Journaled<'_> {
-    fn read(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>, Error> {
-        let Some(whole) = &self.whole else {
-            return Ok(self.journal.read(self.record.record_id, range)?.into());
-        };
-        // Its length is that of the record, which was read to its end.
-        let slice = whole.get(range.start as usize..range.end as usize);
-        Ok(slice.ok_or(filmgate_spool::Error::OutOfRange)?.into())
+impl RecordCopy {
+    pub(crate) fn new(key: RecordKey, table: Arc<RecordTable>) -> Self {
+        Self { key, table, chunk: 0, copied: 0, digest: Sha256::new(), header: Some(Vec::new()) }
+    }
+
+    /// Length of the record.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        self.table.record_bytes
+    }
+
+    /// The bytes of the record to take next; `None` when all are taken.
+    pub(crate) fn wanted(&self) -> Option<Range<u64>> {
+        let end = self.table.chunks.get(self.chunk).map_or(self.table.record_bytes, |chunk| {
+            chunk.record_offset.saturating_add(u64::from(chunk.sealed_bytes))
+        });
+        (self.copied < end).then_some(self.copied..end)
+    }
+
+    /// Takes the bytes that were wanted.
+    ///
+    /// # Errors
+    /// When they do not open, or to other bytes than were received.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        if self.chunk < self.table.chunks.len() { self.take_chunk(bytes) } else { self.take_table(bytes) }
+    }
+
+    fn take_chunk(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let table = Arc::clone(&self.table);
+        let Some(chunk) = table.chunks.get(self.chunk) else { return Ok(()) };
+        let sealed_at =
+            usize::try_from(chunk.record_offset.saturating_sub(self.copied)).unwrap_or(usize::MAX);
+        let sealed = bytes.get(sealed_at..).unwrap_or_default();
+        let opened = filmgate_seal::open_chunk(&self.key, table.record_id, self.chunk as u32, chunk, sealed)?;
+        self.digest.update(&opened);
+        if let Some(header) = &mut self.header
+            && chunk.class == Class::Header
+        {
+            header.extend_from_slice(&opened);
+        }
+        // Too many elements to be said as metadata.
+        self.header = self.header.take().filter(|header| header.len() <= metadata::HEADER_BYTES_MAX);
+        self.chunk += 1;
+        self.copied += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn take_table(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        let (table, record_id) = (&self.table, self.table.record_id);
+        let digest: [u8; 32] = self.digest.clone().finalize().into();
+        if digest != table.dataset_sha256 {
+            return Err(Error::NotAsReceived(record_id));
+        }
+        // Read a second time, or from elsewhere: it must say the same.
+        let trailer = bytes.len().saturating_sub(TRAILER_BYTES);
+        let range = table_range(table.record_bytes, bytes.get(trailer..).unwrap_or_default())?;
+        let start = usize::try_from(range.start.saturating_sub(self.copied)).unwrap_or(usize::MAX);
+        let again = open_table(&self.key, record_id, bytes.get(start..trailer).unwrap_or_default())?;
+        if again.chunks != table.chunks {
+            return Err(Error::NotAsReceived(record_id));
+        }
+        self.copied += bytes.len() as u64;
+        Ok(())
     }
 }
 
 impl Road {
-    /// Copies the records, adds the footer, syncs file and folder; blocks on the disk. What was begun is taken away
-    /// when it fails.
-    ///
-    /// # Errors
-    /// [`Error::Record`] names the record that could not be read or opened.
-    pub(crate) fn write_pack_file(
+    /// Begins a pack; blocks on the disk.
+    pub(crate) fn new_pack_file(
         &self,
         quarantine: bool,
         study_key_id: StudyKeyId,
-        records: &[RecordToPack],
-    ) -> Result<Written, Error> {
+    ) -> Result<NewPackFile, Error> {
         let pack_id = PackId::random(&self.random);
         let kind = if quarantine { PackKind::Quarantine } else { PackKind::Study };
         let study_key = self.keys.study_key(study_key_id)?;
         let now = self.clock.now();
         let (writer, header) =
             PackWriter::new(pack_id, self.keys.site_id(), study_key_id, &study_key, now, kind);
-        let mut writer = writer.with_metadata_generator(METADATA_VERSION);
-        let mut file = PackFile {
+        let mut file = NewPackFile {
+            pack_id,
             file: self.packs.create(pack_id)?,
+            writer: writer.with_metadata_generator(METADATA_VERSION),
             digest: Sha256::new(),
             bytes: 0,
             unwritten: Vec::new(),
+            offsets: Vec::new(),
         };
         file.append(&header)?;
-        let mut offsets = Vec::with_capacity(records.len());
-        for record in records {
-            let record_id = record.record_id;
-            let of_record = |error| Error::Record { record_id, source: Box::new(error) };
-            let journaled = self.journaled(record_id).map_err(of_record)?;
-            let read = |range: Range<u64>| journaled.read(range);
-            let (key, table) = self.table_of(&journaled.record, read).map_err(of_record)?;
-            let header = copy_record(&journaled, &key, &table, &mut file).map_err(of_record)?;
-            offsets.push((record_id, writer.add(&table, &key, &kept_metadata(&table, header))));
-        }
-        file.append(&writer.finish())?;
-        let (bytes, sha256) = file.finish()?;
-        Ok(Written { pack_id, bytes, sha256, offsets })
+        Ok(file)
     }
-
-    fn journaled(&self, record_id: RecordId) -> Result<Journaled<'_>, Error> {
-        let record = self.journal.record(record_id).ok_or(Error::NotFound(record_id))?;
-        let whole = match record.record_bytes {
-            0..=RECORD_AT_ONCE_BYTES => Some(self.journal.read(record_id, 0..record.record_bytes)?),
-            _ => None,
-        };
-        Ok(Journaled { journal: &self.journal, record, whole })
-    }
-}
-
-/// Copies one record byte for byte and opens it on the way. Bytes that rotted in the journal must not become a pack that
-/// is then verified to be equally rotten; and what opens must have the digest that was taken at the door, of the dataset
-/// before it was compressed. Gives the header chunks, unless they are too many.
-fn copy_record(
-    journaled: &Journaled<'_>,
-    key: &RecordKey,
-    table: &RecordTable,
-    file: &mut PackFile,
-) -> Result<Option<Vec<u8>>, Error> {
-    let record_id = table.record_id;
-    let mut header = Some(Vec::new());
-    let mut digest = Sha256::new();
-    let mut copied = 0;
-    for (number, chunk) in (0u32..).zip(&table.chunks) {
-        let end = chunk.record_offset + u64::from(chunk.sealed_bytes);
-        let bytes = journaled.read(copied..end)?;
-        let sealed_at = usize::try_from(chunk.record_offset.saturating_sub(copied)).unwrap_or(usize::MAX);
-        let sealed = bytes.get(sealed_at..).unwrap_or_default();
-        let opened = filmgate_seal::open_chunk(key, record_id, number, chunk, sealed)?;
-        digest.update(&opened);
-        if let Some(header) = &mut header
-            && chunk.class == Class::Header
-        {
-            header.extend_from_slice(&opened);
-        }
-        header = header.filter(|header| header.len() <= metadata::HEADER_BYTES_MAX);
-        file.append(&bytes)?;
-        copied = end;
-    }
-    if <[u8; 32]>::from(digest.finalize()) != table.dataset_sha256 {
-        return Err(Error::NotAsReceived(record_id));
-    }
-    let table_and_trailer = journaled.read(copied..table.record_bytes)?;
-    let sealed_table = table_and_trailer.len().saturating_sub(TRAILER_BYTES);
-    // Read a second time when the record is long: it must not have changed.
-    let again = open_table(key, record_id, table_and_trailer.get(..sealed_table).unwrap_or_default())?;
-    if again.chunks != table.chunks {
-        return Err(Error::NotAsReceived(record_id));
-    }
-    file.append(&table_and_trailer)?;
-    Ok(header)
 }
 
 /// DICOM JSON for the footer; empty when it is too long to keep there, to be made when asked for.
-fn kept_metadata(table: &RecordTable, header: Option<Vec<u8>>) -> Vec<u8> {
-    let made = header.map(|header| metadata::metadata_json(table, &header));
-    match made {
+fn kept_metadata(table: &RecordTable, header: Option<&[u8]>) -> Vec<u8> {
+    match header.map(|header| metadata::metadata_json(table, header)) {
         Some(Ok(json)) => json,
         Some(Err(error)) => {
             let record_id = table.record_id;
@@ -183,28 +190,15 @@ fn kept_metadata(table: &RecordTable, header: Option<Vec<u8>>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use filmgate_model::{Clock, Provenance, Random, Timestamp};
+    use filmgate_model::Provenance;
     use filmgate_seal::{RecordSealer, SealOptions};
-    use filmgate_spool::{JournalOptions, PackFolder, RealDisk};
 
     use super::*;
 
-    /// As if the codec had gone wrong at the door: everything opens, to other bytes than were received.
-    #[test]
-    fn what_does_not_open_to_what_was_received_is_not_packed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let disk = Arc::new(RealDisk);
-        let (clock, random) = (Clock::manual(Timestamp(0)), Random::seeded(1));
-        let options = JournalOptions::default();
-        let (journal, _) =
-            Journal::open(disk.clone(), &folder.path().join("journal"), options, &clock, &random)
-                .expect("a journal");
-        let packs = PackFolder::open_folder(disk, &folder.path().join("packs")).expect("a folder of packs");
-        let (record_id, key) = (RecordId([1; 16]), RecordKey::from_bytes([2; 32]));
+    fn sealed() -> (RecordKey, RecordTable, Vec<u8>) {
+        let key = RecordKey::from_bytes([2; 32]);
         let mut sealer = RecordSealer::new(
-            record_id,
+            RecordId([1; 16]),
             key.clone(),
             Provenance::untold("1.2.840.10008.1.2.1"),
             &SealOptions::default(),
@@ -212,15 +206,35 @@ mod tests {
         let mut whole = Vec::new();
         sealer.push(b"\x08\0\x18\0UI\x08\x001.2.3.5\0", &mut whole);
         let table = sealer.finish(&mut whole);
-        let record = JournalRecord { record_id, record_bytes: table.record_bytes, wrapped_key: Vec::new() };
-        let journaled = Journaled { journal: &journal, record, whole: Some(whole) };
-        let copy = |table: &RecordTable, number| {
-            let file = packs.create(PackId([number; 16])).expect("a pack");
-            let mut file = PackFile { file, digest: Sha256::new(), bytes: 0, unwritten: Vec::new() };
-            copy_record(&journaled, &key, table, &mut file)
-        };
-        assert!(copy(&table, 1).expect("it is what was received").is_some());
+        (key, table, whole)
+    }
+
+    fn copy(key: &RecordKey, table: RecordTable, whole: &[u8]) -> Result<RecordCopy, Error> {
+        let mut copy = RecordCopy::new(key.clone(), Arc::new(table));
+        while let Some(range) = copy.wanted() {
+            copy.take(&whole[range.start as usize..range.end as usize])?;
+        }
+        Ok(copy)
+    }
+
+    /// As if the codec had gone wrong at the door: everything opens, to other bytes than were received.
+    #[test]
+    fn what_does_not_open_to_what_was_received_is_not_packed() {
+        let (key, table, whole) = sealed();
+        let copied = copy(&key, table.clone(), &whole).expect("it is what was received");
+        assert!(copied.header.is_some_and(|header| !header.is_empty()));
+        let record_id = table.record_id;
         let other = RecordTable { dataset_sha256: [3; 32], ..table };
-        assert!(matches!(copy(&other, 2), Err(Error::NotAsReceived(id)) if id == record_id));
+        assert!(matches!(copy(&key, other, &whole), Err(Error::NotAsReceived(id)) if id == record_id));
+    }
+
+    #[test]
+    fn no_byte_of_a_record_can_change_on_the_way() {
+        let (key, table, whole) = sealed();
+        for at in 0..whole.len() {
+            let mut rotten = whole.clone();
+            rotten[at] ^= 1;
+            assert!(copy(&key, table.clone(), &rotten).is_err(), "byte {at} of {}", whole.len());
+        }
     }
 }

@@ -39,6 +39,7 @@ impl Road {
         let freed = self.free_packed_records().await?;
         let indexed = self.index_missing().await?;
         let records_missing = self.settle_missing_records().await?;
+        self.catalog.restore_deletions(self.clock.now()).await?;
         Ok(Recovered { indexed, freed, packs_removed, packs_adopted, packs_missing, records_missing })
     }
 
@@ -90,13 +91,16 @@ impl Road {
         for pack_id in self.oldest_packs_first()? {
             match self.catalog.pack(pack_id).await? {
                 Some(known) if known.local => {}
+                // Given up: its bytes go everywhere at once.
+                Some(known) if known.state == InstanceState::Deleted => {}
                 // Evicted: the crash came between "known as gone" and the unlink.
                 Some(_) => {
                     self.packs.remove(pack_id)?;
                     removed += 1;
                 }
                 None => match self.adopt(pack_id).await {
-                    Ok(()) => adopted += 1,
+                    Ok(true) => adopted += 1,
+                    Ok(false) => removed += 1,
                     // It stays where it is, and the doors open all the same.
                     Err(error) if error.is_permanent() => {
                         tracing::error!(%pack_id, error = &error as &dyn std::error::Error, "a local pack nobody knows cannot be read");
@@ -124,7 +128,13 @@ impl Road {
     /// Packs the catalog takes for local whose file is gone: safe when verified, else an alarm.
     async fn settle_missing_packs(self: &Arc<Self>) -> Result<usize, Error> {
         let mut missing = 0;
-        for pack in self.catalog.known_packs().await?.into_iter().filter(|pack| pack.local) {
+        for pack in self
+            .catalog
+            .known_packs()
+            .await?
+            .into_iter()
+            .filter(|pack| pack.local && pack.state != InstanceState::Deleted)
+        {
             if self.packs.contains(pack.pack_id)? {
                 continue;
             }
@@ -144,9 +154,16 @@ impl Road {
 
     /// Enters a pack the catalog does not know: a crash came before it was known, or the catalog is a new one. It is whole,
     /// or it would not bear its name; what the journal still holds of it is freed after.
-    async fn adopt(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
+    /// False when it was being made of other packs when the crash came, which hold all of it still: it is taken away.
+    async fn adopt(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
         let road = Arc::clone(self);
         let (footer, kind, pack) = compute(move || road.read_unknown_pack(pack_id)).await??;
+        let records: Vec<RecordId> = footer.records.iter().map(|record| record.record_id).collect();
+        let elsewhere = self.catalog.count_packed_elsewhere(&records, pack_id).await?;
+        if elsewhere > 0 && elsewhere == records.len() as u64 {
+            self.packs.remove(pack_id)?;
+            return Ok(false);
+        }
         let rows: Vec<_> =
             footer.records.iter().map(|record| index::received_instance(&record.table)).collect();
         self.catalog.record_received(&rows, self.clock.now()).await?;
@@ -157,7 +174,8 @@ impl Road {
             self.catalog.remember_study_key(uid, false, pack.study_key_id, self.clock.now()).await?;
         }
         let instances = self.adopted_instances(&footer, &rows, kind).await?;
-        Ok(self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?)
+        self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?;
+        Ok(true)
     }
 
     /// What each record of an adopted pack is beside the copies that are known.

@@ -1,13 +1,13 @@
 //! The way back: a record's sealed bytes are fetched from where they are — journal, local pack, else a range of a
 //! bucket's object — and opened, chunk by chunk.
 //!
-//! A record may move while it is read (journal → pack → bucket only). Then it is looked up again and reading goes on
+//! A record may move while it is read (journal → pack → bucket, or into another pack). Then it is looked up again and reading goes on
 //! with the same chunk: a record's bytes are the same everywhere.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use filmgate_model::{Encoding, PackId, RecordId, StudyKeyId, Tag, compute};
+use filmgate_model::{Encoding, InstanceState, PackId, RecordId, StudyKeyId, Tag, compute};
 use filmgate_seal::{
     BulkKind, BulkValue as StoredBulk, ChunkEntry, Class, PackFooter, RecordKey, RecordTable,
 };
@@ -16,13 +16,12 @@ use parking_lot::Mutex;
 use quick_cache::Weighter;
 use zeroize::Zeroizing;
 
-use crate::{
-    Error, Road,
-    rotate::{self, KEY_OBJECT_BYTES_MAX, KEYS},
-};
+use crate::{Error, Road};
 
-/// How often a record is looked up again while it is read; it can move twice.
-const MOVES_MAX: usize = 3;
+/// How often a record is looked up again while it is read; it can move twice, and once more into another pack.
+const MOVES_MAX: usize = 4;
+/// Bytes of a key object at most.
+const KEY_OBJECT_BYTES_MAX: u64 = 4096;
 
 /// Where the records of a pack are, and their keys.
 pub(crate) struct PackContents {
@@ -40,11 +39,20 @@ impl Weighter<PackId, Arc<PackContents>> for Weigh {
     }
 }
 
+impl PackContents {
+    /// A record of the pack.
+    pub(crate) fn record(&self, record_id: RecordId) -> Option<PackedRecord> {
+        self.records.get(&record_id).cloned()
+    }
+}
+
+/// A record as its pack's footer has it.
 #[derive(Clone)]
-struct PackedRecord {
-    offset: u64,
-    key: RecordKey,
-    table: Arc<RecordTable>,
+pub(crate) struct PackedRecord {
+    /// Where it begins in the pack.
+    pub(crate) offset: u64,
+    pub(crate) key: RecordKey,
+    pub(crate) table: Arc<RecordTable>,
 }
 
 /// A record that can be read.
@@ -83,9 +91,12 @@ impl Road {
             return self.open_in_journal(record_id).await;
         }
         let location = self.catalog.locate(record_id).await?.ok_or(Error::NotFound(record_id))?;
+        if location.state == InstanceState::Deleted {
+            return Err(Error::NotFound(record_id));
+        }
         let pack_id = location.pack.ok_or(Error::Lost(record_id))?.pack_id;
         let contents = self.pack_contents(pack_id).await?;
-        let record = contents.records.get(&record_id).ok_or(Error::Lost(record_id))?.clone();
+        let record = contents.record(record_id).ok_or(Error::Lost(record_id))?;
         Ok(OpenRecord {
             road: Arc::clone(self),
             key: record.key,
@@ -184,14 +195,13 @@ impl Road {
             Ok(key) => return Ok(key),
             Err(error) => error,
         };
+        let name = format!("v1/key/{id}/1");
         for placement in &self.placements {
-            let Ok(found) = placement.keys.list(&format!("{KEYS}{id}/")).await else { continue };
-            let newest = found
-                .iter()
-                .max_by_key(|object| rotate::parse(&object.name).map(|(_, generation)| generation));
-            let Some(newest) = newest else { continue };
-            let range = 0..newest.bytes.min(KEY_OBJECT_BYTES_MAX);
-            let Ok(object) = placement.keys.get(&newest.name, range).await else { continue };
+            let Ok(Some(object)) = placement.keys.head(&name).await else { continue };
+            let Ok(object) = placement.keys.get(&name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await
+            else {
+                continue;
+            };
             let road = Arc::clone(self);
             let adopted = compute(move || {
                 road.keys.adopt_study_key(&object)?;

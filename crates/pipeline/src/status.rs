@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, KeysStatus, Road};
+use crate::{Error, Road};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -33,10 +33,14 @@ pub struct Status {
     pub copies_dropped: u64,
     /// Which database the catalog is in: `sqlite` or `postgresql`.
     pub catalog: &'static str,
+    /// Instances kept beside another with the same pixels in other wrapping.
+    pub variants: u64,
+    /// Instances kept beside another with other content under the same UID.
+    pub conflicts: u64,
+    /// Instances hidden until their deletion is carried out.
+    pub hidden: u64,
     /// Room on the local disk.
     pub spool: SpoolStatus,
-    /// The keys, and who keeps them.
-    pub keys: KeysStatus,
     /// The buckets every pack must reach.
     pub placements: Vec<String>,
     /// Packs that wait for another try.
@@ -142,9 +146,11 @@ impl Road {
             },
             oldest_unverified_at,
             copies_dropped: totals.copies_dropped,
+            variants: totals.variants,
+            conflicts: totals.conflicts,
+            hidden: totals.hidden,
             spool: self.spool_status(totals.local_pack_bytes)?,
             catalog: self.catalog.engine_name(),
-            keys: self.keys_status(),
             placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,
@@ -161,7 +167,7 @@ impl Road {
             uncommitted_bytes: room.uncommitted_bytes,
             disk_free_bytes: self.disk_free_bytes()?,
             packs_bytes,
-            accepting: self.refusal()?.is_none(),
+            accepting: self.has_room()?,
         })
     }
 
@@ -193,6 +199,6 @@ impl Road {
                 detail: alarm.detail,
                 raised_at: alarm.raised_at,
             });
-        Ok(self.keeper_alarm().into_iter().chain(rows).collect())
+        Ok(rows.collect())
     }
 }

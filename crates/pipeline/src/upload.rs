@@ -89,7 +89,7 @@ impl Road {
 
     /// Twice as long each time, up to the limit, and between half and the whole of it at random, so that many packs
     /// do not come back in one moment.
-    fn retry_delay(&self, attempts: u64) -> Duration {
+    pub(crate) fn retry_delay(&self, attempts: u64) -> Duration {
         let (min, max) = (self.settings.retry_delay_min, self.settings.retry_delay_max);
         let whole = min.saturating_mul(1u32 << attempts.min(20)).min(max).max(Duration::from_millis(2));
         let half = whole / 2;

@@ -80,6 +80,8 @@ pub(crate) struct RecordEntry {
     /// ISO 8601.
     received_at: String,
     copy_kind: &'static str,
+    /// A confirmed deletion names it: nobody finds it any more.
+    hidden: bool,
 }
 
 impl RecordEntry {
@@ -95,6 +97,7 @@ impl RecordEntry {
             calling_ae: location.calling_ae,
             received_at: location.received_at.to_string(),
             copy_kind: location.copy_kind.as_str(),
+            hidden: location.hidden,
             study_instance_uid: location.study_instance_uid,
             series_instance_uid: location.series_instance_uid,
             sop_instance_uid: location.sop_instance_uid,
@@ -136,7 +139,11 @@ pub(crate) async fn record_file(
     State(app): State<App>,
     Path(record): Path<String>,
 ) -> Result<Response, Error> {
-    let record = app.road().open(record_id(&record)?).await?;
+    let record_id = record_id(&record)?;
+    if app.road().catalog().locate(record_id).await?.is_some_and(|row| row.hidden) {
+        return Err(Error::NotFound("record"));
+    }
+    let record = app.road().open(record_id).await?;
     let permit = app.retrieve_turn().await?;
     let (headers, content_type) = (file_headers(&record), dicom_type(record.transfer_syntax_uid()));
     let stall = app.settings().retrieve_stall_timeout;

@@ -26,6 +26,7 @@ mod access;
 mod api;
 mod body;
 mod callers;
+mod custody;
 mod dicomweb;
 mod error;
 mod guard;

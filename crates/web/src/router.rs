@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     Error, Users, Web, WebSettings,
     access::{guard as access, pages},
-    api, callers, dicomweb, guard, health, metrics, status_page,
+    api, callers, custody, dicomweb, guard, health, metrics, status_page,
 };
 
 /// How long a request waits for others of its kind to end.
@@ -123,6 +123,7 @@ fn own_api() -> Router<App> {
         .route("/api/studies/{study}/records", get(api::study_records))
         .route("/api/verify", post(api::verify))
         .route("/api/ae", get(callers::show).post(callers::change))
+        .route("/api/custody", get(custody::show).post(custody::change))
 }
 
 /// QIDO-RS (PS3.18 10.6) and STOW-RS (PS3.18 10.5).

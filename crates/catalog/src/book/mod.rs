@@ -2,5 +2,9 @@
 
 pub(crate) mod ae;
 pub(crate) mod alarms;
+pub(crate) mod custody;
+pub(crate) mod deletions;
+pub(crate) mod holds;
+pub(crate) mod retention;
 pub(crate) mod sessions;
 pub(crate) mod tokens;

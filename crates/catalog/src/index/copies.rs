@@ -71,6 +71,8 @@ pub struct Copy {
     pub copy_kind: CopyKind,
     /// Who sent it.
     pub calling_ae: String,
+    /// A deletion names it: nothing may be dropped against it.
+    pub to_be_deleted: bool,
 }
 
 impl Catalog {
@@ -131,7 +133,8 @@ const UIDS_AT_ONCE: usize = 64;
 
 const COPY: &str = "
 SELECT record_id, study_instance_uid, series_instance_uid, sop_instance_uid, transfer_syntax_uid, dataset_sha256,
-    pixel_digest, state, quarantine, pack_id IS NOT NULL AS packed, copy_kind, calling_ae
+    pixel_digest, state, quarantine, pack_id IS NOT NULL AS packed, copy_kind, calling_ae,
+    deletion_id IS NOT NULL AS to_be_deleted
 FROM index_instances WHERE site_id = $1";
 const COPIES: &str = "AND state <> 'deleted' ORDER BY arrival_number";
 const PACKED_COPIES: &str =
@@ -151,6 +154,7 @@ fn copy(row: &Row) -> Result<Copy, Error> {
         packed: get(row, "packed")?,
         copy_kind: word(row, "copy_kind")?,
         calling_ae: get(row, "calling_ae")?,
+        to_be_deleted: get(row, "to_be_deleted")?,
     })
 }
 
@@ -177,7 +181,7 @@ pub(crate) async fn lock_studies_of(
 
 /// Decides anew which copy of a UID answers within its study, which the caller has locked
 /// ([`Connection::lock_studies`]): the first, else the oldest variant, else the oldest
-/// conflict; one that opens before one that does not; none that is quarantined or deleted.
+/// conflict; one that opens before one that does not; none that is quarantined, hidden or deleted.
 pub(crate) async fn refresh_served(
     writer: &mut Connection,
     site: &[u8],
@@ -187,7 +191,7 @@ pub(crate) async fn refresh_served(
     let best = query(
         "SELECT arrival_number FROM index_instances
          WHERE site_id = $1 AND study_instance_uid = $2 AND sop_instance_uid = $3 AND quarantine = FALSE
-            AND state <> 'deleted'
+            AND state <> 'deleted' AND hidden = FALSE
          ORDER BY state IN ('damaged', 'absent'), CASE copy_kind WHEN 'first' THEN 0 WHEN 'variant' THEN 1 ELSE 2 END, arrival_number LIMIT 1",
     )
     .bind(site)

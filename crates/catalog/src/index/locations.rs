@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use filmgate_model::{InstanceState, NodeId, PackId, RecordId, StudyKeyId, Timestamp};
+use filmgate_model::{FactId, InstanceState, NodeId, PackId, RecordId, StudyKeyId, Timestamp};
 
 use super::{
     copies::CopyKind,
@@ -55,6 +55,10 @@ pub struct Location {
     pub record_bytes: u64,
     /// SHA-256 of the dataset as received.
     pub dataset_sha256: [u8; 32],
+    /// The deletion that names it.
+    pub deletion_id: Option<FactId>,
+    /// A confirmed deletion names it: it is neither found nor served.
+    pub hidden: bool,
     /// Its pack; `None` while only the journal holds it.
     pub pack: Option<PackLocation>,
 }
@@ -80,7 +84,7 @@ pub struct PackLocation {
 const COLUMNS: &str = "
     i.record_id, i.node_id, i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid,
     i.transfer_syntax_uid, i.state, i.state_at, i.next_try_at, i.reason, i.quarantine, i.copy_kind, i.calling_ae, i.received_at, i.dataset_bytes,
-    i.record_bytes, i.dataset_sha256, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id,
+    i.record_bytes, i.dataset_sha256, i.deletion_id, i.hidden, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id,
     l.pack_id IS NOT NULL AS local
     FROM index_instances i LEFT JOIN index_packs p ON p.pack_id = i.pack_id
     LEFT JOIN index_local_packs l ON l.pack_id = i.pack_id AND l.node_id = $2";
@@ -293,6 +297,8 @@ fn location(row: &Row) -> Result<Location, Error> {
         dataset_bytes: unsigned(row, "dataset_bytes")?,
         record_bytes: unsigned(row, "record_bytes")?,
         dataset_sha256: fixed(row, "dataset_sha256")?,
+        deletion_id: optional_id(row, "deletion_id")?.map(FactId),
+        hidden: get(row, "hidden")?,
         pack: pack_location(row)?,
     })
 }

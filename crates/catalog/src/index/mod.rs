@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 pub(crate) mod copies;
+pub(crate) mod deleting;
 pub(crate) mod filing;
 pub(crate) mod instances;
 pub(crate) mod locations;
@@ -9,6 +10,7 @@ pub(crate) mod packing;
 pub(crate) mod packs;
 pub(crate) mod patients;
 pub(crate) mod placements;
+pub(crate) mod repacking;
 pub(crate) mod series;
 pub(crate) mod studies;
 pub(crate) mod study_keys;

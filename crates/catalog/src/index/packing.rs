@@ -67,6 +67,8 @@ pub struct RecordToPack {
     pub record_bytes: u64,
     /// When its first byte arrived.
     pub received_at: Timestamp,
+    /// A deletion names it: nothing may be dropped against it.
+    pub to_be_deleted: bool,
 }
 
 /// A pack whose file is synced.
@@ -220,7 +222,12 @@ impl Catalog {
             .await
     }
 
-    async fn insert_pack(&self, writer: &mut Connection, pack: &NewPack, at: Timestamp) -> Result<(), Error> {
+    pub(super) async fn insert_pack(
+        &self,
+        writer: &mut Connection,
+        pack: &NewPack,
+        at: Timestamp,
+    ) -> Result<(), Error> {
         let entered = query(
             "INSERT INTO index_packs (pack_id, site_id, node_id, study_instance_uid, study_key_id, quarantine, bytes,
                 sha256, created_at, state, state_at)
@@ -316,23 +323,34 @@ impl Catalog {
         at: Timestamp,
     ) -> Result<(), Error> {
         let gone = Error::CopyGone { record_id: copy.record_id, same_as: copy.same_as };
+        // Changes nothing, and makes whoever would name the kept copy in a deletion wait until this is decided.
         let kept = query(
-            "SELECT record_id FROM index_instances WHERE record_id = $1 AND state NOT IN ('deleted', 'damaged', 'absent')",
+            "UPDATE index_instances SET served = served
+             WHERE record_id = $1 AND state NOT IN ('deleted', 'damaged', 'absent') AND deletion_id IS NULL",
         )
         .bind(copy.same_as.as_bytes().as_slice())
-        .fetch_optional(&mut *writer)
+        .execute(&mut *writer)
         .await?;
-        if kept.is_none() || copy.same_as == copy.record_id {
+        if kept.rows_affected() == 0 || copy.same_as == copy.record_id {
             return Err(gone);
         }
         let left = query(
-            "DELETE FROM index_instances WHERE record_id = $1 AND pack_id IS NULL
+            "DELETE FROM index_instances WHERE record_id = $1 AND pack_id IS NULL AND deletion_id IS NULL
              RETURNING study_instance_uid, sop_instance_uid",
         )
         .bind(copy.record_id.as_bytes().as_slice())
         .fetch_optional(&mut *writer)
         .await?;
-        let Some(left) = left else { return Ok(()) };
+        let Some(left) = left else {
+            // Dropped before, by an earlier run of this; or named by a deletion meanwhile.
+            let there =
+                query("SELECT record_id FROM index_instances WHERE record_id = $1 AND pack_id IS NULL")
+                    .bind(copy.record_id.as_bytes().as_slice());
+            return match there.fetch_optional(&mut *writer).await? {
+                Some(_) => Err(gone),
+                None => Ok(()),
+            };
+        };
         query(
             "INSERT INTO index_dropped_copies (record_id, site_id, same_as, dropped_at) VALUES ($1, $2, $3, $4)
              ON CONFLICT (record_id) DO NOTHING",
@@ -399,7 +417,7 @@ GROUP BY study_instance_uid, quarantine ORDER BY MIN(state_at), study_instance_u
 const UNPACKED_RECORDS: &str = "
 SELECT * FROM (
     SELECT record_id, series_instance_uid, sop_instance_uid, dataset_sha256, pixel_digest, transfer_syntax_uid,
-        calling_ae, record_bytes, received_at, arrival_number,
+        calling_ae, record_bytes, received_at, arrival_number, deletion_id IS NOT NULL AS to_be_deleted,
         CAST(SUM(record_bytes) OVER (ORDER BY arrival_number) AS BIGINT) AS bytes_so_far
     FROM index_instances
     WHERE site_id = $1 AND node_id = $2 AND study_instance_uid = $3 AND quarantine = $4 AND pack_id IS NULL
@@ -430,5 +448,6 @@ fn record_to_pack(row: &Row) -> Result<RecordToPack, Error> {
         calling_ae: get(row, "calling_ae")?,
         record_bytes: unsigned(row, "record_bytes")?,
         received_at: time(row, "received_at")?,
+        to_be_deleted: get(row, "to_be_deleted")?,
     })
 }

@@ -42,6 +42,8 @@ pub struct Pack {
     pub attempts: u64,
     /// A copy is on this node's disk.
     pub local: bool,
+    /// Its records stand in another pack since then.
+    pub replaced_at: Option<Timestamp>,
     /// The buckets it was put in.
     pub placements: Vec<PlacementState>,
 }
@@ -72,7 +74,8 @@ pub struct EvictablePack {
 pub(super) const COLUMNS: &str =
     "pack_id, node_id, study_instance_uid, study_key_id, quarantine, bytes, sha256, created_at, state,
     reason, next_try_at, attempts, EXISTS (SELECT 1 FROM index_local_packs l
-        WHERE l.pack_id = index_packs.pack_id AND l.node_id = $2) AS local FROM index_packs";
+        WHERE l.pack_id = index_packs.pack_id AND l.node_id = $2) AS local, replaced_at
+    FROM index_packs";
 
 impl Catalog {
     /// Verified packs with a local copy, the one read longest ago first; only those of quarantined records when asked so.
@@ -163,7 +166,7 @@ impl Catalog {
             .await
     }
 
-    async fn forget_local(&self, writer: &mut Connection, pack_id: PackId) -> Result<(), Error> {
+    pub(super) async fn forget_local(&self, writer: &mut Connection, pack_id: PackId) -> Result<(), Error> {
         query("DELETE FROM index_local_packs WHERE pack_id = $1 AND node_id = $2")
             .bind(pack_id.as_bytes().as_slice())
             .bind(self.node())
@@ -266,6 +269,7 @@ pub(super) async fn pack(reader: &mut Connection, row: &Row) -> Result<Pack, Err
         next_try_at: optional_time(row, "next_try_at")?,
         attempts: unsigned(row, "attempts")?,
         local: get(row, "local")?,
+        replaced_at: optional_time(row, "replaced_at")?,
         placements: placements_of(reader, pack_id).await?,
     })
 }

@@ -30,6 +30,12 @@ pub struct Totals {
     pub quarantine_bytes: u64,
     /// Arrivals that brought nothing new.
     pub copies_dropped: u64,
+    /// Instances kept beside another with the same pixels in other wrapping.
+    pub variants: u64,
+    /// Instances kept beside another with other content under the same UID.
+    pub conflicts: u64,
+    /// Instances hidden until their deletion is carried out.
+    pub hidden: u64,
 }
 
 /// How far a study is.
@@ -49,7 +55,12 @@ const TOTALS: &str = "SELECT
     (SELECT CAST(COALESCE(SUM(i.record_bytes), 0) AS BIGINT) FROM index_instances i
      WHERE i.site_id = $1 AND i.node_id = $2 AND i.state = 'quarantined' AND (i.pack_id IS NULL OR EXISTS (
         SELECT 1 FROM index_local_packs l WHERE l.pack_id = i.pack_id AND l.node_id = $2))) AS quarantine_bytes,
-    (SELECT COUNT(*) FROM index_dropped_copies WHERE site_id = $1) AS copies_dropped";
+    (SELECT COUNT(*) FROM index_dropped_copies WHERE site_id = $1) AS copies_dropped,
+    (SELECT COUNT(*) FROM index_instances WHERE site_id = $1 AND copy_kind <> 'first' AND copy_kind = 'variant'
+        AND state <> 'deleted') AS variants,
+    (SELECT COUNT(*) FROM index_instances WHERE site_id = $1 AND copy_kind <> 'first' AND copy_kind = 'conflict'
+        AND state <> 'deleted') AS conflicts,
+    (SELECT COUNT(*) FROM index_instances WHERE site_id = $1 AND hidden = TRUE AND state <> 'deleted') AS hidden";
 
 impl Catalog {
     /// How many instances are in each state, those with none too.
@@ -149,6 +160,9 @@ fn totals(row: &Row) -> Result<Totals, Error> {
         local_pack_bytes: unsigned(row, "local_pack_bytes")?,
         quarantine_bytes: unsigned(row, "quarantine_bytes")?,
         copies_dropped: unsigned(row, "copies_dropped")?,
+        variants: unsigned(row, "variants")?,
+        conflicts: unsigned(row, "conflicts")?,
+        hidden: unsigned(row, "hidden")?,
     })
 }
 

@@ -1,6 +1,7 @@
 //! The tests every engine must pass: an engine's crate opens an empty catalog for each and calls [`run`].
 
 mod access;
+mod custody;
 mod packs;
 pub mod postgres;
 mod received;
@@ -38,6 +39,12 @@ where
     packs::damage_is_an_alarm(&open().await).await;
     packs::study_keys_are_remembered(&open().await).await;
     packs::text_is_ordered_by_its_bytes(&open().await).await;
+    custody::a_deletion_takes_what_it_named_and_nothing_later(&open().await).await;
+    custody::a_deletion_can_be_taken_back(&open().await).await;
+    custody::a_hold_wins_however_late_it_comes(&open().await).await;
+    custody::what_must_be_kept_is_kept(&open().await).await;
+    custody::records_move_to_another_pack(&open().await).await;
+    custody::a_new_index_knows_what_was_deleted(&open().await).await;
     search::names(&open().await).await;
     search::dates_times_and_numbers(&open().await).await;
     search::lists_levels_and_counts(&open().await).await;

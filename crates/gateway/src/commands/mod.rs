@@ -2,9 +2,9 @@
 
 mod ae;
 mod config;
+mod custody;
 mod demo;
 mod export;
-mod key;
 mod local;
 mod send;
 mod serve;
@@ -40,14 +40,20 @@ enum Command {
     Export(export::Arguments),
     /// Check that everything stored opens.
     Verify(verify::Arguments),
-    /// The keys: how they stand, rotation.
-    Key(key::Arguments),
     /// Who may associate.
     Ae(ae::Arguments),
     /// Tokens of the web door.
     Token(token::Arguments),
     /// Make a link to set the administrator's password.
     SetUp(token::SetUp),
+    /// Keep a study from being deleted, until that is released.
+    Hold(custody::HoldArguments),
+    /// Delete a study or an instance: asked for, confirmed, hidden, and gone after a grace.
+    Delete(custody::DeleteArguments),
+    /// Keep single studies longer than the site keeps all.
+    Retention(custody::RetentionArguments),
+    /// Make the packs of a study anew.
+    Repack(custody::RepackArguments),
     /// Show or check the settings.
     Config(config::Arguments),
 }
@@ -75,10 +81,13 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
-        Command::Key(arguments) => key::run(&arguments),
         Command::Ae(arguments) => ae::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::SetUp(arguments) => token::set_up(&arguments),
+        Command::Hold(arguments) => custody::hold(arguments),
+        Command::Delete(arguments) => custody::delete(arguments),
+        Command::Retention(arguments) => custody::retention(arguments),
+        Command::Repack(arguments) => custody::repack(arguments),
         Command::Config(arguments) => config::run(&arguments),
     };
     code.map_or_else(|error| failure::report(&error), ExitCode::from)

@@ -20,7 +20,7 @@ use filmgate_web::OpenTo;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use catalog::{Catalog, Engine};
-pub(crate) use keys::{KeyProvider, Keys, Site};
+pub(crate) use keys::{Keys, Site};
 pub(crate) use load::{Error, load};
 pub(crate) use tls::{DicomTls, WebTls};
 
@@ -28,6 +28,9 @@ pub(crate) use tls::{DicomTls, WebTls};
 const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
 /// More threads than any machine has cores for.
 const HELPER_THREADS_MAX: usize = 256;
+
+/// Longer than anything on a disk has been kept.
+const RETENTION_YEARS_MAX: u32 = 1000;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -46,6 +49,9 @@ pub(crate) struct Settings {
     pub(crate) yielding: Yield,
     pub(crate) cache: Cache,
     pub(crate) quarantine: Quarantine,
+    pub(crate) repack: Repack,
+    pub(crate) deletion: Deletion,
+    pub(crate) retention: Retention,
     pub(crate) seal: Seal,
     pub(crate) log: Log,
 }
@@ -347,6 +353,48 @@ impl Default for Quarantine {
     }
 }
 
+/// When packs are made of packs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Repack {
+    pub(crate) small_pack_bytes: u64,
+    pub(crate) after_ms: u64,
+    pub(crate) grace_ms: u64,
+}
+
+impl Default for Repack {
+    fn default() -> Self {
+        Self { small_pack_bytes: 8 << 20, after_ms: 21_600_000, grace_ms: 600_000 }
+    }
+}
+
+/// How something is deleted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Deletion {
+    pub(crate) two_people: bool,
+    pub(crate) grace_ms: u64,
+}
+
+impl Default for Deletion {
+    fn default() -> Self {
+        Self { two_people: false, grace_ms: 604_800_000 }
+    }
+}
+
+/// How long everything is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Retention {
+    pub(crate) years: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { years: 30 }
+    }
+}
+
 /// Sealing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -442,7 +490,6 @@ impl Settings {
         }
         self.dicom.check_openness()?;
         self.dicom.tls.check()?;
-        self.keys.check()?;
         self.check_folders()?;
         if self.bucket.is_empty() {
             return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());
@@ -459,6 +506,15 @@ impl Settings {
         }
         if self.pack.size_bytes == 0 || self.pack.size_bytes > self.spool.bytes_max / 2 {
             return refuse("pack.size_bytes", "it must lie within 1 and half of spool.bytes_max".into());
+        }
+        if self.repack.small_pack_bytes > self.pack.size_bytes {
+            return refuse(
+                "repack.small_pack_bytes",
+                "it is more than pack.size_bytes: every pack would be a small one".into(),
+            );
+        }
+        if self.retention.years > RETENTION_YEARS_MAX {
+            return refuse("retention.years", format!("it is more than {RETENTION_YEARS_MAX}"));
         }
         if self.yielding.nice > 19 {
             return refuse("yield.nice", format!("{} is not within 0 and 19", self.yielding.nice));

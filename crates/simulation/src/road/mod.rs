@@ -1,6 +1,7 @@
 //! The whole road — receive, index, pack, upload, verify, evict, recover, retrieve — as `serve` runs it, over a crashing
 //! disk, a faulty bucket and a jumping clock, against a plain model of what was acknowledged.
 
+mod custody;
 mod rest;
 mod sent;
 mod tally;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Runtime;
 
+use self::custody::Custody;
 use self::sent::{Sent, dataset, provenance};
 pub use self::tally::RoadTally;
 use crate::{Faults, Violation, machine::Machine};
@@ -29,8 +31,10 @@ use crate::{Faults, Violation, machine::Machine};
 /// Folders of the data directory.
 const FOLDERS: [&str; 7] =
     ["journal", "packs", "keys", "keys/landing", "keys/study", "keys/log", "keys/signing"];
-const STEPS: u64 = 160;
+const STEPS: u64 = 200;
 const ARRIVING_MAX: usize = 4;
+/// How long a confirmed deletion can be taken back.
+const DELETION_GRACE: Duration = Duration::from_secs(30);
 /// Rounds of every step within which everything has to be verified once nothing fails any more.
 const ROUNDS_TO_REST: u64 = 400;
 
@@ -78,6 +82,9 @@ struct Run {
     step: u64,
     tally: RoadTally,
     yielding: Yielding,
+    custody: Custody,
+    /// The latest time the clock showed before it was last set.
+    latest_seen: Timestamp,
 }
 
 impl Run {
@@ -108,6 +115,8 @@ impl Run {
             key_store,
             bucket_faults,
             random,
+            custody: Custody::default(),
+            latest_seen: Timestamp::default(),
             road: None,
             arriving: Vec::new(),
             committing: Vec::new(),
@@ -140,7 +149,8 @@ impl Run {
     }
 
     fn act(&mut self) -> Check {
-        match self.random.below(100) {
+        match self.random.below(112) {
+            100.. => self.take_custody(),
             0..14 => self.begin(),
             14..40 => self.push(),
             40..54 => self.sync_round(),
@@ -152,6 +162,7 @@ impl Run {
             87..92 => self.read_any(),
             92..95 => {
                 // Clocks are set, forwards and back.
+                self.latest_seen = self.latest_seen.max(self.clock.now());
                 self.clock.shift_ms(self.random.below(200_000) as i64 - 40_000);
                 Ok(())
             }
@@ -374,6 +385,9 @@ impl Run {
         let number = self.random.below(self.acknowledged.len() as u64) as usize;
         let Some((&record_id, sent)) = self.acknowledged.iter().nth(number) else { return Ok(()) };
         let sent = sent.clone();
+        if self.custody.is_gone(record_id) {
+            return Ok(());
+        }
         match self.wait(self.read_back(record_id, &sent)) {
             Ok(()) => {
                 self.tally.read += 1;
@@ -544,6 +558,12 @@ fn road_settings() -> Settings {
         retry_delay_max: Duration::from_secs(20),
         cache_free_bytes_min: 0,
         cache_bytes_max: 128 << 10,
+        small_pack_bytes: 64 << 10,
+        repack_after: Duration::from_secs(20),
+        repack_grace: Duration::from_secs(5),
+        deletion_grace: DELETION_GRACE,
+        // Rules of years are for the tests of the catalog; here nothing would ever be deleted.
+        retention_years: 0,
         ..Settings::default()
     }
 }
@@ -586,6 +606,13 @@ mod tests {
             tally.evicted,
             tally.read,
             tally.yielded,
+            tally.repacked,
+            tally.switched,
+            tally.decided,
+            tally.held,
+            tally.forbidden,
+            tally.given_up,
+            tally.deletions,
         ];
         assert!(tried.iter().all(|&count| count > 5), "the schedule leaves something out: {tally:?}");
         // Between a pack's last sync and its row nothing is written that could be cut: seldom, but it happens.

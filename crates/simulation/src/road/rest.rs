@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use filmgate_model::InstanceState;
+use filmgate_bucket::Bucket;
+use filmgate_catalog::DeletionStep;
+use filmgate_model::{InstanceState, PackId, RecordId, Timestamp};
 
 use super::{Check, ROUNDS_TO_REST, Run, Unread};
 use crate::Faults;
@@ -14,6 +16,9 @@ impl Run {
         *self.bucket_faults.lock() = 0;
         self.disk.cut_power();
         self.restart()?;
+        if self.random.below(2) == 0 {
+            self.release_all_holds()?;
+        }
         for round in 0.. {
             self.clock.shift_ms(10_000);
             self.sync_round()?;
@@ -21,6 +26,7 @@ impl Run {
             self.pack()?;
             self.upload()?;
             self.verify()?;
+            self.carry_out()?;
             if self.is_at_rest()? {
                 break;
             }
@@ -44,11 +50,31 @@ impl Run {
             InstanceState::Retrying,
         ];
         let moving: u64 = moving.iter().map(|state| states.get(state).copied().unwrap_or(0)).sum();
-        Ok(moving == 0 && self.road()?.journal().records().is_empty())
+        Ok(moving == 0 && self.nothing_is_due()? && self.road()?.journal().records().is_empty())
+    }
+
+    /// Nothing is on its way from pack to pack or out of the bucket, and no deletion waits that nothing forbids.
+    fn nothing_is_due(&self) -> Result<bool, String> {
+        let told = |error: filmgate_catalog::Error| error.to_string();
+        let now = self.clock.now();
+        let going = self.wait(self.catalog.packs_going(Timestamp(i64::MAX), 1)).map_err(told)?;
+        let replaced = self.wait(self.catalog.replaced_packs(Timestamp(i64::MAX), 1)).map_err(told)?;
+        let switching = self.wait(self.catalog.packs_to_switch()).map_err(told)?;
+        let failed = self.wait(self.catalog.failed_repacks()).map_err(told)?;
+        let deletions = self.wait(self.catalog.deletions(None, 1000)).map_err(told)?;
+        let waits = deletions.iter().any(|deletion| {
+            deletion.step() == DeletionStep::Confirmed
+                && (!deletion.is_due(now) || !self.is_held(&deletion.study_instance_uid))
+        });
+        Ok(!waits && going.is_empty() && replaced.is_empty() && switching.is_empty() && failed.is_empty())
     }
 
     fn check_everything(&mut self) -> Check {
         for (record_id, sent) in self.acknowledged.clone() {
+            if self.custody.is_gone(record_id) {
+                self.check_gone(record_id)?;
+                continue;
+            }
             match self.wait(self.read_back(record_id, &sent)) {
                 Ok(()) => self.tally.read += 1,
                 Err(Unread::Different(what) | Unread::Failed(what)) => {
@@ -56,9 +82,32 @@ impl Run {
                 }
             }
         }
+        self.check_bucket()?;
         self.check_states()?;
         self.check_nothing_waits()?;
         self.check_said_once()
+    }
+
+    /// What was deleted is not given out any more.
+    fn check_gone(&self, record_id: RecordId) -> Check {
+        match self.wait(self.road()?.open(record_id)) {
+            Ok(_) => Err(format!("record {record_id} is deleted and still opens")),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Every object of the bucket is named by a pack that is not gone: deletions leave nothing behind.
+    fn check_bucket(&self) -> Check {
+        let stored = self.wait(self.store.list("v1/pack/")).map_err(|error| error.to_string())?;
+        for object in stored {
+            let pack_id = object.name.rsplit('/').next().and_then(|id| id.parse::<PackId>().ok());
+            let Some(pack_id) = pack_id else { return Err(format!("{} is no pack", object.name)) };
+            let pack = self.wait(self.catalog.pack(pack_id)).map_err(|error| error.to_string())?;
+            if pack.is_none_or(|pack| pack.state == InstanceState::Deleted) {
+                return Err(format!("at rest: {} is in the bucket and nobody names it", object.name));
+            }
+        }
+        Ok(())
     }
 
     /// Everything opens but what never was acknowledged and got lost on a failing disk.
@@ -80,9 +129,9 @@ impl Run {
         }
     }
 
-    /// No answer has an instance twice, and every acknowledged one that is not kept apart is in its study's.
+    /// No answer has an instance twice, and every instance that is not kept apart, deleted or hidden is in its study's.
     fn check_said_once(&self) -> Check {
-        let mut said = BTreeSet::new();
+        let (mut said, mut expected) = (BTreeSet::new(), BTreeSet::new());
         for study in ["1.2.1", "1.2.2", "1.2.3"] {
             let instances =
                 self.wait(self.catalog.instances_of_study(study)).map_err(|error| error.to_string())?;
@@ -91,13 +140,12 @@ impl Run {
                     return Err(format!("instance {} is said twice", instance.sop_instance_uid));
                 }
             }
+            let rows = self.wait(self.catalog.records_of_study(study)).map_err(|error| error.to_string())?;
+            let visible = rows.into_iter().filter(|row| !row.hidden && !row.quarantine);
+            expected.extend(visible.map(|row| row.sop_instance_uid));
         }
-        let silent =
-            self.acknowledged.values().find(|sent| !sent.broken && !said.contains(&sent.sop_instance_uid));
-        match silent {
-            Some(sent) => {
-                Err(format!("instance {} was acknowledged and is in no answer", sent.sop_instance_uid))
-            }
+        match expected.symmetric_difference(&said).next() {
+            Some(sop) => Err(format!("instance {sop} is said: {}", said.contains(sop))),
             None => Ok(()),
         }
     }

@@ -25,6 +25,20 @@ pub struct RoadTally {
     pub settled: u64,
     /// Instances read back whole.
     pub read: u64,
+    /// Records copied into packs made of packs.
+    pub repacked: u64,
+    /// Records read from such a pack from then on.
+    pub switched: u64,
+    /// Deletions asked for, confirmed or taken back.
+    pub decided: u64,
+    /// Holds placed.
+    pub held: u64,
+    /// What somebody wanted to delete and a hold or a rule forbade.
+    pub forbidden: u64,
+    /// Packs given up because nothing names them any more.
+    pub given_up: u64,
+    /// Deletions carried out to the end.
+    pub deletions: u64,
     /// Units of work put off because instances were arriving.
     pub yielded: u64,
 }
@@ -43,6 +57,13 @@ impl RoadTally {
         self.evicted += run.evicted;
         self.settled += run.settled;
         self.read += run.read;
+        self.repacked += run.repacked;
+        self.switched += run.switched;
+        self.decided += run.decided;
+        self.held += run.held;
+        self.forbidden += run.forbidden;
+        self.given_up += run.given_up;
+        self.deletions += run.deletions;
         self.yielded += run.yielded;
     }
 }

@@ -44,6 +44,8 @@ const TABLE: &[(Method, &str, Needs)] = &[
     (Method::GET, "/api/records/{record}", READ),
     (Method::GET, "/api/studies/{study}/records", READ),
     (Method::POST, "/api/verify", OPERATE),
+    (Method::GET, "/api/custody", OPERATE),
+    (Method::POST, "/api/custody", OPERATE),
     (Method::GET, "/api/ae", OPERATE),
     (Method::POST, "/api/ae", ADMIN),
     (Method::GET, "/api/tokens", ADMIN),

@@ -12,7 +12,7 @@ pub enum Scope {
     Read,
     /// Send instances.
     Store,
-    /// Verify, and see how the gateway is set up.
+    /// Verify, hold, keep and delete, and see how the gateway is set up.
     Operate,
     /// Change who may do what; holds the other scopes too.
     Admin,
