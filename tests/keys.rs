@@ -2,13 +2,30 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use filmgate_keys::{Kek, KeyRing};
+use filmgate_model::{Clock, Random, StudyKeyId};
+use filmgate_spool::RealDisk;
+use serde_json::Value;
 
 use crate::support::dicom::Image;
 use crate::support::files_below;
 use crate::support::gateway::{AE_TITLE, Gateway, Home};
 use crate::support::process::Finished;
+use crate::support::servers::told;
+use crate::support::wait_for;
+
+#[expect(dead_code, reason = "the tests of the keys themselves use more of it")]
+#[path = "../crates/keys/tests/keepers/bao.rs"]
+mod bao;
+
+const SOON: Duration = Duration::from_secs(60);
 
 fn send(home: &Home, gateway: &Gateway, images: &[Image]) {
     let folder = home.path().join("send");
@@ -121,4 +138,170 @@ fn a_bucket_that_cannot_be_asked_stops_a_first_start() {
     assert!(!home.key_path().exists(), "no key was made");
     fs::remove_file(home.bucket_keys_dir()).expect("clear the way");
     names(&home);
+}
+
+fn open_ring(home: &Home) -> KeyRing {
+    let kek = Kek::load_file(&home.key_path()).expect("the key file");
+    let keys = home.data_dir().join("keys");
+    KeyRing::open(Arc::new(RealDisk), &keys, &kek, &Clock::system(), &Random::system()).expect("the keys")
+}
+
+/// Study keys as many studies would leave them: half of them here and in the bucket, half in the bucket alone.
+fn many_study_keys(home: &Home, count: usize) -> Vec<(StudyKeyId, [u8; 32])> {
+    let ring = open_ring(home);
+    let make = |number: usize| {
+        let id = ring.new_study_key().expect("a study key");
+        let (name, object) = ring.study_key_object(id).expect("its object");
+        let path = home.bucket_keys_dir().join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("make its folder");
+        fs::write(path, object).expect("put it in the bucket");
+        let key = *ring.study_key(id).expect("the key");
+        if number % 2 == 1 {
+            fs::remove_file(home.data_dir().join(format!("keys/study/{id}.key")))
+                .expect("leave it to the bucket");
+        }
+        (id, key)
+    };
+    (0..count).map(make).collect()
+}
+
+/// Kills `filmgate key rotate` after so many lines of progress; true when it ended by itself before.
+fn rotate_and_kill(home: &Home, arguments: &[&str], lines: u64) -> bool {
+    let mut command = home.filmgate(&[&["key", "rotate", "--json"], arguments].concat());
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start it");
+    let mut said = BufReader::new(child.stdout.take().expect("stdout is piped")).lines();
+    let over = (0..lines).any(|_| said.next().is_none());
+    // Ended already is as good.
+    let _ = child.kill();
+    let status = child.wait().expect("its end");
+    over && status.success()
+}
+
+/// The newest object of every key opens to the key it always was; `earlier`: whether those before it are still there.
+fn check_rotated(home: &Home, keys: &[(StudyKeyId, [u8; 32])], site_keys: &[u32], earlier: bool) {
+    let ring = open_ring(home);
+    let numbers: Vec<u32> =
+        ring.site_key_numbers().expect("open").iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, site_keys);
+    for (id, key) in keys {
+        let folder = home.bucket_keys_dir().join(format!("v1/key/{id}"));
+        assert_eq!(folder.join("1").exists(), earlier, "{id}/1");
+        let object = fs::read(folder.join("2")).unwrap_or_else(|error| panic!("{id}/2: {error}"));
+        assert_eq!(ring.site_key_of(&object).expect("read"), site_keys.last().copied());
+        ring.adopt_study_key(&object).expect("it opens");
+        assert!(*ring.study_key(*id).expect("the key") == *key, "{id} is another key");
+    }
+}
+
+/// A rotation that is killed again and again comes to its end and changes no key. 10,000 studies in `cargo xtask soak`.
+#[test]
+fn a_rotation_that_is_killed_goes_on_where_it_was() {
+    let count =
+        std::env::var("FILMGATE_TEST_ROTATED_KEYS").map_or(1000, |count| count.parse().expect("a number"));
+    let home = Home::new();
+    let gateway = home.serve();
+    let images = [Image::of_study(63, 1), Image::of_study(63, 2)];
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    gateway.stop();
+    let keys = many_study_keys(&home, count);
+
+    let random = Random::seeded(7);
+    let lines = count as u64 / 100 + 1;
+    let kills = |arguments: &[&str]| {
+        (0..6).filter(|_| !rotate_and_kill(&home, arguments, random.below(lines))).count()
+    };
+    let killed = kills(&[]);
+    println!("{count} keys: rotation killed {killed} times");
+    assert!(killed > 0, "it was never killed");
+    home.run(&["key", "rotate", "--json"]).ended(0);
+    check_rotated(&home, &keys, &[1, 2], true);
+    let refused = home.run(&["key", "rotate", "--finish"]).ended(1);
+    assert!(refused.err.contains("rotation_grace_ms"), "{}", refused.err);
+    kills(&["--finish", "--now"]);
+    home.run(&["key", "rotate", "--finish", "--now", "--json"]).ended(0);
+    check_rotated(&home, &keys, &[2], false);
+
+    // Another key of keys over all of it; the one before opens nothing any more.
+    let other = home.path().join("other.key");
+    let to = home.path().join("other.toml");
+    fs::write(&to, format!("[node]\nkey_file = \"{}\"\n", other.display())).expect("settings");
+    let changed = home.run(&["key", "rotate", "--kek", "--to", &to.display().to_string(), "--json"]).ended(0);
+    assert_eq!(changed.json()["generation"], 4);
+    let refused = home.run(&["key", "status"]).ended(64);
+    assert!(refused.err.contains("was not made with this key"), "{}", refused.err);
+    let home = home.set("NODE__KEY_FILE", other.display());
+    let site = home.run(&["key", "status", "--json"]).ended(0).json();
+    assert!(site["keeper"].as_str().is_some_and(|keeper| keeper.starts_with("file:")), "{site}");
+    let in_bucket = files_below(&home.bucket_keys_dir());
+    assert_eq!(in_bucket.iter().filter(|file| file.ends_with("4")).count(), 1, "the site's keys, once");
+    let gateway = home.serve();
+    for image in &images {
+        let uids = (&image.study_instance_uid, &image.series_instance_uid, &image.sop_instance_uid);
+        let file = gateway.web.instance(uids.0, uids.1, uids.2).expect("the instance");
+        assert!(file.dataset() == image.dataset(), "an image changed");
+    }
+    send(&home, &gateway, &[Image::of_study(64, 1)]);
+    gateway.settled(3);
+    gateway.stop();
+    home.run(&["verify", "--deep", "--json"]).ended(0);
+}
+
+/// The key provider is away: within the lease receiving goes on, past it senders are told to come later, and when it is
+/// back all goes on without a hand.
+#[test]
+fn receiving_outlives_the_key_provider_for_its_lease() {
+    let Some(bao) = bao::Bao::start() else { return };
+    let settings = bao.settings();
+    let home = Home::new()
+        .set("KEYS__PROVIDER", "transit")
+        .set("KEYS__TRANSIT__ADDRESS", &settings.address)
+        .set("KEYS__TRANSIT__TOKEN_FILE", bao.path("token").display())
+        .set("KEYS__TRANSIT__TIMEOUT_MS", 2000)
+        .set("KEYS__LEASE_MS", 20_000)
+        .set("KEYS__RETRY_DELAY_MIN_MS", 50)
+        .set("KEYS__RETRY_DELAY_MAX_MS", 500);
+    let mut gateway = home.serve();
+    gateway.expect_log("the key provider");
+    gateway.expect_log("refused for the moment");
+    let images: Vec<_> = (1..=4).map(|number| Image::of_study(65, number)).collect();
+    send(&home, &gateway, &images[..1]);
+    bao.stop();
+    let keys = |what: &'static str, is: fn(&Value) -> bool| {
+        wait_for(what, SOON, || {
+            let status = gateway.status();
+            is(&status["keys"]).then_some(status)
+        })
+    };
+    let status = keys("the provider is missed", |keys| !keys["away_since"].is_null());
+    assert_eq!(status["keys"]["open"], true, "{status}");
+    let alarm = &status["alarms"][0];
+    assert_eq!(alarm["kind"], "key-provider-away", "{status}");
+    assert!(alarm["detail"].as_str().is_some_and(|detail| detail.contains("receiving stops at")), "{status}");
+    send(&home, &gateway, &images[1..2]);
+
+    let status = keys("the lease ends", |keys| keys["open"] == false);
+    assert_eq!(status["spool"]["accepting"], false, "{status}");
+    let folder = home.path().join("late");
+    fs::create_dir_all(&folder).expect("make a folder");
+    images[2].write(&folder);
+    let late = home.run(&["send", &gateway.dicom, &folder.display().to_string(), "--aec", AE_TITLE]);
+    assert_ne!(late.code, Some(0), "it was taken without a key: {}", late.out);
+    let answer = gateway.web.store(&[&images[3].file()]);
+    assert_eq!(answer.status, 503);
+    assert!(answer.text().contains("key provider"), "{}", answer.text());
+
+    bao.start_again();
+    bao.unseal();
+    keys("the provider is heard", |keys| keys["open"] == true);
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    gateway.stop();
+
+    // A start without the provider: nothing can be opened, and the message says why.
+    bao.stop();
+    let refused = home.run(&["serve", "--json"]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.err.contains("keeps the key of keys is away"), "{}", refused.err);
 }

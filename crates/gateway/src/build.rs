@@ -17,7 +17,7 @@ use filmgate_web::{UserSettings, Users};
 use crate::{
     config::{BucketKind, Engine, Mirror, PrivateEncoding, Settings, milliseconds},
     data_dir::{self, DataDir},
-    failure,
+    kek,
     site::{self, Destiny},
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Gateway {
     /// The secret of this machine's command line.
     pub(crate) admin_token: String,
     pub(crate) recovered: Recovered,
+    /// What opens the keys of the site.
+    pub(crate) kek: Arc<Kek>,
 }
 
 /// Opens the data directory and all that is in it.
@@ -48,7 +50,10 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
     let was_empty = is_empty(root);
     let disk = open_disk(settings)?;
     let placements = open_placements(settings)?;
-    let keys = open_keys(settings, was_empty, &placements, &disk, &clock, &random).await?;
+    let (keys, kek) = open_keys(settings, was_empty, &placements, &disk, &clock, &random).await?;
+    if kek.is_elsewhere() {
+        keys.lease_for(milliseconds(settings.keys.lease_ms));
+    }
     let keys = Arc::new(keys);
     let journal_options = JournalOptions {
         bytes_max: settings.spool.bytes_max,
@@ -92,6 +97,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         users: Arc::new(users),
         admin_token,
         recovered,
+        kek: Arc::new(kek),
     })
 }
 
@@ -155,33 +161,25 @@ async fn open_keys(
     disk: &Arc<dyn Disk>,
     clock: &Clock,
     random: &Random,
-) -> anyhow::Result<KeyRing> {
-    let (folder, key_file) = (settings.node.data_dir.join("keys"), settings.key_file());
+) -> anyhow::Result<(KeyRing, Kek)> {
+    let folder = settings.node.data_dir.join("keys");
     if !was_empty || KeyRing::exists(&**disk, &folder)? {
-        let kek = Kek::load_file(&key_file)?;
-        return Ok(KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random)?);
+        let kek = kek::existing(settings)?;
+        let keys = KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random)?;
+        return Ok((keys, kek));
     }
-    let kek = if key_file.exists() { Some(Kek::load_file(&key_file)?) } else { None };
-    match site::destiny(placements, kek.as_ref(), settings.keys.site).await? {
+    let found = kek::open(settings)?;
+    match site::destiny(placements, found.as_ref(), settings.keys.site).await? {
         Destiny::New => {
-            let kek = kek.map_or_else(|| make_key_file(&key_file, random), Ok)?;
-            Ok(KeyRing::create(Arc::clone(disk), &folder, &kek, clock, random)?)
+            let kek = kek::existing_or_new(settings, random)?;
+            Ok((KeyRing::create(Arc::clone(disk), &folder, &kek, clock, random)?, kek))
         }
         Destiny::Join(object) => {
-            let kek = kek.context("a site is joined only with its key of keys")?;
+            let kek = kek::existing(settings)?;
             tracing::info!(site_id = %object.site_id(), "this data directory joins the site of its bucket");
-            Ok(KeyRing::join(Arc::clone(disk), &folder, &kek, &object, clock, random)?)
+            Ok((KeyRing::join(Arc::clone(disk), &folder, &kek, &object, clock, random)?, kek))
         }
     }
-}
-
-fn make_key_file(path: &Path, random: &Random) -> anyhow::Result<Kek> {
-    let kek = Kek::create_file(path, random)?;
-    failure::eprint(&format!(
-        "filmgate: made the key {}. Copy this off the machine: without it nothing stored here can be opened.",
-        path.display()
-    ));
-    Ok(kek)
 }
 
 /// True when nothing but what this process made stands in the directory.

@@ -257,10 +257,10 @@ impl Connection<'_> {
         why: &Cell<&'static str>,
     ) -> Result<(), Rejection> {
         let associations_max = self.known(request, certificate, why)?;
-        match self.shared.road.has_room() {
-            Ok(true) => {}
-            Ok(false) => {
-                why.set("no room on the local disk");
+        match self.shared.road.refusal() {
+            Ok(None) => {}
+            Ok(Some(refusal)) => {
+                why.set(refusal.reason());
                 return Err(Rejection::LOCAL_LIMIT_EXCEEDED);
             }
             Err(error) => {

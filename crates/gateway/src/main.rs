@@ -6,6 +6,7 @@
 //! | `data_dir` | one gateway per data directory; where a running one answers |
 //! | `build` | the parts put together, and what a crash left put in order |
 //! | `dicom_door`, `line` | associations, each on a thread of its own, over TCP or TLS |
+//! | `kek` | the key of keys that the settings name |
 //! | `site` | which site an empty data directory is of |
 //! | `web_door` | connections of HTTP, each a task |
 //! | `seats` | how many may be at a door, and who gives way |
@@ -25,6 +26,7 @@ mod data_dir;
 mod dicom_door;
 mod ending;
 mod failure;
+mod kek;
 mod line;
 mod logging;
 mod seats;
@@ -38,6 +40,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // One provider for every TLS there is; only a second call could fail.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     match commands::Cli::try_parse() {
         Ok(cli) => {
             let code = commands::run(cli);

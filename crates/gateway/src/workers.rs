@@ -6,8 +6,9 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use filmgate_catalog::StudyToPack;
+use filmgate_keys::Kek;
 use filmgate_model::{Timestamp, spawn};
-use filmgate_pipeline::{Callers, Error, Road};
+use filmgate_pipeline::{Callers, Error, KeyLease, Road};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use crate::background::Background;
@@ -39,6 +40,18 @@ const MERGE_EVERY: Duration = Duration::from_secs(60);
 
 /// Told to every worker when it should end.
 pub(crate) type Stop = watch::Receiver<bool>;
+
+/// Asks the keeper of the key of keys in good time, and looks after the site's keys in the buckets.
+pub(crate) async fn tend_keys(road: Arc<Road>, kek: Arc<Kek>, times: KeyLease, mut stop: Stop) {
+    while !*stop.borrow() {
+        let rest = road.tend_keys(&kek, &times).await;
+        tokio::select! {
+            biased;
+            _ = stop.changed() => {}
+            () = sleep(rest) => {}
+        }
+    }
+}
 
 /// Starts every step. The handles end soon after `stop` turns true; one that ends before is a fault.
 pub(crate) fn start(
@@ -274,6 +287,10 @@ impl Worker {
 
     async fn rest_after(&mut self, error: &Error) {
         let worker = self.name;
+        if error.is_locked() {
+            // Told once, by who waits for the key provider.
+            return self.rest(REST_AFTER_ERROR).await;
+        }
         tracing::error!(worker, error = error as &dyn std::error::Error, "a step failed and is tried again");
         metrics::counter!("filmgate_worker_failures_total", "worker" => worker).increment(1);
         self.rest(REST_AFTER_ERROR).await;

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use filmgate_model::{RecordId, SiteId};
+use filmgate_model::{RecordId, Timestamp};
 
 /// What can go wrong with keys.
 #[derive(Debug, thiserror::Error)]
@@ -48,23 +48,37 @@ pub enum Error {
     /// The key file does not hold a key.
     #[error("{} is not a key file: 64 hexadecimal digits and nothing else", .0.display())]
     NotAKeyFile(PathBuf),
-    /// The keeper of the key of keys does not do what it should.
-    #[error("{doing} with the key of keys: {reason}")]
-    Kek {
-        /// What was being done.
-        doing: &'static str,
+    /// The keeper of the key of keys cannot be reached, or is not able to answer now.
+    #[error("the {keeper} that keeps the key of keys is away: {reason}")]
+    KekAway {
+        /// Who keeps it.
+        keeper: &'static str,
         /// What was seen; never a key or a secret.
         reason: String,
     },
-    /// Bytes are the keys of another site than was asked for.
-    #[error("{} belongs to site {found}, and this is site {expected}", path.display())]
+    /// The keeper of the key of keys refuses.
+    #[error("the {keeper} that keeps the key of keys refuses: {reason}; {advice}")]
+    KekRefused {
+        /// Who keeps it.
+        keeper: &'static str,
+        /// Why; never a key or a secret.
+        reason: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The lease of the site's keys has ended: they were wiped.
+    #[error(
+        "the keys are locked: their keeper was last heard at {heard_at}; they open again when it answers"
+    )]
+    Locked {
+        /// When.
+        heard_at: Timestamp,
+    },
+    /// Keys of another site than this one.
+    #[error("{} belongs to another site", path.display())]
     OtherSite {
         /// The file or object.
         path: PathBuf,
-        /// Whose it is.
-        found: SiteId,
-        /// Whose it should be.
-        expected: SiteId,
     },
     /// A key stands there already; it is never overwritten.
     #[error("{} exists already and is left as it is", .0.display())]
@@ -88,13 +102,20 @@ impl Error {
     /// True when trying again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Io { .. })
+        !matches!(self, Self::Io { .. } | Self::KekAway { .. } | Self::Locked { .. })
     }
 
     /// True when a person must bring or name another key before anything can start.
     #[must_use]
     pub fn is_configuration(&self) -> bool {
-        matches!(self, Self::Missing { .. } | Self::Wrong { .. } | Self::NotAKeyFile(_) | Self::Exists(_))
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::Wrong { .. }
+                | Self::NotAKeyFile(_)
+                | Self::Exists(_)
+                | Self::KekRefused { .. }
+        )
     }
 
     /// The disk failed while `doing` something to `path`.

@@ -32,6 +32,11 @@ impl OpenKeys {
         self.0.lock().get(&(kind, id)).cloned()
     }
 
+    /// Wipes them all.
+    pub(crate) fn wipe(&self) {
+        self.0.lock().clear();
+    }
+
     fn keep(&self, kind: Kind, id: [u8; 16], key: Key) {
         let mut open = self.0.lock();
         if open.len() >= OPEN_KEYS_MAX {
@@ -69,7 +74,7 @@ impl KeyRing {
     }
 
     /// Takes over a study key from a bucket into the local key cache, where it is durable when this returns. A key
-    /// that is there and opens stays as it is.
+    /// that is there, opens and is not of an earlier generation stays as it is.
     ///
     /// # Errors
     /// [`Error::Damaged`] when the bytes are no study key of this site, [`Error::Wrong`] when they are wrapped under
@@ -120,6 +125,8 @@ impl KeyRing {
     }
 
     fn kept(&self, kind: Kind, id: [u8; 16]) -> Result<Key, Error> {
+        // Past the lease nothing that was opened is used, wiped yet or not.
+        self.site()?;
         if let Some(key) = self.open_keys.get(kind, id) {
             return Ok(key);
         }
@@ -137,7 +144,8 @@ impl KeyRing {
         let origin = Path::new("key object");
         let label = Label::read(object, origin)?;
         let key = self.open_kept(kind, label.id, &label, object, origin)?;
-        if self.read_kept(kind, label.id).is_err() {
+        let cached = self.read_kept(kind, label.id);
+        if cached.is_err() || cached.is_ok_and(|(cached, _, _)| cached.generation < label.generation) {
             let path = kept_file(&self.folder, kind, label.id);
             write_durably(&*self.disk, &path, object).map_err(Error::io("write key", path))?;
         }
@@ -173,6 +181,7 @@ pub(crate) fn kept_folder(folder: &Path, kind: Kind) -> PathBuf {
     folder.join(if kind == Kind::Log { "log" } else { "study" })
 }
 
-fn kept_file(folder: &Path, kind: Kind, id: [u8; 16]) -> PathBuf {
+/// The file of a key in the local key cache.
+pub(crate) fn kept_file(folder: &Path, kind: Kind, id: [u8; 16]) -> PathBuf {
     kept_folder(folder, kind).join(format!("{}.key", hex::encode(id)))
 }

@@ -21,6 +21,9 @@ const HEADER_BYTES: usize = 6 + 1 + 1 + 16 + 16 + 4 + 8 + CHECK_BYTES;
 /// Length of a stored key.
 pub(crate) const KEY_FILE_BYTES: usize = HEADER_BYTES + WRAPPED_KEY_BYTES + CHECKSUM_BYTES;
 
+/// The same, for those who read it from a bucket.
+pub const STORED_KEY_BYTES: u64 = KEY_FILE_BYTES as u64;
+
 /// What a stored key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -74,7 +77,7 @@ impl Kind {
     }
 
     /// True for keys that stand in the bucket too; their object's name is bound to them.
-    fn is_in_bucket(self) -> bool {
+    pub(crate) fn is_in_bucket(self) -> bool {
         matches!(self, Self::Study | Self::Log)
     }
 }

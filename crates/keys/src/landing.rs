@@ -68,6 +68,19 @@ impl LandingKeys {
     }
 }
 
+impl LandingKeys {
+    /// Wipes them; which one is the current one stays known.
+    pub(crate) fn wipe(&mut self) {
+        self.keys.clear();
+    }
+
+    /// Takes them up again.
+    pub(crate) fn open_again(&mut self, listed: Self) {
+        self.keys = listed.keys;
+        self.current = listed.current;
+    }
+}
+
 impl KeyRing {
     /// Wraps a record's key for its commit frame in the journal: version, landing key id, wrapped key; 78 bytes.
     /// A new landing key is durable before this returns.
@@ -151,6 +164,7 @@ impl KeyRing {
     /// The key new records are wrapped under; made when there is none or the last one has had its day. Distance of
     /// time counts both ways, so that a clock set back does not keep a key in use for ever.
     fn current_landing(&self) -> Result<(LandingKeyId, Landing), Error> {
+        self.site()?;
         let now = self.clock.now();
         let mut landing = self.landing.lock();
         let current = landing.current.and_then(|id| Some((id, landing.keys.get(&id)?.clone())));
@@ -168,6 +182,7 @@ impl KeyRing {
     }
 
     fn landing_key(&self, id: LandingKeyId) -> Result<Landing, Error> {
+        self.site()?;
         if let Some(landing) = self.landing.lock().keys.get(&id) {
             return Ok(landing.clone());
         }
@@ -194,8 +209,8 @@ fn read_landing(
 ) -> Result<Landing, Error> {
     let path = landing_file(folder, id);
     let bytes = read_key_file(disk, &path, Kind::Landing)?;
-    let created_at = Label::read(&bytes, &path)?.created_at;
-    let key = label(site_id, id, created_at).open_under(site, &bytes, &path)?;
+    let Label { created_at, generation, .. } = Label::read(&bytes, &path)?;
+    let key = Label { generation, ..label(site_id, id, created_at) }.open_under(site, &bytes, &path)?;
     Ok(Landing { created_at, key })
 }
 

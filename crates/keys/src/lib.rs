@@ -27,6 +27,8 @@
 //! | `node` | which node of the site a data directory is |
 //! | `key_file` | the one format of every other stored key |
 //! | `ring` | opening, making and joining a site |
+//! | `rotate` | re-wrapping under another key of keys or another site key |
+//! | `lease` | how long what is opened is held |
 //! | `landing` | keys of the journal: rotated daily, destroyed when nothing needs them |
 //! | `kept` | keys of studies and of the log: made, kept, taken over from a bucket |
 //! | `signing` | what a node signs with |
@@ -36,15 +38,23 @@ mod kek;
 mod kept;
 mod key_file;
 mod landing;
+mod lease;
 mod node;
 mod ring;
+mod rotate;
 mod signing;
 mod site;
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
-pub use kek::{FileKek, Kek, KekName, Provider};
+pub use kek::{
+    FileKek, Kek, KekName, Pkcs11Kek, Pkcs11Settings, Provider, SecretFile, TransitKek, TransitLogin,
+    TransitSettings,
+};
+pub use key_file::STORED_KEY_BYTES;
+pub use lease::Lease;
 pub use ring::KeyRing;
+pub use rotate::Rewrapped;
 pub use signing::{SIGNATURE_BYTES, VERIFYING_KEY_BYTES, is_signed};
 pub use site::SiteObject;

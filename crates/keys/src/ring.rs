@@ -4,9 +4,10 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use filmgate_model::{Clock, NodeId, Random, SiteId};
+use filmgate_model::{Clock, NodeId, Random, SiteId, Timestamp};
 use filmgate_seal::derive;
 use filmgate_spool::{Disk, read_file, write_durably};
 use parking_lot::{Mutex, RwLock};
@@ -31,10 +32,17 @@ pub struct KeyRing {
     pub(crate) site_id: SiteId,
     pub(crate) landing: Mutex<LandingKeys>,
     pub(crate) open_keys: OpenKeys,
-    site: RwLock<Arc<SiteKeys>>,
-    site_object: RwLock<Arc<SiteObject>>,
+    pub(crate) held: RwLock<Held>,
+    pub(crate) site_object: RwLock<Arc<SiteObject>>,
     node_id: NodeId,
     catalog_key: Key,
+}
+
+/// The site's keys, opened; none once their lease has ended.
+pub(crate) struct Held {
+    pub(crate) site: Option<Arc<SiteKeys>>,
+    pub(crate) heard_at: Timestamp,
+    pub(crate) lease: Option<Duration>,
 }
 
 impl KeyRing {
@@ -50,7 +58,7 @@ impl KeyRing {
     /// Makes a new site: its id, its first key, and a node id for an empty data directory. Durable when this returns.
     ///
     /// # Errors
-    /// [`Error::Exists`] when there is a site key already; [`Error::Kek`]; [`Error::Io`].
+    /// [`Error::Exists`] when there is a site key already; [`Error::KekAway`], [`Error::KekRefused`]; [`Error::Io`].
     pub fn create(
         disk: Arc<dyn Disk>,
         folder: &Path,
@@ -74,7 +82,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Error::Exists`] when there is a site key already; [`Error::Wrong`] when `kek` does not open the object;
-    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Kek`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::Newer`], [`Error::KekAway`], [`Error::KekRefused`], [`Error::Io`].
     pub fn join(
         disk: Arc<dyn Disk>,
         folder: &Path,
@@ -96,7 +104,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`Error::Missing`] without a site key, [`Error::Wrong`] when `kek` is not the one it was made with,
-    /// [`Error::Damaged`], [`Error::Newer`], [`Error::Kek`], [`Error::Io`].
+    /// [`Error::Damaged`], [`Error::Newer`], [`Error::KekAway`], [`Error::KekRefused`], [`Error::Io`].
     pub fn open(
         disk: Arc<dyn Disk>,
         folder: &Path,
@@ -125,7 +133,7 @@ impl KeyRing {
             site_id,
             landing: Mutex::new(landing),
             open_keys: OpenKeys::default(),
-            site: RwLock::new(Arc::new(site)),
+            held: RwLock::new(Held { site: Some(Arc::new(site)), heard_at: clock.now(), lease: None }),
             site_object: RwLock::new(Arc::new(object)),
             node_id,
             catalog_key,
@@ -156,9 +164,14 @@ impl KeyRing {
         self.catalog_key.clone()
     }
 
-    /// The site's keys, opened.
+    /// The site's keys, opened, while their lease lasts.
     pub(crate) fn site(&self) -> Result<Arc<SiteKeys>, Error> {
-        Ok(Arc::clone(&self.site.read()))
+        let held = self.held.read();
+        let over = held.lease.is_some_and(|lease| self.clock.now().since(held.heard_at) >= lease);
+        match &held.site {
+            Some(site) if !over => Ok(Arc::clone(site)),
+            _ => Err(Error::Locked { heard_at: held.heard_at }),
+        }
     }
 
     /// Wraps a fresh key under the site's and makes it durable before anyone may use it.
@@ -205,7 +218,14 @@ fn settle_old(
     if label.kind != Kind::Site {
         return Err(Error::Damaged { path, problem: "it is another key's" });
     }
-    let Kek::File(key_file) = kek;
+    let Kek::File(key_file) = kek else {
+        let advice = "start once with keys.provider = \"file\", then change the key of keys with `filmgate key rotate --kek`";
+        return Err(Error::KekRefused {
+            keeper: "keeper",
+            reason: "this data directory has a key file".to_owned(),
+            advice,
+        });
+    };
     let key = label.open(key_file.as_bytes(), bytes, &path)?;
     let (site_id, node_id) = (label.site_id, NodeId(label.id));
     let catalog_key = Zeroizing::new(derive(&key, "catalog file", node_id.as_bytes()));
@@ -228,8 +248,9 @@ fn open_catalog_key(
     let path = catalog_file(folder);
     match read_key_file(disk, &path, Kind::Catalog) {
         Ok(bytes) => {
-            let created_at = Label::read(&bytes, &path)?.created_at;
-            Label { created_at, ..catalog_label(site_id, node_id, clock) }.open_under(site, &bytes, &path)
+            let Label { created_at, generation, .. } = Label::read(&bytes, &path)?;
+            Label { created_at, generation, ..catalog_label(site_id, node_id, clock) }
+                .open_under(site, &bytes, &path)
         }
         Err(Error::Missing { .. }) => {
             tracing::warn!(path = %path.display(), "the catalog's key is gone and is made anew");
@@ -277,11 +298,11 @@ fn read_bounded(disk: &dyn Disk, path: &Path, kind: Kind, bytes_max: usize) -> R
     })
 }
 
-fn site_file(folder: &Path) -> PathBuf {
+pub(crate) fn site_file(folder: &Path) -> PathBuf {
     folder.join("site.key")
 }
 
-fn catalog_file(folder: &Path) -> PathBuf {
+pub(crate) fn catalog_file(folder: &Path) -> PathBuf {
     folder.join("catalog.key")
 }
 

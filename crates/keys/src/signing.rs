@@ -61,7 +61,8 @@ impl KeyRing {
         let bytes = read_key_file(&*self.disk, &path, Kind::Signing)?;
         let stored = Label::read(&bytes, &path)?;
         let site = self.site()?;
-        self.signing_label(id, stored.created_at).open_under(&site, &bytes, &path)
+        let asked = Label { generation: stored.generation, ..self.signing_label(id, stored.created_at) };
+        asked.open_under(&site, &bytes, &path)
     }
 
     fn signing_label(&self, id: IncarnationId, created_at: Timestamp) -> Label {

@@ -58,6 +58,23 @@ impl SiteKeys {
         Self { site_id, keys: vec![SiteKey { number: 1, created_at: now, key }] }
     }
 
+    /// These, and one more.
+    pub(crate) fn with_new(&self, key: Key, now: Timestamp) -> Self {
+        let mut keys = self.keys.clone();
+        keys.push(SiteKey { number: self.current().number + 1, created_at: now, key });
+        Self { site_id: self.site_id, keys }
+    }
+
+    /// The current one and no other.
+    pub(crate) fn newest_alone(&self) -> Self {
+        Self { site_id: self.site_id, keys: vec![self.current().clone()] }
+    }
+
+    /// Every one, by rising number.
+    pub(crate) fn all(&self) -> &[SiteKey] {
+        &self.keys
+    }
+
     /// The key that wraps what is new.
     pub(crate) fn current(&self) -> &SiteKey {
         self.keys.last().expect("a site has a key: `open` and `first` see to it")
@@ -186,8 +203,11 @@ impl SiteObject {
         let object_key: Key = Zeroizing::new(random.array());
         let name = object_name(keys.site_id, generation);
         let wrapped = kek.wrap(&object_key, name.as_bytes(), random)?;
-        let too_long =
-            || Error::Kek { doing: "wrap", reason: "its answer is too long to be kept".to_owned() };
+        let too_long = || Error::KekRefused {
+            keeper: "keeper",
+            reason: "what it makes of a key is too long to be kept".to_owned(),
+            advice: "use a key of another type",
+        };
         let name_bytes = u8::try_from(wrapped.kek.name.len()).map_err(|_| too_long())?;
         let wrapped_bytes = u16::try_from(wrapped.bytes.len()).map_err(|_| too_long())?;
         let mut bytes = Vec::with_capacity(SITE_OBJECT_BYTES_MAX);

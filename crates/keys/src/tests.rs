@@ -514,3 +514,71 @@ fn a_signature_is_of_one_key_and_one_message() {
     let label = Label::read(&file, Path::new("file")).expect("a label");
     assert_eq!((label.kind, label.id), (Kind::Signing, id.0));
 }
+
+/// Every key is the same after a new site key wraps it, at each step of the way, and nothing old opens when it is over.
+#[test]
+fn another_site_key_changes_no_key() {
+    let site = Site::new(1);
+    let ring = site.create();
+    let (study, log, incarnation) =
+        (ring.new_study_key().expect("make"), ring.new_log_key().expect("make"), IncarnationId([3; 16]));
+    let public = ring.new_signing_key(incarnation).expect("make");
+    let blob = ring.wrap_landing(record(1), &RecordKey::from_bytes([9; 32])).expect("wrap");
+    let (study_key, log_key, catalog_key) =
+        (ring.study_key(study).expect("key"), ring.log_key(log).expect("key"), ring.catalog_key());
+    let old_object = ring.study_key_object(study).expect("object").1;
+    let check = |ring: &KeyRing, step: &str| {
+        assert_eq!(*ring.study_key(study).expect(step), *study_key, "{step}");
+        assert_eq!(*ring.log_key(log).expect(step), *log_key, "{step}");
+        assert_eq!(*ring.catalog_key(), *catalog_key, "{step}");
+        assert_eq!(ring.verifying_key(incarnation).expect(step), public, "{step}");
+        assert_eq!(*ring.unwrap_landing(record(1), &blob).expect(step).as_bytes(), [9; 32], "{step}");
+        ring.wrap_landing(record(2), &RecordKey::from_bytes([9; 32])).expect(step);
+    };
+    let again = |step: &str| {
+        let ring = site.open().expect(step);
+        check(&ring, step);
+        ring
+    };
+
+    let with_new = ring.site_with_new_key(&site.kek).expect("seal");
+    assert_eq!(with_new.generation(), 2);
+    again("made and not taken");
+    ring.take_site(&site.kek, &with_new).expect("take");
+    check(&ring, "taken");
+    let ring = again("taken and restarted");
+    assert_eq!(
+        ring.site_key_numbers().expect("open").iter().map(|(number, _)| *number).collect::<Vec<_>>(),
+        [1, 2]
+    );
+    for (id, generation) in ring.cached_keys().expect("list") {
+        assert_eq!(generation, 1);
+        let object = ring.cached_object(&id).expect("read").expect("it is there");
+        assert_eq!(ring.site_key_of(&object).expect("read"), Some(1));
+        let rewrapped = ring.rewrap(&object).expect("rewrap").expect("it is under the old one");
+        assert!(rewrapped.name.ends_with("/2"), "{}", rewrapped.name);
+        assert_eq!(ring.rewrap(&rewrapped.bytes).expect("rewrap"), None, "a second time changes nothing");
+        ring.replace_cached(&rewrapped.bytes).expect("replace");
+        ring.replace_cached(&object).expect("an earlier generation changes nothing");
+        again("amid the keys");
+    }
+    assert_eq!(ring.study_key_object(study).expect("object").0, format!("v1/key/{study}/2"));
+    assert_eq!(ring.rewrap_local().expect("rewrap"), 3, "catalog, journal, signatures");
+    assert_eq!(ring.rewrap_local().expect("rewrap"), 0);
+    let ring = again("all re-wrapped");
+    let alone = ring.site_without_old_keys(&site.kek).expect("seal");
+    ring.take_site(&site.kek, &alone).expect("take");
+    let ring = again("the old site key is gone");
+    assert!(matches!(ring.adopt_study_key(&old_object), Err(Error::Wrong { .. })), "nothing old opens");
+
+    // Another key of keys over the same site keys.
+    let other = Kek::random(&Random::seeded(77));
+    let under = ring.site_under(&other).expect("seal");
+    assert!(matches!(ring.take_site(&site.kek, &under), Err(Error::Wrong { .. })));
+    ring.take_site(&other, &under).expect("take");
+    assert!(matches!(site.open().err(), Some(Error::Wrong { .. })));
+    let site = Site { kek: other, ..site };
+    check(&site.open().expect("open"), "under another key of keys");
+    ring.take_site(&site.kek, &alone).expect("an earlier generation changes nothing");
+    assert_eq!(ring.site_object().generation(), 4);
+}

@@ -78,6 +78,16 @@ impl Error {
         )
     }
 
+    /// True when the key provider stayed away past its lease: what was asked works again when it answers.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        match self {
+            Self::Keys(error) => matches!(error, filmgate_keys::Error::Locked { .. }),
+            Self::Record { source, .. } => source.is_locked(),
+            _ => false,
+        }
+    }
+
     /// True when trying the same again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {

@@ -9,6 +9,8 @@
 //! | – | `site_key` | the site's keys are in every placement before anything there is verified |
 //! | 5 | `verify` | both are read back equal; only then is the study safe elsewhere |
 //! | 6 | `evict` | verified packs leave the local disk when room is needed |
+//! | – | `key_lease` | the keeper of the key of keys is asked again; without it receiving stops in the end |
+//! | – | `rotate` | another key of keys, another site key |
 //! | – | `repack` | records of some packs go into a new one: merged, left out, made whole |
 //! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
@@ -29,6 +31,7 @@ mod evict;
 mod export;
 mod idle_cores;
 mod index;
+mod key_lease;
 mod metadata;
 mod pace;
 mod pack;
@@ -38,6 +41,7 @@ mod receive;
 mod recover;
 mod repack;
 mod retrieve;
+mod rotate;
 mod site_key;
 mod status;
 mod upload;
@@ -69,13 +73,15 @@ pub use delete::Deleted;
 pub use error::Error;
 pub use export::{Exported, FileNames};
 pub use idle_cores::IdleCores;
+pub use key_lease::{KeyLease, KeysStatus};
 pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
-pub use receive::{Committing, Received, Receiving, Verdict};
+pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
 pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
 pub use retrieve::{BulkValue, OpenRecord};
+pub use rotate::Rotation;
 pub use status::{Alarm, Quarantined, RetryingPack, SpoolStatus, Status, Waiting};
 pub use verify::{Finding, VerifyReport};
 
@@ -208,6 +214,7 @@ pub struct Road {
     read: Mutex<BTreeSet<PackId>>,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
     site_key_placed: site_key::Placed,
+    keeper: Mutex<key_lease::Keeper>,
 }
 
 /// Records and chunks whose places are kept in memory, over all packs: about 64 bytes each.
@@ -241,6 +248,7 @@ impl Road {
             quarantine_full: AtomicBool::new(false),
             read: Mutex::default(),
             site_key_placed: site_key::Placed::default(),
+            keeper: Mutex::default(),
             contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),
         })
     }
@@ -261,6 +269,12 @@ impl Road {
     #[must_use]
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The keys of this node.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<KeyRing> {
+        &self.keys
     }
 
     /// This node, as it signs what it received.

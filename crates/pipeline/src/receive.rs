@@ -58,6 +58,26 @@ impl Verdict {
     }
 }
 
+/// Why nothing is taken in for the moment; it passes without a hand, or with one at the disk or the key provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The local disk has no room.
+    NoRoom,
+    /// The key provider stayed away past its lease.
+    KeysLocked,
+}
+
+impl Refusal {
+    /// The words for it.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::NoRoom => "no room on the local disk",
+            Self::KeysLocked => "the key provider is away and its lease has ended",
+        }
+    }
+}
+
 /// An instance that is arriving.
 pub struct Receiving {
     road: Arc<Road>,
@@ -116,12 +136,20 @@ pub struct Received {
 }
 
 impl Road {
-    /// True when there is room for another association (with hysteresis): free space covers the unpacked journal,
-    /// the largest pack and the catalog's reserve.
+    /// Why nothing more is taken in for the moment; `None` when it is: the keys are open, and there is room.
     ///
     /// # Errors
     /// When the disk cannot be asked.
-    pub fn has_room(&self) -> Result<bool, Error> {
+    pub fn refusal(&self) -> Result<Option<Refusal>, Error> {
+        if !self.keys.is_open() {
+            return Ok(Some(Refusal::KeysLocked));
+        }
+        Ok((!self.has_room()?).then_some(Refusal::NoRoom))
+    }
+
+    /// True when there is room for another association (with hysteresis): free space covers the unpacked journal,
+    /// the largest pack and the catalog's reserve.
+    fn has_room(&self) -> Result<bool, Error> {
         let room = self.journal.room();
         let situation = Situation {
             disk_free_bytes: self.disk_free_bytes()?,

@@ -16,12 +16,13 @@ use parking_lot::Mutex;
 use quick_cache::Weighter;
 use zeroize::Zeroizing;
 
-use crate::{Error, Road};
+use crate::{
+    Error, Road,
+    rotate::{self, KEY_OBJECT_BYTES_MAX, KEYS},
+};
 
 /// How often a record is looked up again while it is read; it can move twice, and once more into another pack.
 const MOVES_MAX: usize = 4;
-/// Bytes of a key object at most.
-const KEY_OBJECT_BYTES_MAX: u64 = 4096;
 
 /// Where the records of a pack are, and their keys.
 pub(crate) struct PackContents {
@@ -195,13 +196,14 @@ impl Road {
             Ok(key) => return Ok(key),
             Err(error) => error,
         };
-        let name = format!("v1/key/{id}/1");
         for placement in &self.placements {
-            let Ok(Some(object)) = placement.keys.head(&name).await else { continue };
-            let Ok(object) = placement.keys.get(&name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await
-            else {
-                continue;
-            };
+            let Ok(found) = placement.keys.list(&format!("{KEYS}{id}/")).await else { continue };
+            let newest = found
+                .iter()
+                .max_by_key(|object| rotate::parse(&object.name).map(|(_, generation)| generation));
+            let Some(newest) = newest else { continue };
+            let range = 0..newest.bytes.min(KEY_OBJECT_BYTES_MAX);
+            let Ok(object) = placement.keys.get(&newest.name, range).await else { continue };
             let road = Arc::clone(self);
             let adopted = compute(move || {
                 road.keys.adopt_study_key(&object)?;

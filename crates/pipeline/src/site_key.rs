@@ -69,7 +69,7 @@ impl Road {
 
 /// True when the placement holds exactly these bytes. What is cut off or damaged there is replaced; whole keys of this
 /// generation that are other bytes are somebody's, and stay.
-async fn put_and_read_back(placement: &Placement, object: &SiteObject) -> Result<bool, Error> {
+pub(crate) async fn put_and_read_back(placement: &Placement, object: &SiteObject) -> Result<bool, Error> {
     let (bucket, name) = (&placement.keys, object.name());
     let content = Source::from_bytes(object.bytes().to_vec());
     match bucket.put(&name, &content).await {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, Road};
+use crate::{Error, KeysStatus, Road};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -41,6 +41,8 @@ pub struct Status {
     pub hidden: u64,
     /// Room on the local disk.
     pub spool: SpoolStatus,
+    /// The keys, and who keeps them.
+    pub keys: KeysStatus,
     /// The buckets every pack must reach.
     pub placements: Vec<String>,
     /// Packs that wait for another try.
@@ -151,6 +153,7 @@ impl Road {
             hidden: totals.hidden,
             spool: self.spool_status(totals.local_pack_bytes)?,
             catalog: self.catalog.engine_name(),
+            keys: self.keys_status(),
             placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,
@@ -167,7 +170,7 @@ impl Road {
             uncommitted_bytes: room.uncommitted_bytes,
             disk_free_bytes: self.disk_free_bytes()?,
             packs_bytes,
-            accepting: self.has_room()?,
+            accepting: self.refusal()?.is_none(),
         })
     }
 
@@ -199,6 +202,6 @@ impl Road {
                 detail: alarm.detail,
                 raised_at: alarm.raised_at,
             });
-        Ok(rows.collect())
+        Ok(self.keeper_alarm().into_iter().chain(rows).collect())
     }
 }

@@ -51,6 +51,9 @@ pub enum Error {
     /// The local disk takes no more now.
     #[error("there is no room for more instances now: send again later")]
     NoRoom,
+    /// The keys are locked.
+    #[error("the key provider of this gateway is away: it takes and gives no instances until it is back")]
+    KeysLocked,
     /// Too much of the same is going on.
     #[error("too many requests of this kind are at work: ask again later")]
     Busy,
@@ -72,6 +75,7 @@ impl Error {
         match self {
             Self::TooManyFailures
             | Self::NoRoom
+            | Self::KeysLocked
             | Self::Busy
             | Self::TimedOut
             | Self::TooSlow(_)
@@ -102,6 +106,8 @@ impl Error {
             Self::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "too-slow", self.to_string()),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken-off", self.to_string()),
             Self::Road(error) if error.is_no_room() => Self::NoRoom.told(),
+            Self::Road(error) if error.is_locked() => Self::KeysLocked.told(),
+            Self::KeysLocked => (StatusCode::SERVICE_UNAVAILABLE, "keys-locked", self.to_string()),
             Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no-room", self.to_string()),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", self.to_string()),
             Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed-out", self.to_string()),
@@ -172,6 +178,7 @@ mod tests {
             (Error::Road(filmgate_pipeline::Error::NotFound(RecordId([7; 16]))), 404, "no such record"),
             (Error::Catalog(unmatchable), 400, "(0008,0020)"),
             (Error::NoRoom, 503, "later"),
+            (Error::KeysLocked, 503, "key provider"),
             (Error::UnknownHost, 421, "localhost"),
         ] {
             let (told, _, message) = error.told();

@@ -8,6 +8,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use filmgate_pipeline::Refusal;
 use serde_json::json;
 
 use crate::router::App;
@@ -28,9 +29,10 @@ pub(crate) async fn ready(State(app): State<App>) -> Response {
         Ok(Err(_)) => "fails",
         Err(_) => "does not answer",
     };
-    let journal = match app.road().has_room() {
-        Ok(true) => "accepts",
-        Ok(false) => "has no room",
+    let journal = match app.road().refusal() {
+        Ok(None) => "accepts",
+        Ok(Some(Refusal::NoRoom)) => "has no room",
+        Ok(Some(Refusal::KeysLocked)) => "has no keys: their provider is away",
         Err(_) => "fails",
     };
     let ready = catalog == "answers" && journal == "accepts";

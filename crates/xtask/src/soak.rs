@@ -29,6 +29,7 @@ impl Soak {
         steps.step("kills", &[], || self.story("restart::"));
         steps.step("round trips", &["test peers", "test data"], || self.story("round_trip::"));
         steps.step("malformed input", &["test peers", "test data"], || self.story("malformed::"));
+        steps.step("rotation of 10,000 keys", &[], || self.story("keys::"));
         steps.step("attacks", &[], || self.story("bounded::"));
         steps.step("four instances of 2 GB at once", &[], || self.story("fairness::"));
         steps.finish()
@@ -37,6 +38,7 @@ impl Soak {
     fn story(&self, filter: &str) -> Result<()> {
         let mut tests =
             cargo(&["test", "--release", "--workspace", "--test", "filmgate", "--", "--nocapture", filter]);
+        tests.env("FILMGATE_TEST_ROTATED_KEYS", "10000");
         tests.env("FILMGATE_TEST_KILLS", self.kills.to_string());
         run(tests.env("FILMGATE_TEST_BIG_FRAMES", LONG_FRAMES.to_string()))
     }

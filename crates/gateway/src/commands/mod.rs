@@ -5,6 +5,7 @@ mod config;
 mod custody;
 mod demo;
 mod export;
+mod key;
 mod local;
 mod send;
 mod serve;
@@ -40,6 +41,8 @@ enum Command {
     Export(export::Arguments),
     /// Check that everything stored opens.
     Verify(verify::Arguments),
+    /// The keys: how they stand, rotation.
+    Key(key::Arguments),
     /// Who may associate.
     Ae(ae::Arguments),
     /// Tokens of the web door.
@@ -81,6 +84,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Key(arguments) => key::run(&arguments),
         Command::Ae(arguments) => ae::run(&arguments),
         Command::Token(arguments) => token::run(&arguments),
         Command::SetUp(arguments) => token::set_up(&arguments),

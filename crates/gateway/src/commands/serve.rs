@@ -109,6 +109,8 @@ impl Doors {
         let mut workers = workers::start(&gateway.road, background, &stopped);
         workers.push((PREPARE, prepare));
         let web_tls = web.tls.clone();
+        let (road, kek, lease) = (Arc::clone(&gateway.road), Arc::clone(&gateway.kek), settings.keys.lease());
+        workers.push(("keys", filmgate_model::spawn(workers::tend_keys(road, kek, lease, stopped.clone()))));
         let web = filmgate_model::spawn(serve_web(
             web,
             gateway.road.clone(),

@@ -20,7 +20,7 @@ use filmgate_web::OpenTo;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use catalog::{Catalog, Engine};
-pub(crate) use keys::{Keys, Site};
+pub(crate) use keys::{KeyProvider, Keys, Site};
 pub(crate) use load::{Error, load};
 pub(crate) use tls::{DicomTls, WebTls};
 
@@ -490,6 +490,7 @@ impl Settings {
         }
         self.dicom.check_openness()?;
         self.dicom.tls.check()?;
+        self.keys.check()?;
         self.check_folders()?;
         if self.bucket.is_empty() {
             return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());

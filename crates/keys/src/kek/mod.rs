@@ -4,12 +4,18 @@
 //! nothing is ever decrypted on trial.
 
 mod file;
+mod pkcs11;
+mod secret;
+mod transit;
 
 use std::{fmt, path::Path};
 
 use filmgate_model::Random;
 
 pub use file::FileKek;
+pub use pkcs11::{Pkcs11Kek, Pkcs11Settings};
+pub use secret::SecretFile;
+pub use transit::{TransitKek, TransitLogin, TransitSettings};
 
 use crate::{Error, key_file::Key};
 
@@ -18,6 +24,10 @@ use crate::{Error, key_file::Key};
 pub enum Kek {
     /// A file.
     File(FileKek),
+    /// A hardware security module.
+    Pkcs11(Box<Pkcs11Kek>),
+    /// The transit engine of Vault or OpenBao.
+    Transit(Box<TransitKek>),
 }
 
 /// A kind of keeper.
@@ -25,6 +35,10 @@ pub enum Kek {
 pub enum Provider {
     /// A key file.
     File,
+    /// A PKCS#11 token.
+    Pkcs11,
+    /// The transit engine of Vault or OpenBao.
+    Transit,
 }
 
 /// Which key of keys: it says nothing of the key itself.
@@ -43,6 +57,10 @@ pub struct KekName {
 pub(crate) enum Algorithm {
     /// AES-256-GCM under a key derived by HKDF-SHA256: `filmgate_seal::wrap_key`.
     DerivedAes256Gcm,
+    /// AES-256-GCM in the token: nonce (12 bytes), sealed key, tag (16).
+    Pkcs11AesGcm,
+    /// What the transit engine gives: text that begins with `vault:v<version>:`.
+    Transit,
 }
 
 /// A key wrapped under a key of keys.
@@ -81,13 +99,24 @@ impl Kek {
     pub fn is(&self, name: &KekName) -> bool {
         match self {
             Self::File(kek) => kek.name() == *name,
+            Self::Pkcs11(kek) => kek.name() == *name,
+            // The server knows its older versions, as far as it was told to keep them.
+            Self::Transit(kek) => kek.name(name.version) == *name,
         }
+    }
+
+    /// True for a keeper that may be away: what it opened is held for a lease.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        !matches!(self, Self::File(_))
     }
 
     /// Wraps a key; it opens only with the same associated data.
     pub(crate) fn wrap(&self, key: &Key, associated_data: &[u8], random: &Random) -> Result<Wrapped, Error> {
         match self {
             Self::File(kek) => Ok(kek.wrap(key, associated_data, random)),
+            Self::Pkcs11(kek) => kek.wrap(key, associated_data, random),
+            Self::Transit(kek) => kek.wrap(key, associated_data),
         }
     }
 
@@ -102,9 +131,12 @@ impl Kek {
             return Err(Error::Wrong { path: path.to_owned() });
         }
         let damaged = || Error::Damaged { path: path.to_owned(), problem: "its key does not open" };
-        match self {
-            Self::File(kek) => kek.unwrap(wrapped, associated_data).ok_or_else(damaged),
-        }
+        let key = match self {
+            Self::File(kek) => kek.unwrap(wrapped, associated_data),
+            Self::Pkcs11(kek) => kek.unwrap(wrapped, associated_data)?,
+            Self::Transit(kek) => kek.unwrap(wrapped, associated_data)?,
+        };
+        key.ok_or_else(damaged)
     }
 }
 
@@ -112,11 +144,13 @@ impl Provider {
     pub(crate) fn byte(self) -> u8 {
         match self {
             Self::File => 1,
+            Self::Pkcs11 => 2,
+            Self::Transit => 3,
         }
     }
 
     pub(crate) fn of(byte: u8) -> Option<Self> {
-        [Self::File].into_iter().find(|provider| provider.byte() == byte)
+        [Self::File, Self::Pkcs11, Self::Transit].into_iter().find(|provider| provider.byte() == byte)
     }
 }
 
@@ -124,11 +158,14 @@ impl Algorithm {
     pub(crate) fn byte(self) -> u8 {
         match self {
             Self::DerivedAes256Gcm => 1,
+            Self::Pkcs11AesGcm => 2,
+            Self::Transit => 3,
         }
     }
 
     pub(crate) fn of(byte: u8) -> Option<Self> {
-        [Self::DerivedAes256Gcm].into_iter().find(|algorithm| algorithm.byte() == byte)
+        let all = [Self::DerivedAes256Gcm, Self::Pkcs11AesGcm, Self::Transit];
+        all.into_iter().find(|algorithm| algorithm.byte() == byte)
     }
 }
 
@@ -136,6 +173,8 @@ impl fmt::Display for KekName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let provider = match self.provider {
             Provider::File => "file",
+            Provider::Pkcs11 => "pkcs11",
+            Provider::Transit => "transit",
         };
         write!(f, "{provider}:{} version {}", self.name, self.version)
     }

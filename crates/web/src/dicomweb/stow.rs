@@ -13,6 +13,7 @@ use axum::{
 };
 use bytes::Bytes;
 use filmgate_model::{Door, Progress, Provenance};
+use filmgate_pipeline::Refusal;
 use futures::StreamExt;
 use tokio::{
     sync::OwnedSemaphorePermit,
@@ -82,7 +83,11 @@ async fn take(app: &App, study: Option<String>, request: Request) -> Result<Resp
 /// Leave to take instances in: neither too many requests nor too little room.
 async fn admit(app: &App) -> Result<OwnedSemaphorePermit, Error> {
     let turn = app.store_turn().await?;
-    if app.road().has_room()? { Ok(turn) } else { Err(Error::NoRoom) }
+    match app.road().refusal()? {
+        None => Ok(turn),
+        Some(Refusal::NoRoom) => Err(Error::NoRoom),
+        Some(Refusal::KeysLocked) => Err(Error::KeysLocked),
+    }
 }
 
 /// Reads some of a body that is not taken: a sender in the middle of it would else find its connection gone, and no

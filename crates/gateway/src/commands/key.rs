@@ -1,0 +1,199 @@
+//! `filmgate key`: how the keys stand, and their rotation.
+
+use std::{cell::Cell, path::PathBuf, sync::Arc};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use filmgate_keys::{Kek, Pkcs11Kek};
+use filmgate_model::Random;
+use filmgate_pipeline::Rotation;
+use serde_json::{Value, json};
+
+use super::{SettingsFrom, local::Local, runtime};
+use crate::{
+    build::{self, Gateway},
+    config::{KeyProvider, Settings, milliseconds},
+    failure, kek,
+};
+
+/// A line of progress comes for so many keys.
+const TELL_EVERY: usize = 100;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// How the keys stand: who keeps the key of keys, until when what it opened is held.
+    Status(Ask),
+    /// The site keys there are; more than one while a rotation is under way.
+    List(Ask),
+    /// Make the key of keys that the settings name: in the token, or as a file.
+    Make(Ask),
+    /// Change the site key: every key is wrapped anew, no image is rewritten. It may be cut off anywhere and called again.
+    /// On a site of several nodes, call it on each before it is finished.
+    Rotate(Rotate),
+}
+
+#[derive(Debug, Args)]
+struct Ask {
+    #[command(flatten)]
+    settings: SettingsFrom,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Rotate {
+    #[command(flatten)]
+    ask: Ask,
+    /// Change the key of keys instead: wrap the site key under the newest version of it, or under another.
+    #[arg(long)]
+    kek: bool,
+    /// With --kek: the settings whose [keys] and node.key_file name the other key of keys.
+    #[arg(long, value_name = "FILE", requires = "kek")]
+    to: Option<PathBuf>,
+    /// End the rotation: delete what is wrapped under the site key before.
+    #[arg(long, conflicts_with = "kek")]
+    finish: bool,
+    /// With --finish: do not wait for keys.rotation_grace_ms.
+    #[arg(long, requires = "finish")]
+    now: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    match &arguments.what {
+        What::Status(ask) => status(ask),
+        What::List(ask) => list(ask),
+        What::Make(ask) => make(ask),
+        What::Rotate(rotate) => rotate_keys(rotate),
+    }
+}
+
+fn status(ask: &Ask) -> anyhow::Result<u8> {
+    let settings = ask.settings.load()?;
+    let status: Value = match Local::find(&settings)? {
+        Some(gateway) => gateway.get("/api/status")?,
+        None => runtime()?.block_on(async {
+            let gateway = build::open(&settings).await?;
+            Ok::<_, anyhow::Error>(serde_json::to_value(gateway.road.status().await?)?)
+        })?,
+    };
+    let keys = &status["keys"];
+    if ask.json {
+        failure::print_json(keys);
+        return Ok(failure::DONE);
+    }
+    failure::print(&format!("Key of keys  {}", keys["keeper"].as_str().unwrap_or_default()));
+    failure::print(&format!("Site         {}", status["site_id"].as_str().unwrap_or_default()));
+    let state = if keys["open"] == true { "open" } else { "locked: nothing is received" };
+    failure::print(&format!("Keys         {state}"));
+    if let Some(reason) = keys["away_reason"].as_str() {
+        failure::print(&format!("Away         {reason}"));
+    }
+    Ok(failure::DONE)
+}
+
+fn list(ask: &Ask) -> anyhow::Result<u8> {
+    let settings = ask.settings.load()?;
+    runtime()?.block_on(async {
+        let gateway = open_alone(&settings).await?;
+        for (number, made_at) in gateway.road.keys().site_key_numbers()? {
+            if ask.json {
+                failure::print_json(&json!({ "number": number, "made_at": made_at }));
+            } else {
+                failure::print(&format!("site key {number}, made at {made_at}"));
+            }
+        }
+        Ok(failure::DONE)
+    })
+}
+
+fn make(ask: &Ask) -> anyhow::Result<u8> {
+    let settings = ask.settings.load()?;
+    match settings.keys.provider {
+        KeyProvider::File => drop(Kek::create_file(&settings.key_file(), &Random::system())?),
+        KeyProvider::Pkcs11 => Pkcs11Kek::new(settings.keys.pkcs11.settings()).make_key()?,
+        KeyProvider::Transit => bail!("make it at the server: `bao write -f transit/keys/NAME`"),
+    }
+    failure::print("made");
+    Ok(failure::DONE)
+}
+
+fn rotate_keys(arguments: &Rotate) -> anyhow::Result<u8> {
+    let settings = arguments.ask.settings.load()?;
+    let other =
+        arguments.to.as_ref().map(|path| crate::config::load(Some(path), std::iter::empty())).transpose()?;
+    runtime()?.block_on(async {
+        let gateway = open_alone(&settings).await?;
+        if arguments.kek {
+            return change_kek(&gateway, other.as_ref().unwrap_or(&settings), arguments.ask.json).await;
+        }
+        let (road, kek) = (&gateway.road, &gateway.kek);
+        let told = progress(arguments.ask.json);
+        if !arguments.finish {
+            let rotation = road.rotate_site_key(kek, told).await?;
+            tell(&rotation, arguments.ask.json, "wrapped anew; after keys.rotation_grace_ms end it with --finish");
+            return Ok(failure::DONE);
+        }
+        let grace = milliseconds(settings.keys.rotation_grace_ms);
+        if !arguments.now && !road.keys().is_settled(grace)? {
+            bail!(
+                "the site key was changed less than keys.rotation_grace_ms ago; other nodes may not have seen it: call \
+                 again later, or with --now if there are none"
+            );
+        }
+        let rotation = road.finish_rotation(kek, told).await?;
+        tell(&rotation, arguments.ask.json, "over: what was wrapped under the site key before is deleted");
+        Ok(failure::DONE)
+    })
+}
+
+async fn change_kek(gateway: &Gateway, to: &Settings, json: bool) -> anyhow::Result<u8> {
+    let kek = Arc::new(kek::existing_or_new(to, &Random::system())?);
+    let object = gateway.road.change_kek(&kek).await?;
+    let keeper = object.kek().to_string();
+    if json {
+        failure::print_json(
+            &json!({ "event": "changed", "keeper": keeper, "generation": object.generation() }),
+        );
+    } else {
+        failure::print(&format!(
+            "The site key is wrapped under {keeper} now. Start every node with settings that name it."
+        ));
+    }
+    Ok(failure::DONE)
+}
+
+/// The data directory is one process's at a time.
+async fn open_alone(settings: &Settings) -> anyhow::Result<Gateway> {
+    build::open(settings)
+        .await
+        .context("open the data directory (a gateway that runs on it is to be stopped first)")
+}
+
+/// Tells how far it came, now and then.
+fn progress(json: bool) -> impl Fn(Rotation) {
+    let next = Cell::new(0);
+    move |rotation| {
+        if rotation.done >= next.get() {
+            next.set(rotation.done + TELL_EVERY);
+            tell(&rotation, json, "under way");
+        }
+    }
+}
+
+fn tell(rotation: &Rotation, json: bool, how: &str) {
+    if json {
+        failure::print_json(&json!({ "event": how.split(' ').next(), "rotation": rotation }));
+    } else {
+        let Rotation { keys, done, rewrapped, deleted } = rotation;
+        failure::print(&format!(
+            "{done} of {keys} keys, {rewrapped} wrapped anew, {deleted} earlier ones deleted: {how}"
+        ));
+    }
+}

@@ -1,0 +1,136 @@
+//! The keys' keeper is asked again in good time. While it is away, receiving goes on until the lease ends; past it nothing
+//! is received or given back, and when it answers all goes on without a hand.
+
+use std::{sync::Arc, time::Duration};
+
+use filmgate_keys::Kek;
+use filmgate_model::{Timestamp, compute};
+use serde::Serialize;
+
+use crate::{Error, Road, error::chain, status::Alarm};
+
+/// How often the buckets are looked at when the keeper cannot be away.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+
+/// When the keeper of the key of keys is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyLease {
+    /// How long what it opened is held after it was heard last.
+    pub lease: Duration,
+    /// The first retry comes after about this long, each further one after twice as long.
+    pub retry_delay_min: Duration,
+    /// No retry waits longer.
+    pub retry_delay_max: Duration,
+}
+
+/// How it stands with the keeper.
+#[derive(Default)]
+pub(crate) struct Keeper {
+    away: Option<Away>,
+}
+
+struct Away {
+    since: Timestamp,
+    reason: String,
+    attempts: u32,
+}
+
+/// The keys, as the status shows them.
+#[derive(Debug, Clone, Serialize)]
+pub struct KeysStatus {
+    /// Who keeps the key of keys, and which it is.
+    pub keeper: String,
+    /// Which object of the site's keys is in use.
+    pub generation: u32,
+    /// False when the lease has ended: nothing is received then.
+    pub open: bool,
+    /// When the keeper was last heard.
+    pub heard_at: Timestamp,
+    /// Since when it does not answer, and why.
+    pub away_since: Option<Timestamp>,
+    /// Why.
+    pub away_reason: Option<String>,
+    /// When receiving stops if it stays so; nothing when it cannot be away.
+    pub ends_at: Option<Timestamp>,
+}
+
+impl Road {
+    /// Asks the keeper and looks after the site's keys in the buckets; after how long to do so again. `kek` blocks.
+    pub async fn tend_keys(self: &Arc<Self>, kek: &Arc<Kek>, times: &KeyLease) -> Duration {
+        if let Err(error) = self.take_newest_site_keys(kek).await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the site's keys in the buckets were not looked at"
+            );
+        }
+        if !kek.is_elsewhere() {
+            return LOOK_EVERY;
+        }
+        let (road, asked) = (Arc::clone(self), Arc::clone(kek));
+        let renewed = compute(move || road.keys.renew(&asked)).await.map_err(Error::from);
+        match renewed.and_then(|renewed| renewed.map_err(Error::from)) {
+            Ok(()) => self.keeper_answers(times),
+            Err(error) => self.keeper_is_away(&error, times),
+        }
+    }
+
+    /// Between three and four eighths of the lease from now: there is time for retries, and nodes do not ask together.
+    fn keeper_answers(&self, times: &KeyLease) -> Duration {
+        if let Some(away) = self.keeper.lock().away.take() {
+            tracing::info!(since = %away.since, "the keeper of the key of keys answers again");
+        }
+        let eighth = times.lease / 8;
+        eighth * 3 + Duration::from_millis(self.random.below(eighth.as_millis() as u64 + 1))
+    }
+
+    fn keeper_is_away(&self, error: &Error, times: &KeyLease) -> Duration {
+        let now = self.clock.now();
+        let lease = self.keys.lease();
+        let mut keeper = self.keeper.lock();
+        let first = keeper.away.is_none();
+        let away = keeper.away.get_or_insert(Away { since: now, reason: String::new(), attempts: 0 });
+        away.reason = chain(error);
+        let stops_at = lease.ends_at.map(|at| at.to_string()).unwrap_or_default();
+        if self.keys.wipe_if_over() {
+            tracing::error!(since = %away.since, reason = away.reason, "the key provider stays away: the keys are wiped, nothing is received");
+        } else if first {
+            tracing::error!(
+                reason = away.reason,
+                stops_at,
+                "the key provider is away; receiving goes on until its lease ends"
+            );
+        }
+        let whole =
+            times.retry_delay_min.saturating_mul(1 << away.attempts.min(16)).min(times.retry_delay_max);
+        away.attempts += 1;
+        let jittered = whole / 2 + Duration::from_millis(self.random.below(whole.as_millis() as u64 / 2 + 1));
+        // The end of the lease is not slept through.
+        let until_end = lease.ends_at.filter(|_| lease.open).map_or(jittered, |at| at.since(now));
+        jittered.min(until_end).max(Duration::from_millis(10))
+    }
+
+    pub(crate) fn keys_status(&self) -> KeysStatus {
+        let (lease, object, keeper) = (self.keys.lease(), self.keys.site_object(), self.keeper.lock());
+        KeysStatus {
+            keeper: object.kek().to_string(),
+            generation: object.generation(),
+            open: self.keys.is_open(),
+            heard_at: lease.heard_at,
+            away_since: keeper.away.as_ref().map(|away| away.since),
+            away_reason: keeper.away.as_ref().map(|away| away.reason.clone()),
+            ends_at: lease.ends_at,
+        }
+    }
+
+    /// An alarm for as long as the keeper is away.
+    pub(crate) fn keeper_alarm(&self) -> Option<Alarm> {
+        let status = self.keys_status();
+        let (since, reason) = (status.away_since?, status.away_reason?);
+        let then = match (status.open, status.ends_at) {
+            (true, Some(at)) => format!("receiving stops at {at}"),
+            _ => "nothing is received until it answers".to_owned(),
+        };
+        let detail = format!("key provider away since {since}, {then}: {reason}");
+        Some(Alarm { kind: "key-provider-away", subject: status.keeper, detail, raised_at: since })
+    }
+}

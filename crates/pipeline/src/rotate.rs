@@ -1,0 +1,297 @@
+//! Another key of keys, another site key: every key object is wrapped anew as its next generation, put in every placement
+//! and read back there; only then the generation before it may go. No image is rewritten.
+//!
+//! Nothing is written down of how far it came: the objects themselves say. A process that is killed anywhere goes on where
+//! it was when it is started again.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use filmgate_bucket::{Error as BucketError, Source};
+use filmgate_keys::{Kek, SiteObject};
+use filmgate_model::compute;
+use futures::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::{Error, Placement, Road, site_key::put_and_read_back};
+
+/// Key objects under way at a time.
+const AT_A_TIME: usize = 8;
+/// How often an object is put and read back before it is given up.
+const LOOKS: usize = 3;
+/// Below it stand all keys of a bucket.
+pub(crate) const KEYS: &str = "v1/key/";
+/// Bytes of a key object at most.
+pub(crate) const KEY_OBJECT_BYTES_MAX: u64 = 4096;
+
+/// How far a rotation has come.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Rotation {
+    /// Key objects there are.
+    pub keys: usize,
+    /// Of them, those looked at.
+    pub done: usize,
+    /// Of them, those wrapped anew.
+    pub rewrapped: usize,
+    /// Objects of earlier generations that were deleted.
+    pub deleted: usize,
+}
+
+/// The generations of one key, and the placements that have each.
+type Generations = BTreeMap<u32, BTreeSet<usize>>;
+
+impl Road {
+    /// Puts the site's keys under another key of keys: the next generation in every placement, then here, and only then
+    /// the earlier ones go, for they open with the one before.
+    ///
+    /// # Errors
+    /// When a placement cannot be written or read; running it again goes on.
+    pub async fn change_kek(self: &Arc<Self>, kek: &Arc<Kek>) -> Result<Arc<SiteObject>, Error> {
+        let (road, asked) = (Arc::clone(self), Arc::clone(kek));
+        let next = compute(move || road.keys.site_under(&asked)).await??;
+        self.bring_site_keys(kek, next).await?;
+        self.delete_earlier_site_keys().await?;
+        Ok(self.keys.site_object())
+    }
+
+    /// Makes another site key, unless that was begun already, and wraps every key of the site anew under it.
+    ///
+    /// # Errors
+    /// As [`Road::change_kek`].
+    pub async fn rotate_site_key(
+        self: &Arc<Self>,
+        kek: &Arc<Kek>,
+        told: impl Fn(Rotation),
+    ) -> Result<Rotation, Error> {
+        if self.keys.site_key_numbers()?.len() == 1 {
+            let (road, asked) = (Arc::clone(self), Arc::clone(kek));
+            let next = compute(move || road.keys.site_with_new_key(&asked)).await??;
+            self.bring_site_keys(kek, next).await?;
+        } else {
+            self.place_site_keys().await?;
+        }
+        self.rewrap_all(false, told).await
+    }
+
+    /// Ends a rotation: what is left under an earlier site key is wrapped anew, earlier generations go, and with them the
+    /// earlier site keys. Whatever of them anybody kept opens no more.
+    ///
+    /// # Errors
+    /// As [`Road::change_kek`].
+    pub async fn finish_rotation(
+        self: &Arc<Self>,
+        kek: &Arc<Kek>,
+        told: impl Fn(Rotation),
+    ) -> Result<Rotation, Error> {
+        let rotation = self.rewrap_all(true, told).await?;
+        if self.keys.site_key_numbers()?.len() > 1 {
+            let (road, asked) = (Arc::clone(self), Arc::clone(kek));
+            let next = compute(move || road.keys.site_without_old_keys(&asked)).await??;
+            self.bring_site_keys(kek, next).await?;
+        }
+        self.delete_earlier_site_keys().await?;
+        Ok(rotation)
+    }
+
+    /// In every placement and read back, then here.
+    async fn bring_site_keys(self: &Arc<Self>, kek: &Arc<Kek>, next: SiteObject) -> Result<(), Error> {
+        for placement in &self.placements {
+            if !put_and_read_back(placement, &next).await? {
+                return Err(Error::SiteKeyDiffers(next.name()));
+            }
+        }
+        let (road, asked) = (Arc::clone(self), Arc::clone(kek));
+        Ok(compute(move || road.keys.take_site(&asked, &next)).await??)
+    }
+
+    /// Takes over the site's keys of a later generation that another node brought.
+    pub(crate) async fn take_newest_site_keys(self: &Arc<Self>, kek: &Arc<Kek>) -> Result<(), Error> {
+        let ours = self.keys.site_object();
+        for placement in &self.placements {
+            let found = placement.keys.list(&format!("{KEYS}{}/", ours.site_id())).await?;
+            let newest = found
+                .iter()
+                .filter_map(|object| Some((parse(&object.name)?.1, object)))
+                .max_by_key(|it| it.0);
+            let Some((generation, object)) = newest else {
+                self.place_site_key(placement).await?;
+                continue;
+            };
+            if generation > self.keys.site_object().generation() {
+                let bytes =
+                    placement.keys.get(&object.name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await?;
+                let newer = SiteObject::read(&bytes, Path::new(&object.name))?;
+                let (road, asked) = (Arc::clone(self), Arc::clone(kek));
+                compute(move || {
+                    road.keys.take_site(&asked, &newer)?;
+                    road.keys.rewrap_local()
+                })
+                .await??;
+                tracing::info!(generation, "another node changed the site's keys; they are taken over");
+            } else if generation < ours.generation() {
+                self.place_site_key(placement).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_earlier_site_keys(&self) -> Result<(), Error> {
+        self.place_site_keys().await?;
+        let ours = self.keys.site_object();
+        for placement in &self.placements {
+            for object in placement.keys.list(&format!("{KEYS}{}/", ours.site_id())).await? {
+                if parse(&object.name).is_some_and(|(_, generation)| generation < ours.generation()) {
+                    placement.keys.delete(&object.name).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn rewrap_all(
+        self: &Arc<Self>,
+        delete_earlier: bool,
+        told: impl Fn(Rotation),
+    ) -> Result<Rotation, Error> {
+        let keys = self.key_generations().await?;
+        let mut rotation = Rotation { keys: keys.len(), ..Rotation::default() };
+        told(rotation);
+        let work = keys.into_iter().map(|(id, generations)| self.rewrap_one(id, generations, delete_earlier));
+        let mut work = stream::iter(work).buffer_unordered(AT_A_TIME);
+        while let Some(done) = work.next().await {
+            let (rewrapped, deleted) = done?;
+            rotation.done += 1;
+            rotation.rewrapped += usize::from(rewrapped);
+            rotation.deleted += deleted;
+            told(rotation);
+        }
+        drop(work);
+        let road = Arc::clone(self);
+        compute(move || road.keys.rewrap_local()).await??;
+        Ok(rotation)
+    }
+
+    /// Every key of the buckets and of the local key cache but the site's own.
+    async fn key_generations(self: &Arc<Self>) -> Result<BTreeMap<String, Generations>, Error> {
+        let mut keys: BTreeMap<String, Generations> = BTreeMap::new();
+        for (number, placement) in self.placements.iter().enumerate() {
+            for object in placement.keys.list(KEYS).await? {
+                if let Some((id, generation)) = parse(&object.name)
+                    && !SiteObject::may_have_length(object.bytes)
+                {
+                    keys.entry(id).or_default().entry(generation).or_default().insert(number);
+                }
+            }
+        }
+        let road = Arc::clone(self);
+        for (id, generation) in compute(move || road.keys.cached_keys()).await?? {
+            keys.entry(id).or_default().entry(generation).or_default();
+        }
+        Ok(keys)
+    }
+
+    /// Wraps one key anew if it has to be; whether it had, and how many earlier objects went. What cannot be read or is
+    /// not of this site stays as it is.
+    async fn rewrap_one(
+        self: &Arc<Self>,
+        id: String,
+        generations: Generations,
+        delete_earlier: bool,
+    ) -> Result<(bool, usize), Error> {
+        let Some((newest, placed)) = generations.last_key_value() else { return Ok((false, 0)) };
+        let Some(object) = self.newest_object(&id, *newest, placed).await? else {
+            tracing::error!(key_id = id, "a key cannot be read anywhere and is left as it is");
+            return Ok((false, 0));
+        };
+        let (road, bytes) = (Arc::clone(self), object.clone());
+        let rewrapped = match compute(move || road.keys.rewrap(&bytes)).await? {
+            Ok(rewrapped) => rewrapped,
+            Err(error) if error.is_permanent() => {
+                tracing::error!(
+                    key_id = id,
+                    error = &error as &dyn std::error::Error,
+                    "a key is left as it is"
+                );
+                return Ok((false, 0));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let was_old = rewrapped.is_some();
+        let (name, bytes) = match rewrapped {
+            Some(rewrapped) => (rewrapped.name, Bytes::from(rewrapped.bytes)),
+            None => (format!("{KEYS}{id}/{newest}"), object),
+        };
+        for placement in &self.placements {
+            self.put_key(placement, &name, &bytes).await?;
+        }
+        let road = Arc::clone(self);
+        compute(move || road.keys.replace_cached(&bytes)).await??;
+        let mut deleted = 0;
+        if delete_earlier {
+            let kept = parse(&name).map_or(*newest, |(_, generation)| generation);
+            deleted = self.delete_earlier(&id, &generations, kept).await?;
+        }
+        Ok((was_old, deleted))
+    }
+
+    /// Puts a key object and reads it back; one that is there and damaged is replaced.
+    async fn put_key(&self, placement: &Placement, name: &str, bytes: &Bytes) -> Result<(), Error> {
+        let (bucket, content) = (&placement.keys, Source::from_bytes(bytes.clone()));
+        for _ in 0..LOOKS {
+            match bucket.put(name, &content).await {
+                Ok(()) | Err(BucketError::Exists(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match bucket.get(name, 0..content.bytes()).await {
+                Ok(read) if read == *bytes => return Ok(()),
+                // Another wrapping of the same key under the newest site key, by another node: as good.
+                Ok(read) if matches!(self.keys.rewrap(&read), Ok(None)) => return Ok(()),
+                Ok(_) | Err(BucketError::Short { .. }) => bucket.delete(name).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::SiteKeyDiffers(name.to_owned()))
+    }
+
+    async fn delete_earlier(&self, id: &str, generations: &Generations, kept: u32) -> Result<usize, Error> {
+        let mut deleted = 0;
+        for (generation, placed) in generations.range(..kept) {
+            for number in placed {
+                self.placements[*number].keys.delete(&format!("{KEYS}{id}/{generation}")).await?;
+                deleted += 1;
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// The bytes of a key's newest generation: from a placement that has it, else from the local key cache.
+    async fn newest_object(
+        self: &Arc<Self>,
+        id: &str,
+        generation: u32,
+        placed: &BTreeSet<usize>,
+    ) -> Result<Option<Bytes>, Error> {
+        let name = format!("{KEYS}{id}/{generation}");
+        for number in placed {
+            let bytes = self.placements[*number].keys.get(&name, 0..filmgate_keys::STORED_KEY_BYTES).await;
+            if let Ok(bytes) = bytes
+                && self.keys.site_key_of(&bytes).is_ok()
+            {
+                return Ok(Some(bytes));
+            }
+        }
+        let (road, id) = (Arc::clone(self), id.to_owned());
+        let cached = compute(move || road.keys.cached_object(&id)).await??;
+        Ok(cached.map(Bytes::from))
+    }
+}
+
+/// Identifier and generation of an object below `v1/key/`.
+pub(crate) fn parse(name: &str) -> Option<(String, u32)> {
+    let (id, generation) = name.strip_prefix(KEYS)?.split_once('/')?;
+    Some((id.to_owned(), generation.parse().ok()?))
+}
