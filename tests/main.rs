@@ -14,6 +14,7 @@ mod fairness;
 mod keys;
 mod login;
 mod malformed;
+mod nodes;
 mod outage;
 mod plaintext;
 mod receive;

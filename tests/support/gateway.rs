@@ -104,7 +104,13 @@ impl Home {
 
     /// Starts `serve` and waits until both ports are open.
     pub(crate) fn serve(&self) -> Gateway {
+        self.serve_with(&[])
+    }
+
+    /// The same with other settings, this once.
+    pub(crate) fn serve_with(&self, settings: &[(&str, u64)]) -> Gateway {
         let mut command = self.filmgate(&["serve", "--json"]);
+        command.envs(settings.iter().map(|(key, value)| (format!("FILMGATE__{key}"), value.to_string())));
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         Gateway::watch(child.expect("start filmgate serve"))
     }

@@ -22,7 +22,7 @@
 //! | `engine/` | SQLite and PostgreSQL under one statement; migrations; how an operation is driven |
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
-//! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions |
+//! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions; nodes |
 //! | `search/` | QIDO-RS keys, patterns, rows |
 //! | `suite` | the tests every engine must pass |
 
@@ -47,6 +47,7 @@ pub use book::{
     custody::Because,
     deletions::{Deletion, DeletionRules, DeletionStep, NewDeletion},
     holds::Hold,
+    nodes::Node,
     retention::Retention,
     sessions::Session,
     tokens::Token,

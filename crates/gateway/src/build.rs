@@ -17,7 +17,7 @@ use filmgate_web::{UserSettings, Users};
 use crate::{
     config::{BucketKind, Engine, Mirror, PrivateEncoding, Settings, milliseconds},
     data_dir::{self, DataDir},
-    kek,
+    kek, peers,
     site::{self, Destiny},
 };
 
@@ -82,6 +82,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         admission: Admission::new(reserve(settings)),
         seal: seal_options(settings),
         idle_cores: Some(idle_cores(settings)?),
+        peers: peers::open(&settings.peers)?,
         settings: road_settings(settings),
     });
     // Before anybody else could take the bucket for an empty one.

@@ -29,6 +29,7 @@ mod failure;
 mod kek;
 mod line;
 mod logging;
+mod peers;
 mod seats;
 mod site;
 mod tls;

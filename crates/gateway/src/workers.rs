@@ -73,6 +73,7 @@ pub(crate) fn start(
         ("verify", spawn(worker("verify").verify())),
         ("evict", spawn(worker("evict").evict())),
         ("repack", spawn(worker("repack").repack())),
+        ("announce", spawn(worker("announce").announce())),
     ]
 }
 
@@ -251,6 +252,16 @@ impl Worker {
         let (road, since) = (Arc::clone(&self.road), self.road.clock().now());
         let merged = self.unit(since, async move { road.repack(&merge).await }).await?;
         Ok(merged.is_some_and(|merged| merged.records > 0))
+    }
+
+    /// The other nodes of the site hear that this one is here.
+    async fn announce(mut self) {
+        while !self.is_over() {
+            match self.road.announce().await {
+                Ok(()) => self.rest(self.road.announce_every()).await,
+                Err(error) => self.rest_after(&error).await,
+            }
+        }
     }
 
     /// Rests as long as receipt asks for, then does one unit of work on something that waits since `since`; `None` when

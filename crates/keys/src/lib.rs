@@ -31,6 +31,7 @@
 //! | `lease` | how long what is opened is held |
 //! | `landing` | keys of the journal: rotated daily, destroyed when nothing needs them |
 //! | `kept` | keys of studies and of the log: made, kept, taken over from a bucket |
+//! | `peer` | record keys between the nodes of a site |
 //! | `signing` | what a node signs with |
 
 mod error;
@@ -40,6 +41,7 @@ mod key_file;
 mod landing;
 mod lease;
 mod node;
+mod peer;
 mod ring;
 mod rotate;
 mod signing;
@@ -54,6 +56,7 @@ pub use kek::{
 };
 pub use key_file::STORED_KEY_BYTES;
 pub use lease::Lease;
+pub use peer::PEER_KEY_BYTES;
 pub use ring::KeyRing;
 pub use rotate::Rewrapped;
 pub use signing::{SIGNATURE_BYTES, VERIFYING_KEY_BYTES, is_signed};

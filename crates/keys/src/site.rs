@@ -80,6 +80,11 @@ impl SiteKeys {
         self.keys.last().expect("a site has a key: `open` and `first` see to it")
     }
 
+    /// The key with this number.
+    pub(crate) fn numbered(&self, number: u32) -> Option<&SiteKey> {
+        self.keys.iter().find(|key| key.number == number)
+    }
+
     /// The key a stored key's check names.
     pub(crate) fn named(&self, check: [u8; CHECK_BYTES]) -> Option<&SiteKey> {
         self.keys.iter().find(|site_key| check_of(&site_key.key, self.site_id) == check)

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use filmgate_catalog::{Copy as KnownCopy, CopyKind, DroppedCopy, ReceivedInstance, RecordToPack};
-use filmgate_model::{InstanceState, RecordId};
+use filmgate_model::{InstanceState, NodeId, RecordId};
 
 /// Records sorted by what becomes of them.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ pub(crate) fn sort(
 }
 
 /// What an instance that stays in any case is among the copies known so far; it is one of them from then on.
-pub(crate) fn kind_of(known: &mut Vec<KnownCopy>, row: &ReceivedInstance) -> CopyKind {
+pub(crate) fn kind_of(known: &mut Vec<KnownCopy>, row: &ReceivedInstance, node_id: NodeId) -> CopyKind {
     let uid = &row.identity.sop_instance_uid;
     let same_uid =
         known.iter().filter(|copy| copy.sop_instance_uid == *uid && copy.record_id != row.record_id);
@@ -54,6 +54,7 @@ pub(crate) fn kind_of(known: &mut Vec<KnownCopy>, row: &ReceivedInstance) -> Cop
     let copy_kind = kind_beside(&beside, &row.dataset_sha256, row.pixel_digest.as_ref());
     known.push(KnownCopy {
         record_id: row.record_id,
+        node_id,
         study_instance_uid: row.identity.study_instance_uid.clone(),
         series_instance_uid: row.identity.series_instance_uid.clone(),
         sop_instance_uid: uid.clone(),
@@ -140,6 +141,7 @@ mod tests {
     fn known(n: u8, uid: &str, sha: u8, pixels: Option<u8>, state: InstanceState) -> KnownCopy {
         KnownCopy {
             record_id: RecordId([n; 16]),
+            node_id: NodeId([0; 16]),
             study_instance_uid: String::new(),
             series_instance_uid: String::new(),
             sop_instance_uid: uid.into(),

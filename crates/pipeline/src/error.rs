@@ -2,7 +2,7 @@
 
 use std::io;
 
-use filmgate_model::{PackId, RecordId};
+use filmgate_model::{NodeId, PackId, RecordId};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,20 @@ pub enum Error {
     /// A record is known, and its bytes are nowhere.
     #[error("the bytes of record {0} are neither in the journal, in a local pack nor in a bucket")]
     Lost(RecordId),
+    /// Only another node of the site has the bytes, and it does not answer.
+    #[error(
+        "record {record_id} is held by node {node_id}, which does not answer: it comes back with the node, or when its \
+         data directory is adopted"
+    )]
+    Held {
+        /// The record.
+        record_id: RecordId,
+        /// Who holds it.
+        node_id: NodeId,
+        /// Why it does not answer; `None` when nobody knows where it is reached.
+        #[source]
+        source: Option<filmgate_bucket::Error>,
+    },
     /// What came back is not what was sent.
     #[error("pack {pack_id}: {what}")]
     Differs {
@@ -104,7 +118,11 @@ impl Error {
             | Self::OtherStudy
             | Self::MetadataTooLong(_) => true,
             Self::Record { source, .. } => source.is_permanent(),
-            Self::Io(_) | Self::Cut(_) | Self::QuarantineFull | Self::SiteKeyDiffers(_) => false,
+            Self::Io(_)
+            | Self::Cut(_)
+            | Self::QuarantineFull
+            | Self::SiteKeyDiffers(_)
+            | Self::Held { .. } => false,
         }
     }
 }

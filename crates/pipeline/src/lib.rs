@@ -14,6 +14,7 @@
 //! | – | `repack` | records of some packs go into a new one: merged, left out, made whole |
 //! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
+//! | – | `peer` | what only another node of the site holds |
 //! | – | `pace` | how the steps behind the journal yield to receipt |
 //! | – | `callers` | who may associate; judged without asking the catalog |
 //! | – | `recover` | what a crash left is put in order at the next start |
@@ -37,6 +38,7 @@ mod pace;
 mod pack;
 mod pack_file;
 mod pack_journaled;
+mod peer;
 mod receive;
 mod recover;
 mod repack;
@@ -77,6 +79,7 @@ pub use key_lease::{KeyLease, KeysStatus};
 pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
+pub use peer::{NodeStatus, Peers, Reach};
 pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
 pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
@@ -176,6 +179,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// Every bucket a pack must reach, at least one.
     pub placements: Vec<Placement>,
+    /// The other nodes of the site.
+    pub peers: Peers,
     /// Decides whether there is room for another association.
     pub admission: Admission,
     /// How instances are sealed.
@@ -197,6 +202,7 @@ pub struct Road {
     keys: Arc<KeyRing>,
     catalog: Arc<Catalog>,
     placements: Vec<Placement>,
+    peers: peer::KnownPeers,
     admission: Mutex<Admission>,
     seal: SealOptions,
     idle_cores: Option<Arc<IdleCores>>,
@@ -228,6 +234,7 @@ impl Road {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),
+            peers: peer::KnownPeers::new(parts.peers, parts.clock.now()),
             packed: Notify::new(),
             uploaded: Notify::new(),
             clock: parts.clock,

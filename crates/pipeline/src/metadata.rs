@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use filmgate_model::{Identity, RecordId, Tag, VR, json::JsonWriter};
+use filmgate_model::{Identity, PackId, RecordId, Tag, VR, json::JsonWriter};
 use filmgate_seal::{RecordTable, Value, Visitor};
 
 use crate::{Error, OpenRecord, Road};
@@ -139,12 +139,7 @@ impl Road {
         for &record_id in records {
             if !kept.contains_key(&record_id)
                 && !self.journal.contains(record_id)
-                && let Some(pack_id) = self
-                    .catalog
-                    .locate(record_id)
-                    .await?
-                    .and_then(|location| location.pack)
-                    .map(|pack| pack.pack_id)
+                && let Some(pack_id) = self.readable_pack_of(record_id).await?
                 && asked.insert(pack_id)
             {
                 kept.extend(self.packed_metadata(pack_id).await?);
@@ -155,5 +150,12 @@ impl Road {
             });
         }
         Ok(answers)
+    }
+
+    /// The pack of a record, when this node can read it.
+    async fn readable_pack_of(&self, record_id: RecordId) -> Result<Option<PackId>, Error> {
+        let location = self.catalog.locate(record_id).await?;
+        let readable = location.filter(|location| !self.is_held_elsewhere(location));
+        Ok(readable.and_then(|location| location.pack).map(|pack| pack.pack_id))
     }
 }

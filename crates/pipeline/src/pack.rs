@@ -12,7 +12,7 @@ use std::{
 use filmgate_catalog::{
     Copy as KnownCopy, CopyKind, DroppedCopy, NewPack, PackedInstance, RecordToPack, StudyToPack,
 };
-use filmgate_model::{PackId, RecordId, StudyKeyId, compute};
+use filmgate_model::{InstanceState, PackId, RecordId, StudyKeyId, compute};
 
 use crate::{Error, Road, Settings, copies, error::chain, pack_file::Written};
 
@@ -159,7 +159,8 @@ impl Road {
         Ok(copies::sort(waiting, &known, |record_id| readable.contains(&record_id)))
     }
 
-    /// Of the known copies with the same bytes as a waiting record, those whose every byte opens.
+    /// Of the known copies with the same bytes as a waiting record, those whose every byte opens. What another node has
+    /// on its own disk only may go with that disk, so it is no reason to drop what is on ours.
     ///
     /// # Errors
     /// When one cannot be asked now: it is asked again later, unless the journal wants room.
@@ -170,7 +171,9 @@ impl Road {
     ) -> Result<HashSet<RecordId>, Error> {
         let arrived: HashSet<[u8; 32]> = waiting.iter().map(|record| record.dataset_sha256).collect();
         let mut readable = HashSet::new();
-        for copy in known.iter().filter(|copy| arrived.contains(&copy.dataset_sha256)) {
+        let ours =
+            |copy: &&KnownCopy| copy.node_id == self.node_id() || copy.state == InstanceState::Verified;
+        for copy in known.iter().filter(|copy| arrived.contains(&copy.dataset_sha256)).filter(ours) {
             match self.check_record(copy.record_id).await {
                 Ok(dataset_bytes) => {
                     self.pace.moved(dataset_bytes);

@@ -190,7 +190,7 @@ impl Road {
         let mut instances = Vec::with_capacity(rows.len());
         for (record, row) in footer.records.iter().zip(rows) {
             let copy_kind = match kind {
-                PackKind::Study => copies::kind_of(&mut known, row),
+                PackKind::Study => copies::kind_of(&mut known, row, self.node_id()),
                 PackKind::Quarantine => CopyKind::First,
             };
             instances.push(PackedInstance { record_id: record.record_id, offset: record.offset, copy_kind });

@@ -7,7 +7,7 @@
 use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use filmgate_model::{Encoding, InstanceState, PackId, RecordId, StudyKeyId, Tag, compute};
+use filmgate_model::{Encoding, InstanceState, NodeId, PackId, RecordId, StudyKeyId, Tag, compute};
 use filmgate_seal::{
     BulkKind, BulkValue as StoredBulk, ChunkEntry, Class, PackFooter, RecordKey, RecordTable,
 };
@@ -64,10 +64,15 @@ pub struct OpenRecord {
     place: Mutex<Place>,
 }
 
+/// Where the sealed bytes of a record are.
 #[derive(Clone, Copy)]
-enum Place {
+pub(crate) enum Place {
+    /// In this node's journal.
     Journal,
+    /// In a pack, here or in a bucket.
     Pack { pack_id: PackId, offset: u64 },
+    /// With another node, and nowhere else yet.
+    Peer { node_id: NodeId },
 }
 
 impl Road {
@@ -94,6 +99,12 @@ impl Road {
         let location = self.catalog.locate(record_id).await?.ok_or(Error::NotFound(record_id))?;
         if location.state == InstanceState::Deleted {
             return Err(Error::NotFound(record_id));
+        }
+        if self.is_held_elsewhere(&location) {
+            let node_id = location.node_id;
+            let (key, table) = self.held_elsewhere(record_id, node_id).await?;
+            let place = Mutex::new(Place::Peer { node_id });
+            return Ok(OpenRecord { road: Arc::clone(self), key, table: Arc::new(table), place });
         }
         let pack_id = location.pack.ok_or(Error::Lost(record_id))?.pack_id;
         let contents = self.pack_contents(pack_id).await?;
@@ -210,7 +221,7 @@ impl Road {
                 road.keys.study_key(id)
             });
             if let Ok(key) = adopted.await? {
-                tracing::warn!(study_key_id = %id, placement = placement.name, "a study's key was brought back from the bucket of keys");
+                tracing::info!(study_key_id = %id, placement = placement.name, "a study's key was taken from the bucket of keys");
                 return Ok(key);
             }
         }
@@ -295,6 +306,16 @@ impl OpenRecord {
     #[must_use]
     pub fn table(&self) -> &RecordTable {
         &self.table
+    }
+
+    /// The record's own key.
+    pub(crate) fn key(&self) -> &RecordKey {
+        &self.key
+    }
+
+    /// True when another node gives its bytes.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.place.lock().is_elsewhere()
     }
 
     /// How many chunks it has.
@@ -395,6 +416,9 @@ impl OpenRecord {
             Place::Pack { pack_id, offset } => {
                 self.road.read.lock().insert(pack_id);
                 self.road.pack_bytes(pack_id, offset + range.start..offset + range.end).await
+            }
+            Place::Peer { node_id } => {
+                self.road.from_peer(node_id, self.table.record_id, "sealed", range).await
             }
         }
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, KeysStatus, Road};
+use crate::{Error, KeysStatus, NodeStatus, Road};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -45,6 +45,8 @@ pub struct Status {
     pub keys: KeysStatus,
     /// The buckets every pack must reach.
     pub placements: Vec<String>,
+    /// The nodes of the site, and what only they hold.
+    pub nodes: Vec<NodeStatus>,
     /// Packs that wait for another try.
     pub retrying: Vec<RetryingPack>,
     /// Instances that could not be understood, newest first.
@@ -155,6 +157,7 @@ impl Road {
             catalog: self.catalog.engine_name(),
             keys: self.keys_status(),
             placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
+            nodes: self.nodes().await?,
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,
             alarms: self.alarms().await?,

@@ -10,7 +10,7 @@ use axum::{
     response::Response,
 };
 use filmgate_catalog::Location;
-use filmgate_model::RecordId;
+use filmgate_model::{InstanceState, NodeId, RecordId};
 use filmgate_pipeline::{OpenRecord, Status, VerifyReport};
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +63,8 @@ pub(crate) struct RecordsPage {
 #[derive(Serialize)]
 pub(crate) struct RecordEntry {
     record_id: RecordId,
+    /// Who received it.
+    node_id: NodeId,
     state: &'static str,
     /// Since when, ISO 8601.
     state_at: String,
@@ -85,10 +87,11 @@ pub(crate) struct RecordEntry {
 }
 
 impl RecordEntry {
-    fn new(location: Location) -> Self {
+    fn new(location: Location, state: InstanceState) -> Self {
         Self {
             record_id: location.record_id,
-            state: location.state.as_str(),
+            node_id: location.node_id,
+            state: state.as_str(),
             state_at: location.state_at.to_string(),
             next_try_at: location.next_try_at.map(|at| at.to_string()),
             reason: location.reason,
@@ -107,8 +110,14 @@ impl RecordEntry {
     }
 }
 
-fn entries(records: Vec<Location>) -> Json<Vec<RecordEntry>> {
-    Json(records.into_iter().map(RecordEntry::new).collect())
+/// As they stand: what only an absent node holds is absent.
+async fn entries(app: &App, records: Vec<Location>) -> Result<Json<Vec<RecordEntry>>, Error> {
+    let nodes = app.road().nodes().await?;
+    let entry = |location: Location| {
+        let state = app.road().shown_state(&location, &nodes);
+        RecordEntry::new(location, state)
+    };
+    Ok(Json(records.into_iter().map(entry).collect()))
 }
 
 /// Every record, in the order of their ids; the next page begins after the last id of this one.
@@ -119,7 +128,7 @@ pub(crate) async fn records(
     let after = page.after.as_deref().map(record_id).transpose()?;
     let limit = page.limit.unwrap_or(RECORDS_MAX).min(RECORDS_MAX);
     let records = app.road().catalog().records_after(after, limit).await?;
-    Ok(entries(records))
+    entries(&app, records).await
 }
 
 /// Every record of a study that is not deleted: variants, conflicts and quarantined ones too.
@@ -131,7 +140,7 @@ pub(crate) async fn study_records(
     if records.is_empty() {
         return Err(Error::NotFound("study"));
     }
-    Ok(entries(records))
+    entries(&app, records).await
 }
 
 /// A record as a Part 10 file, whatever its state; its headers say where the dataset begins and what it must be.
@@ -194,7 +203,7 @@ pub(crate) async fn verify(
     Ok(Json(Arc::clone(app.road()).verify_all(deep).await?))
 }
 
-fn record_id(text: &str) -> Result<RecordId, Error> {
+pub(crate) fn record_id(text: &str) -> Result<RecordId, Error> {
     text.parse().map_err(|_| Error::BadRequest("a record is named by 32 hexadecimal digits".to_owned()))
 }
 

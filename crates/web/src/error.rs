@@ -105,6 +105,9 @@ impl Error {
             Self::UnknownHost => (StatusCode::MISDIRECTED_REQUEST, "unknown-host", self.to_string()),
             Self::TooSlow(_) => (StatusCode::REQUEST_TIMEOUT, "too-slow", self.to_string()),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken-off", self.to_string()),
+            Self::Road(error @ filmgate_pipeline::Error::Held { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "held-by-absent-node", error.to_string())
+            }
             Self::Road(error) if error.is_no_room() => Self::NoRoom.told(),
             Self::Road(error) if error.is_locked() => Self::KeysLocked.told(),
             Self::KeysLocked => (StatusCode::SERVICE_UNAVAILABLE, "keys-locked", self.to_string()),

@@ -32,6 +32,7 @@ mod error;
 mod guard;
 mod health;
 mod metrics;
+mod peer;
 mod router;
 mod settings;
 mod status_page;

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     Error, Users, Web, WebSettings,
     access::{guard as access, pages},
-    api, callers, custody, dicomweb, guard, health, metrics, status_page,
+    api, callers, custody, dicomweb, guard, health, metrics, peer, status_page,
 };
 
 /// How long a request waits for others of its kind to end.
@@ -124,6 +124,8 @@ fn own_api() -> Router<App> {
         .route("/api/verify", post(api::verify))
         .route("/api/ae", get(callers::show).post(callers::change))
         .route("/api/custody", get(custody::show).post(custody::change))
+        .route("/api/peer/records/{record}/sealed", get(peer::sealed))
+        .route("/api/peer/records/{record}/key", get(peer::key))
 }
 
 /// QIDO-RS (PS3.18 10.6) and STOW-RS (PS3.18 10.5).

@@ -5,6 +5,7 @@ pub(crate) mod alarms;
 pub(crate) mod custody;
 pub(crate) mod deletions;
 pub(crate) mod holds;
+pub(crate) mod nodes;
 pub(crate) mod retention;
 pub(crate) mod sessions;
 pub(crate) mod tokens;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use filmgate_model::{InstanceState, PackId, RecordId};
+use filmgate_model::{InstanceState, NodeId, PackId, RecordId};
 
 use super::batch;
 use crate::{
@@ -49,6 +49,8 @@ impl FromStr for CopyKind {
 pub struct Copy {
     /// Its record.
     pub record_id: RecordId,
+    /// The node that received it.
+    pub node_id: NodeId,
     /// Study it is filed under.
     pub study_instance_uid: String,
     /// Series it is filed under.
@@ -132,7 +134,7 @@ impl Catalog {
 const UIDS_AT_ONCE: usize = 64;
 
 const COPY: &str = "
-SELECT record_id, study_instance_uid, series_instance_uid, sop_instance_uid, transfer_syntax_uid, dataset_sha256,
+SELECT record_id, node_id, study_instance_uid, series_instance_uid, sop_instance_uid, transfer_syntax_uid, dataset_sha256,
     pixel_digest, state, quarantine, pack_id IS NOT NULL AS packed, copy_kind, calling_ae,
     deletion_id IS NOT NULL AS to_be_deleted
 FROM index_instances WHERE site_id = $1";
@@ -143,6 +145,7 @@ const PACKED_COPIES: &str =
 fn copy(row: &Row) -> Result<Copy, Error> {
     Ok(Copy {
         record_id: RecordId(id(row, "record_id")?),
+        node_id: NodeId(id(row, "node_id")?),
         study_instance_uid: get(row, "study_instance_uid")?,
         series_instance_uid: get(row, "series_instance_uid")?,
         sop_instance_uid: get(row, "sop_instance_uid")?,

@@ -2,6 +2,7 @@
 
 mod access;
 mod custody;
+mod nodes;
 mod packs;
 pub mod postgres;
 mod received;
@@ -45,6 +46,7 @@ where
     custody::what_must_be_kept_is_kept(&open().await).await;
     custody::records_move_to_another_pack(&open().await).await;
     custody::a_new_index_knows_what_was_deleted(&open().await).await;
+    nodes::nodes_tell_where_they_are_and_what_they_hold(&open().await).await;
     search::names(&open().await).await;
     search::dates_times_and_numbers(&open().await).await;
     search::lists_levels_and_counts(&open().await).await;

@@ -6,6 +6,7 @@
 mod catalog;
 mod keys;
 mod load;
+mod peers;
 mod tls;
 
 use std::{
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use catalog::{Catalog, Engine};
 pub(crate) use keys::{KeyProvider, Keys, Site};
 pub(crate) use load::{Error, load};
+pub(crate) use peers::Peers;
 pub(crate) use tls::{DicomTls, WebTls};
 
 /// Length of a journal segment.
@@ -41,6 +43,7 @@ pub(crate) struct Settings {
     pub(crate) dicom: Dicom,
     pub(crate) web: Web,
     pub(crate) catalog: Catalog,
+    pub(crate) peers: Peers,
     pub(crate) bucket: BTreeMap<String, Bucket>,
     pub(crate) spool: Spool,
     pub(crate) pack: Pack,
@@ -491,6 +494,7 @@ impl Settings {
         self.dicom.check_openness()?;
         self.dicom.tls.check()?;
         self.keys.check()?;
+        self.peers.check()?;
         self.check_folders()?;
         if self.bucket.is_empty() {
             return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());

@@ -476,6 +476,7 @@ impl Run {
         let packs = PackFolder::open_folder(Arc::clone(&disk), &self.disk.folder("packs"));
         let road = Road::new(Parts {
             idle_cores: None,
+            peers: filmgate_pipeline::Peers::default(),
             clock: self.clock.clone(),
             random,
             journal,

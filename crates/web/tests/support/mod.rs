@@ -15,7 +15,7 @@ use filmgate_bucket::LocalBucket;
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Pace, Random, part10};
-use filmgate_pipeline::{CallerSettings, Callers, Parts, Placement, Road, Settings};
+use filmgate_pipeline::{CallerSettings, Callers, Parts, Peers, Placement, Road, Settings};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Disk, Journal, JournalOptions, PackFolder, RealDisk, Reserve};
 use filmgate_web::{UserSettings, Users, Web, WebSettings};
@@ -74,6 +74,7 @@ impl Gateway {
         };
         let road = Road::new(Parts {
             idle_cores: None,
+            peers: Peers::default(),
             clock,
             random,
             journal,

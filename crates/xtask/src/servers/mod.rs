@@ -29,6 +29,7 @@ pub(crate) struct Run {}
 impl Run {
     /// Starts the servers, prints what the tests read of the environment, and stays until it is interrupted.
     pub(crate) fn run(&self) -> Result<()> {
+        install::test_peers()?;
         install::test_servers()?;
         let servers = Servers::start()?;
         for (name, value) in &servers.environment {

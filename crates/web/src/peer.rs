@@ -1,0 +1,79 @@
+//! What another node of the site fetches: records that only this one holds, sealed as they are.
+
+use std::ops::Range;
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use filmgate_model::RecordId;
+
+use crate::{Error, api::record_id, router::App};
+
+/// Bytes given at one time: a long record's table is the longest thing that is asked for at once.
+const RANGE_BYTES_MAX: u64 = 64 << 20;
+
+/// A range of a sealed record.
+pub(crate) async fn sealed(
+    State(app): State<App>,
+    Path(record): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let (record_id, range) = (record_id(&record)?, range(&headers)?);
+    let bytes = app.road().held_range(record_id, range.clone()).await?;
+    Ok(partial(&range, bytes))
+}
+
+/// A record's length, and its key wrapped for a node of this site.
+pub(crate) async fn key(
+    State(app): State<App>,
+    Path(record): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Error> {
+    let (record_id, range): (RecordId, _) = (record_id(&record)?, range(&headers)?);
+    let key = app.road().held_key(record_id).await?;
+    if range.end != key.len() as u64 || range.start != 0 {
+        return Err(Error::BadRequest("a key is given as a whole".to_owned()));
+    }
+    Ok(partial(&range, key.into()))
+}
+
+fn partial(range: &Range<u64>, bytes: bytes::Bytes) -> Response {
+    let told = format!("bytes {}-{}/*", range.start, range.end.saturating_sub(1));
+    (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, told)], bytes).into_response()
+}
+
+/// The one range that is asked for: `bytes=first-last` (RFC 9110 14.1.2).
+fn range(headers: &HeaderMap) -> Result<Range<u64>, Error> {
+    let asked = headers.get(header::RANGE).and_then(|value| value.to_str().ok());
+    let range = asked.and_then(|asked| {
+        let (first, last) = asked.strip_prefix("bytes=")?.split_once('-')?;
+        let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+        let end = last.checked_add(1)?;
+        (first < end && end - first <= RANGE_BYTES_MAX).then_some(first..end)
+    });
+    range.ok_or_else(|| Error::BadRequest("ask for a range of bytes, such as Range: bytes=0-99".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_range_of_bounded_length_is_taken() {
+        let asked = |text: &str| {
+            let headers = HeaderMap::from_iter([(header::RANGE, text.parse().expect("a header"))]);
+            range(&headers).ok()
+        };
+        assert_eq!(asked("bytes=0-0"), Some(0..1));
+        assert_eq!(asked("bytes=5-9"), Some(5..10));
+        for refused in
+            ["bytes=5-4", "bytes=5-", "bytes=-5", "bytes=0-1,3-4", "bytes=0-18446744073709551615", "0-1"]
+        {
+            assert_eq!(asked(refused), None, "{refused}");
+        }
+        assert_eq!(asked(&format!("bytes=0-{RANGE_BYTES_MAX}")), None, "longer than is given at once");
+        assert!(range(&HeaderMap::new()).is_err());
+    }
+}
