@@ -1,6 +1,6 @@
 //! A batch: facts as one object of the bucket, sealed for the site and signed by who states them (FORMAT.md, Batch).
 
-use ed25519_dalek::{SIGNATURE_LENGTH, Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::{SIGNATURE_LENGTH, Signature, VerifyingKey};
 use filmgate_model::{FactId, IncarnationId, LogKeyId, NodeId, Random, SiteId};
 use filmgate_seal::{
     SUITE_AES_256_GCM, WrappingKey, open_bytes, seal_bytes,
@@ -23,6 +23,8 @@ pub const BATCH_FACTS_MAX: usize = 8192;
 pub const HEAD_BYTES: usize = 112;
 /// Bytes of the signature at the end.
 pub const SIGNATURE_BYTES: usize = SIGNATURE_LENGTH;
+/// Bytes of the key that verifies it.
+pub const VERIFYING_KEY_BYTES: usize = 32;
 
 const MAGIC: &[u8; 4] = b"FGLB";
 const VERSION: u8 = 0;
@@ -156,14 +158,37 @@ pub struct NewBatch<'a> {
     pub facts: &'a [Fact],
 }
 
+/// A batch that lacks its signature.
+pub struct Unsigned(Vec<u8>);
+
+impl Unsigned {
+    /// What is to be signed by the incarnation's key (Ed25519).
+    #[must_use]
+    pub fn to_sign(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The batch: immutable from then on. Made again with the same facts it would differ, so it is kept, not remade.
+    #[must_use]
+    pub fn signed(mut self, signature: &[u8; SIGNATURE_BYTES]) -> Vec<u8> {
+        self.0.extend_from_slice(signature);
+        self.0
+    }
+}
+
 impl NewBatch<'_> {
-    /// Its bytes: immutable from then on. Made again with the same facts they would differ, so they are kept, not remade.
+    /// Seals it for the site. `verifying` is the public half of the key that will sign.
     ///
     /// # Errors
     /// [`Error::TooLong`].
-    pub fn seal(&self, key: &LogKey, signing: &SigningKey, random: &Random) -> Result<Vec<u8>, Error> {
+    pub fn seal(
+        &self,
+        key: &LogKey,
+        verifying: &[u8; VERIFYING_KEY_BYTES],
+        random: &Random,
+    ) -> Result<Unsigned, Error> {
         let place = Place { incarnation: self.author.incarnation, sequence: self.after.sequence + 1 };
-        let payload = self.payload(place, signing)?;
+        let payload = self.payload(place, verifying)?;
         let sealed_bytes = payload.len() + filmgate_seal::SEALED_EXTRA_BYTES;
         fits("a batch", HEAD_BYTES + sealed_bytes + SIGNATURE_BYTES, BATCH_BYTES_MAX)?;
         let head = BatchHead {
@@ -177,15 +202,13 @@ impl NewBatch<'_> {
         let mut bytes = head.to_bytes().to_vec();
         let sealed = seal_bytes(&key.of(place), &payload, &bytes, random);
         bytes.extend_from_slice(&sealed);
-        let signature = signing.sign(&bytes);
-        bytes.extend_from_slice(&signature.to_bytes());
-        Ok(bytes)
+        Ok(Unsigned(bytes))
     }
 
-    fn payload(&self, place: Place, signing: &SigningKey) -> Result<Vec<u8>, Error> {
+    fn payload(&self, place: Place, verifying: &[u8; VERIFYING_KEY_BYTES]) -> Result<Vec<u8>, Error> {
         let mut out = Vec::with_capacity(64 + 256 * self.facts.len());
         if place.sequence == 1 {
-            out.extend_from_slice(signing.verifying_key().as_bytes());
+            out.extend_from_slice(verifying);
         }
         out.extend_from_slice(self.author.node.as_bytes());
         out.extend_from_slice(&self.author.roles.bits().to_le_bytes());

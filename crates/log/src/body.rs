@@ -224,7 +224,7 @@ impl Body {
     ///
     /// # Errors
     /// [`Error::TooLong`].
-    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut out = Vec::with_capacity(192);
         match self {
             Self::PackVerified(pack) => put_pack(&mut out, pack)?,
@@ -289,7 +289,10 @@ impl Body {
     }
 
     /// The body of these bytes.
-    pub(crate) fn from_bytes(kind: u64, bytes: &[u8]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When they are malformed; those of a kind not known here never are.
+    pub fn from_bytes(kind: u64, bytes: &[u8]) -> Result<Self, Error> {
         let mut reader = Reader::new(WHAT, bytes);
         let body = match kind {
             1 => Self::PackVerified(pack(&mut reader)?),

@@ -32,7 +32,7 @@ mod stamp;
 
 pub use batch::{
     BATCH_BYTES_MAX, BATCH_FACTS_MAX, Batch, BatchHead, HEAD_BYTES, LogKey, NewBatch, Place, SIGNATURE_BYTES,
-    batch_head,
+    Unsigned, VERIFYING_KEY_BYTES, batch_head,
 };
 pub use body::{
     Body, CORRECTION_BYTES_MAX, Correction, IDS_MAX, KindName, PackVerified, TEXT_BYTES_MAX, Target, Why,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{Signer, SigningKey};
 use filmgate_log::*;
 use filmgate_model::{
     FactId, IncarnationId, LogKeyId, NodeId, PackId, Random, SiteId, StudyKeyId, Timestamp,
@@ -51,9 +51,16 @@ fn fact(number: u64, milliseconds: i64, body: Body) -> Fact {
 }
 
 fn seal(author: Author, after: Tip, facts: &[Fact]) -> Vec<u8> {
-    let signing = signing(author.node.0[0]);
     let batch = NewBatch { site_id: SITE, author, after, facts };
-    batch.seal(&log_key(), &signing, &Random::seeded(after.sequence)).expect("within the limits")
+    sealed_by(&batch, &signing(author.node.0[0]))
+}
+
+fn sealed_by(batch: &NewBatch<'_>, signing: &SigningKey) -> Vec<u8> {
+    let random = Random::seeded(batch.after.sequence);
+    let verifying = signing.verifying_key().to_bytes();
+    let unsigned = batch.seal(&log_key(), &verifying, &random).expect("within the limits");
+    let signature = signing.sign(unsigned.to_sign()).to_bytes();
+    unsigned.signed(&signature)
 }
 
 fn two_batches() -> [Vec<u8>; 2] {
@@ -132,7 +139,7 @@ fn another_member_of_the_site_cannot_write_in_anothers_name() {
     let mut reader = chain(1);
     reader.read(&first, &log_key()).expect("reads");
     let batch = NewBatch { site_id: SITE, author: author(1), after: reader.tip(), facts: &[] };
-    let forged = batch.seal(&log_key(), &signing(2), &Random::seeded(1)).expect("sealed");
+    let forged = sealed_by(&batch, &signing(2));
     assert_eq!(reader.read(&forged, &log_key()), Err(Error::NotSigned { sequence: 2 }));
 }
 
