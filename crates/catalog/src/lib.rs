@@ -22,7 +22,7 @@
 //! | `engine/` | SQLite and PostgreSQL under one statement; migrations; how an operation is driven |
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
-//! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions; nodes |
+//! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions; nodes; the outbox of the log |
 //! | `search/` | QIDO-RS keys, patterns, rows |
 //! | `suite` | the tests every engine must pass |
 
@@ -48,6 +48,7 @@ pub use book::{
     deletions::{Deletion, DeletionRules, DeletionStep, NewDeletion},
     holds::Hold,
     nodes::Node,
+    outbox::Outgoing,
     retention::Retention,
     sessions::Session,
     tokens::Token,

@@ -7,7 +7,7 @@ use filmgate_bucket::{Bucket, LocalBucket};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Encoding, Random};
-use filmgate_pipeline::{CallerSettings, Callers, IdleCores, Parts, Placement, Recovered, Road};
+use filmgate_pipeline::{CallerSettings, Callers, IdleCores, Parts, Placement, Recovered, Road, Roles};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{
     Admission, Disk, Journal, JournalOptions, MirrorMode, MirroredDisk, PackFolder, RealDisk, Reserve, Side,
@@ -22,8 +22,8 @@ use crate::{
 };
 
 /// Folders of the data directory that the second directory has too.
-const MIRRORED: [&str; 7] =
-    ["journal", "packs", "keys", "keys/landing", "keys/study", "keys/log", "keys/signing"];
+const MIRRORED: [&str; 8] =
+    ["journal", "packs", "log", "keys", "keys/landing", "keys/study", "keys/log", "keys/signing"];
 
 /// A gateway with everything open but its doors.
 pub(crate) struct Gateway {
@@ -75,6 +75,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         journal,
         disk,
         data_dir: root.clone(),
+        log_dir: root.join("log"),
         packs,
         keys,
         catalog,
@@ -263,5 +264,8 @@ fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
             quiet: milliseconds(settings.yielding.quiet_ms),
             gather: milliseconds(settings.yielding.gather_ms),
         },
+        roles: Roles::GATEWAY,
+        log_gather: milliseconds(settings.site_log.gather_ms),
+        log_heartbeat: milliseconds(settings.site_log.heartbeat_ms),
     }
 }

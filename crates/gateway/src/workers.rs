@@ -71,6 +71,7 @@ pub(crate) fn start(
         ("pack", spawn(worker("pack").pack())),
         ("upload", spawn(worker("upload").upload())),
         ("verify", spawn(worker("verify").verify())),
+        ("log", spawn(worker("log").log())),
         ("evict", spawn(worker("evict").evict())),
         ("repack", spawn(worker("repack").repack())),
         ("announce", spawn(worker("announce").announce())),
@@ -204,6 +205,22 @@ impl Worker {
                 Err(error) => Err(error),
             };
             self.rest_if_failed(verified).await;
+        }
+    }
+
+    /// What is safe in every bucket is said so at once, or with what else is within a moment.
+    async fn log(mut self) {
+        while !self.is_over() {
+            match self.road.write_log().await {
+                Ok(_) => {
+                    let road = Arc::clone(&self.road);
+                    self.wait_for(road.something_proven(), LOOK_EVERY).await;
+                    if !self.is_over() {
+                        self.rest(self.road.log_gather()).await;
+                    }
+                }
+                Err(error) => self.rest_after(&error).await,
+            }
         }
     }
 

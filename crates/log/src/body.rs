@@ -8,7 +8,7 @@ use filmgate_seal::wire::{Reader, put_bytes, put_varint};
 use crate::error::{Error, fits, malformed};
 
 /// Bytes of a text at most: a UID, a name, a reason.
-pub const TEXT_BYTES_MAX: usize = 512;
+pub const TEXT_BYTES_MAX: usize = 4096;
 /// Bytes of a correction's value at most.
 pub const CORRECTION_BYTES_MAX: usize = 8 * 1024;
 /// Ids in one list at most.

@@ -11,7 +11,7 @@ pub enum Error {
     #[error("use the local disk")]
     Spool(#[from] filmgate_spool::Error),
     /// A file of the local disk.
-    #[error("read or write a local pack")]
+    #[error("read or write a local file")]
     Io(#[from] io::Error),
     /// A record or pack does not open.
     #[error("open what was sealed")]
@@ -25,6 +25,21 @@ pub enum Error {
     /// A bucket.
     #[error("use the bucket")]
     Bucket(#[from] filmgate_bucket::Error),
+    /// Bytes of the bucket's log.
+    #[error("use the bucket's log")]
+    Log(#[from] filmgate_log::Error),
+    /// The bucket's log holds another history of this data directory.
+    #[error("batch {sequence} of this data directory's log is another one in the bucket")]
+    Forked {
+        /// The batch.
+        sequence: u64,
+    },
+    /// An object was put and does not come back as it was.
+    #[error("object {name} does not come back as it was put")]
+    NotPlaced {
+        /// The object.
+        name: String,
+    },
     /// Instances that cannot be understood take all they may.
     #[error("the quarantine is full; look at what is in it, or raise quarantine.bytes_max")]
     QuarantineFull,
@@ -111,6 +126,7 @@ impl Error {
             Self::Keys(error) => error.is_permanent(),
             Self::Catalog(error) => error.is_permanent(),
             Self::Bucket(error) => error.is_permanent(),
+            Self::Log(error) => error.is_permanent(),
             Self::NotFound(_)
             | Self::NotAsReceived(_)
             | Self::Lost(_)
@@ -122,6 +138,8 @@ impl Error {
             | Self::Cut(_)
             | Self::QuarantineFull
             | Self::SiteKeyDiffers(_)
+            | Self::Forked { .. }
+            | Self::NotPlaced { .. }
             | Self::Held { .. } => false,
         }
     }

@@ -7,8 +7,9 @@
 //! | 3 | `pack` | records of a study leave the journal for a pack |
 //! | 4 | `upload` | the pack's key and the pack go to every placement |
 //! | – | `site_key` | the site's keys are in every placement before anything there is verified |
-//! | 5 | `verify` | both are read back equal; only then is the study safe elsewhere |
-//! | 6 | `evict` | verified packs leave the local disk when room is needed |
+//! | 5 | `verify` | both are read back equal |
+//! | 6 | `log` | what is proven equal is named in the bucket's log; only then is it verified |
+//! | 7 | `evict` | verified packs leave the local disk when room is needed |
 //! | – | `key_lease` | the keeper of the key of keys is asked again; without it receiving stops in the end |
 //! | – | `rotate` | another key of keys, another site key |
 //! | – | `repack` | records of some packs go into a new one: merged, left out, made whole |
@@ -20,7 +21,8 @@
 //! | – | `recover` | what a crash left is put in order at the next start |
 //!
 //! Invariants: a success is never followed by loss; every step may run twice; the order is always pack file synced →
-//! folder synced → pack known → journal freed, and key verified → pack verified → local copy may go. A simulation
+//! folder synced → pack known → journal freed, and key verified → pack verified → batch
+//! of the log synced here → accepted in every bucket → catalog → local copy may go. A simulation
 //! drives these same functions over a crashing disk.
 
 mod callers;
@@ -33,6 +35,7 @@ mod export;
 mod idle_cores;
 mod index;
 mod key_lease;
+mod log;
 mod metadata;
 mod pace;
 mod pack;
@@ -74,8 +77,10 @@ pub use custody::{Changed, CustodyChange, CustodyShown, DeletionShown, HoldShown
 pub use delete::Deleted;
 pub use error::Error;
 pub use export::{Exported, FileNames};
+pub use filmgate_log::{Role, Roles};
 pub use idle_cores::IdleCores;
 pub use key_lease::{KeyLease, KeysStatus};
+pub use log::{LogStatus, Logged};
 pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
@@ -135,6 +140,12 @@ pub struct Settings {
     pub retention_years: u32,
     /// How the steps behind the journal yield to receipt.
     pub yielding: Yielding,
+    /// What this node does; its log says so.
+    pub roles: Roles,
+    /// Packs proven within so long go into the log together.
+    pub log_gather: Duration,
+    /// A node that has nothing to state says that it lives after so long.
+    pub log_heartbeat: Duration,
 }
 
 impl Default for Settings {
@@ -155,6 +166,9 @@ impl Default for Settings {
             deletion_grace: Duration::from_secs(7 * 24 * 60 * 60),
             retention_years: 30,
             yielding: Yielding::default(),
+            roles: Roles::GATEWAY,
+            log_gather: Duration::from_millis(500),
+            log_heartbeat: Duration::from_secs(60),
         }
     }
 }
@@ -171,6 +185,8 @@ pub struct Parts {
     pub disk: Arc<dyn Disk>,
     /// Where on it the data directory is.
     pub data_dir: PathBuf,
+    /// Where on it the node's part of the bucket's log is.
+    pub log_dir: PathBuf,
     /// Packs on the local disk.
     pub packs: PackFolder,
     /// The keys of this node.
@@ -207,6 +223,7 @@ pub struct Road {
     seal: SealOptions,
     idle_cores: Option<Arc<IdleCores>>,
     settings: Settings,
+    log: log::Log,
     announced: index::Announced,
     pace: pace::Pace,
     /// A pack was made, or put in a bucket: the next step has something to do.
@@ -233,6 +250,7 @@ impl Road {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            log: log::Log::new(log::LogFolder::new(Arc::clone(&parts.disk), parts.log_dir)),
             pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),
             peers: peer::KnownPeers::new(parts.peers, parts.clock.now()),
             packed: Notify::new(),

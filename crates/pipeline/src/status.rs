@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, KeysStatus, NodeStatus, Road};
+use crate::{Error, KeysStatus, LogStatus, NodeStatus, Road};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -47,6 +47,8 @@ pub struct Status {
     pub placements: Vec<String>,
     /// The nodes of the site, and what only they hold.
     pub nodes: Vec<NodeStatus>,
+    /// The bucket's log as this node writes it.
+    pub log: LogStatus,
     /// Packs that wait for another try.
     pub retrying: Vec<RetryingPack>,
     /// Instances that could not be understood, newest first.
@@ -158,6 +160,7 @@ impl Road {
             keys: self.keys_status(),
             placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
             nodes: self.nodes().await?,
+            log: self.log_status().await?,
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,
             alarms: self.alarms().await?,

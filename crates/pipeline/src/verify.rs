@@ -1,4 +1,5 @@
-//! Step 5: key object and pack are read back from every placement; only what is equal to the last byte is verified.
+//! Step 5: key object and pack are read back from every placement; only what is equal to the last byte goes to the outbox
+//! of the log, which is the last step to *verified*.
 
 use std::{ops::Range, sync::Arc};
 
@@ -43,7 +44,8 @@ impl Road {
         Ok(self.catalog.packs_to_verify(at_work).await?.into_iter().next())
     }
 
-    /// Reads a pack and its key object back from every placement. What differs is deleted there and uploaded again.
+    /// Reads a pack and its key object back from every placement; true when all is equal. What differs is deleted there
+    /// and uploaded again.
     ///
     /// # Errors
     /// When the catalog cannot be written; a bucket's failure is no error here.
@@ -59,14 +61,16 @@ impl Road {
     }
 
     async fn try_verify(self: &Arc<Self>, pack: &Pack) -> Result<(), Error> {
+        let fact = self.fact_of(pack)?;
         for placement in &self.placements {
             self.place_site_key(placement).await?;
             self.compare_key(placement, pack).await?;
             self.compare_pack(placement, pack).await?;
             self.pace.moved(pack.bytes);
-            let required = self.placement_names();
-            self.catalog.record_verified(pack.pack_id, &placement.name, &required, self.clock.now()).await?;
+            let (required, now) = (self.placement_names(), self.clock.now());
+            self.catalog.record_proven(pack.pack_id, &placement.name, &required, &fact, now).await?;
         }
+        self.tell_log();
         Ok(())
     }
 

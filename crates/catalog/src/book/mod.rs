@@ -6,6 +6,7 @@ pub(crate) mod custody;
 pub(crate) mod deletions;
 pub(crate) mod holds;
 pub(crate) mod nodes;
+pub(crate) mod outbox;
 pub(crate) mod retention;
 pub(crate) mod sessions;
 pub(crate) mod tokens;

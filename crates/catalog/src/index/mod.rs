@@ -6,6 +6,7 @@ pub(crate) mod deleting;
 pub(crate) mod filing;
 pub(crate) mod instances;
 pub(crate) mod locations;
+pub(crate) mod logged;
 pub(crate) mod packing;
 pub(crate) mod packs;
 pub(crate) mod patients;

@@ -1,11 +1,11 @@
-//! The road of packs into the buckets: claimed, uploaded, verified, tried again, found damaged.
+//! The road of packs into the buckets: claimed, uploaded, tried again, found damaged.
 
 use filmgate_model::{InstanceState, PackId, Timestamp};
 
 use super::{
     copies::refresh_served,
     packs::{COLUMNS, Pack, pack},
-    placements::{forget, note_uploaded, note_verified, placements_of},
+    placements::{forget, note_uploaded, placements_of},
 };
 use crate::{
     Catalog, Error,
@@ -19,6 +19,9 @@ use crate::{
 
 /// Packs to verify that are listed at a time.
 const TO_VERIFY_AT_ONCE: u32 = 8;
+/// Leaves out what is proven everywhere and waits for the log.
+const NOT_PROVEN: &str =
+    "AND NOT EXISTS (SELECT 1 FROM book_outbox WHERE book_outbox.pack_id = index_packs.pack_id)";
 /// How far ahead a next try can lie at most.
 const RETRY_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 
@@ -45,7 +48,7 @@ impl Catalog {
     /// When the catalog cannot be read.
     pub async fn packs_to_verify(&self, exclude: &[PackId]) -> Result<Vec<Pack>, Error> {
         let limit = u32::try_from(exclude.len()).unwrap_or(u32::MAX).saturating_add(TO_VERIFY_AT_ONCE);
-        let mut packs = self.packs_in(InstanceState::Uploaded, limit).await?;
+        let mut packs = self.packs_in(InstanceState::Uploaded, NOT_PROVEN, limit).await?;
         packs.retain(|pack| !exclude.contains(&pack.pack_id));
         Ok(packs)
     }
@@ -55,12 +58,17 @@ impl Catalog {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn retrying(&self, limit: u32) -> Result<Vec<Pack>, Error> {
-        self.packs_in(InstanceState::Retrying, limit).await
+        self.packs_in(InstanceState::Retrying, "", limit).await
     }
 
-    async fn packs_in(&self, state: InstanceState, limit: u32) -> Result<Vec<Pack>, Error> {
+    async fn packs_in(
+        &self,
+        state: InstanceState,
+        and: &'static str,
+        limit: u32,
+    ) -> Result<Vec<Pack>, Error> {
         let sql = format!(
-            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = $3
+            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = $3 {and}
              ORDER BY created_at, pack_id LIMIT $4"
         );
         self.engine
@@ -178,40 +186,6 @@ impl Catalog {
             .await
     }
 
-    /// A pack was proven equal in a placement. With all of `required` proven, pack and instances become verified:
-    /// true then.
-    ///
-    /// # Errors
-    /// [`Error::UnknownPack`]; or when a statement fails.
-    pub async fn record_verified<S: AsRef<str> + Sync>(
-        &self,
-        pack_id: PackId,
-        placement: &str,
-        required: &[S],
-        at: Timestamp,
-    ) -> Result<bool, Error> {
-        self.engine
-            .run("record a verification", async {
-                let mut writer = self.engine.writer().await?;
-                let mut transaction = writer.begin().await?;
-                state_of(&mut transaction, pack_id).await?;
-                note_verified(&mut transaction, pack_id, placement, at).await?;
-                let placements = placements_of(&mut transaction, pack_id).await?;
-                let proven = |name: &S| {
-                    placements
-                        .iter()
-                        .any(|have| have.placement == name.as_ref() && have.verified_at.is_some())
-                };
-                let done = !required.is_empty() && required.iter().all(proven);
-                if done {
-                    move_pack(&mut transaction, pack_id, InstanceState::Verified, None, None, at).await?;
-                }
-                transaction.commit().await?;
-                Ok(done)
-            })
-            .await
-    }
-
     /// The bytes of a pack no longer open: pack and instances become damaged, an alarm is raised.
     ///
     /// # Errors
@@ -284,7 +258,7 @@ async fn study_of(writer: &mut Connection, pack_id: PackId) -> Result<String, Er
     get(&row.ok_or(Error::UnknownPack(pack_id))?, "study_instance_uid")
 }
 
-async fn state_of(writer: &mut Connection, pack_id: PackId) -> Result<InstanceState, Error> {
+pub(super) async fn state_of(writer: &mut Connection, pack_id: PackId) -> Result<InstanceState, Error> {
     let row = query("SELECT state FROM index_packs WHERE pack_id = $1")
         .bind(pack_id.as_bytes().as_slice())
         .fetch_optional(writer)
@@ -312,12 +286,17 @@ async fn retry(
     .bind(next_try_at.0)
     .execute(&mut *writer)
     .await?;
+    // What was found wanting is not stated; when it is proven again it will be.
+    query("DELETE FROM book_outbox WHERE pack_id = $1")
+        .bind(pack_id.as_bytes().as_slice())
+        .execute(&mut *writer)
+        .await?;
     move_pack(writer, pack_id, InstanceState::Retrying, Some(reason), Some(next_try_at), at).await
 }
 
 /// Moves a pack and its instances, each only along the table of transitions; quarantined instances therefore stay
 /// while their pack goes to the bucket. One that stands there already gets the new reason and time.
-async fn move_pack(
+pub(super) async fn move_pack(
     writer: &mut Connection,
     pack_id: PackId,
     to: InstanceState,

@@ -1,10 +1,11 @@
 //! Instances to enter, and a view of a whole catalog to compare.
 
 use filmgate_model::{
-    Door, Facts, Identity, NodeId, PackId, Provenance, RecordId, SiteId, StudyKeyId, Tag, Timestamp, tags,
+    Door, FactId, Facts, Identity, NodeId, PackId, Provenance, RecordId, SiteId, StudyKeyId, Tag, Timestamp,
+    tags,
 };
 
-use crate::{Catalog, CatalogOptions, CopyKind, NewPack, PackedInstance, Query, ReceivedInstance};
+use crate::{Catalog, CatalogOptions, CopyKind, NewPack, Outgoing, PackedInstance, Query, ReceivedInstance};
 
 /// The site of the tests.
 #[must_use]
@@ -32,6 +33,11 @@ pub(crate) fn record(number: u8) -> RecordId {
 
 pub(crate) fn pack_id(number: u8) -> PackId {
     PackId([number; 16])
+}
+
+/// The fact that a pack is verified.
+pub(crate) fn verified(pack: u8) -> Outgoing {
+    Outgoing { fact_id: FactId([pack; 16]), kind: 1, body: vec![pack], pack_id: Some(pack_id(pack)) }
 }
 
 /// An instance of CT series `study.1`, with more facts on top.

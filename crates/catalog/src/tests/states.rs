@@ -15,7 +15,7 @@ use crate::{
     },
     may_become,
     suite::postgres::TestDatabase,
-    suite::support::{NOW, instance, new_pack, pack_id, packed, quarantined, record, seen},
+    suite::support::{NOW, instance, new_pack, pack_id, packed, quarantined, record, seen, verified},
 };
 
 const STUDIES: [&str; 2] = ["1.1", "1.2"];
@@ -33,6 +33,7 @@ enum Operation {
     Fail { pack: u8 },
     FailPlacement { pack: u8 },
     Verify { pack: u8 },
+    Log { pack: u8 },
     Damage { pack: u8 },
     Evict { pack: u8 },
     Read { pack: u8 },
@@ -53,6 +54,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => pack.clone().prop_map(|pack| Fail { pack }),
         1 => pack.clone().prop_map(|pack| FailPlacement { pack }),
         3 => pack.clone().prop_map(|pack| Verify { pack }),
+        3 => pack.clone().prop_map(|pack| Log { pack }),
         1 => pack.clone().prop_map(|pack| Damage { pack }),
         2 => pack.clone().prop_map(|pack| Evict { pack }),
         1 => pack.prop_map(|pack| Read { pack }),
@@ -101,7 +103,12 @@ async fn apply(catalog: &Catalog, operation: &Operation, at: Timestamp) {
         Operation::FailPlacement { pack } => {
             drop(catalog.placement_failed(pack_id(pack), "main", "differs", at, at).await);
         }
-        Operation::Verify { pack } => drop(catalog.record_verified(pack_id(pack), "main", main, at).await),
+        Operation::Verify { pack } => {
+            drop(catalog.record_proven(pack_id(pack), "main", main, &verified(pack), at).await);
+        }
+        Operation::Log { pack } => {
+            catalog.record_logged(&[verified(pack).fact_id], at).await.expect("log");
+        }
         Operation::Damage { pack } => drop(catalog.mark_damaged(pack_id(pack), "flipped", at).await),
         Operation::Evict { pack } => drop(catalog.record_evicted(pack_id(pack)).await),
         Operation::Read { pack } => catalog.record_read(&[pack_id(pack)], at).await.expect("read"),

@@ -48,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) spool: Spool,
     pub(crate) pack: Pack,
     pub(crate) upload: Upload,
+    pub(crate) site_log: SiteLog,
     #[serde(rename = "yield")]
     pub(crate) yielding: Yield,
     pub(crate) cache: Cache,
@@ -313,6 +314,20 @@ impl Default for Upload {
     }
 }
 
+/// The log in the bucket, by which the nodes of a site know of each other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SiteLog {
+    pub(crate) gather_ms: u64,
+    pub(crate) heartbeat_ms: u64,
+}
+
+impl Default for SiteLog {
+    fn default() -> Self {
+        Self { gather_ms: 500, heartbeat_ms: 60_000 }
+    }
+}
+
 /// How what is done behind the journal yields to receipt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -487,6 +502,12 @@ impl Settings {
         }
         if self.upload.retry_delay_min_ms > self.upload.retry_delay_max_ms {
             return refuse("upload.retry_delay_min_ms", "it is longer than upload.retry_delay_max_ms".into());
+        }
+        if self.site_log.gather_ms > 10_000 {
+            return refuse("site_log.gather_ms", "what is safe is to be said so within 10 s at most".into());
+        }
+        if self.site_log.heartbeat_ms < 1_000 {
+            return refuse("site_log.heartbeat_ms", "each is an object in the bucket: 1000 at least".into());
         }
         if let Err(error) = tracing_subscriber::EnvFilter::builder().parse(&self.log.filter) {
             return refuse("log.filter", error.to_string());

@@ -1,7 +1,8 @@
-//! The whole road — receive, index, pack, upload, verify, evict, recover, retrieve — as `serve` runs it, over a crashing
+//! The whole road — receive, index, pack, upload, verify, log, evict, recover, retrieve — as `serve` runs it, over a crashing
 //! disk, a faulty bucket and a jumping clock, against a plain model of what was acknowledged.
 
 mod custody;
+mod named;
 mod rest;
 mod sent;
 mod tally;
@@ -29,8 +30,8 @@ pub use self::tally::RoadTally;
 use crate::{Faults, Violation, machine::Machine};
 
 /// Folders of the data directory.
-const FOLDERS: [&str; 7] =
-    ["journal", "packs", "keys", "keys/landing", "keys/study", "keys/log", "keys/signing"];
+const FOLDERS: [&str; 8] =
+    ["journal", "packs", "log", "keys", "keys/landing", "keys/study", "keys/log", "keys/signing"];
 const STEPS: u64 = 200;
 const ARRIVING_MAX: usize = 4;
 /// How long a confirmed deletion can be taken back.
@@ -69,6 +70,8 @@ struct Run {
     catalog: Arc<Catalog>,
     /// Made with the keys at the first start that gets so far.
     has_keys: bool,
+    /// Those of the last start.
+    keys: Option<Arc<KeyRing>>,
     store: Arc<MemoryBucket>,
     key_store: Arc<MemoryBucket>,
     placement: Placement,
@@ -110,6 +113,7 @@ impl Run {
             faults,
             catalog: Arc::new(catalog),
             has_keys: false,
+            keys: None,
             placement: faulty(&random, &store, &key_store, &bucket_faults),
             store,
             key_store,
@@ -157,8 +161,9 @@ impl Run {
             54..60 => self.index(),
             60..70 => self.pack(),
             70..78 => self.upload(),
-            78..84 => self.verify(),
-            84..87 => self.evict(),
+            78..82 => self.verify(),
+            82..85 => self.log(),
+            85..87 => self.evict(),
             87..92 => self.read_any(),
             92..95 => {
                 // Clocks are set, forwards and back.
@@ -357,6 +362,21 @@ impl Run {
         }
     }
 
+    fn log(&mut self) -> Check {
+        let road = self.road()?;
+        // The order of the log is what a crash in the midst of it shows.
+        if self.step < STEPS && self.random.below(3) == 0 {
+            self.disk.cut_power_in(1 + self.random.below(12));
+        }
+        match self.wait(road.write_log()) {
+            Ok(logged) => {
+                self.tally.logged += logged.packs;
+                self.check_named()
+            }
+            Err(error) => self.tolerate(Err(error)),
+        }
+    }
+
     fn evict(&mut self) -> Check {
         let road = self.road()?;
         match self.wait(road.evict()) {
@@ -465,6 +485,8 @@ impl Run {
         let keys = KeyRing::open(Arc::clone(&disk), &keys_dir, &kek, &self.clock, &random);
         let keys = keys.map_err(|error| told(&error))?;
         self.has_keys = true;
+        let keys = Arc::new(keys);
+        self.keys = Some(Arc::clone(&keys));
         let (journal, _) = Journal::open(
             Arc::clone(&disk),
             &self.disk.folder("journal"),
@@ -481,15 +503,17 @@ impl Run {
             random,
             journal,
             data_dir: self.disk.folder("packs"),
+            log_dir: self.disk.folder("log"),
             disk,
             packs: packs.map_err(|error| told(&error))?,
-            keys: Arc::new(keys),
+            keys,
             catalog: Arc::clone(&self.catalog),
             placements: vec![self.placement.clone()],
             admission: Admission::new(Reserve::default()),
             seal: SealOptions { chunk_size_bytes: 8192, ..SealOptions::default() },
             settings: Settings { yielding: self.yielding, ..road_settings() },
         });
+        self.check_named()?;
         let recovered = self.wait(road.recover()).map_err(|error| told(&error))?;
         self.tally.settled += (recovered.packs_removed + recovered.packs_adopted) as u64;
         Ok(road)
@@ -604,6 +628,7 @@ mod tests {
             tally.dropped,
             tally.put_off,
             tally.verified,
+            tally.logged,
             tally.evicted,
             tally.read,
             tally.yielded,

@@ -26,6 +26,7 @@ impl Run {
             self.pack()?;
             self.upload()?;
             self.verify()?;
+            self.log()?;
             self.carry_out()?;
             if self.is_at_rest()? {
                 break;
@@ -38,6 +39,7 @@ impl Run {
             }
         }
         self.evict()?;
+        self.check_named()?;
         self.check_everything()
     }
 

@@ -17,8 +17,10 @@ pub struct RoadTally {
     pub dropped: u64,
     /// Uploads put off.
     pub put_off: u64,
-    /// Packs verified.
+    /// Packs read back equal.
     pub verified: u64,
+    /// … of these, named in the log and verified.
+    pub logged: u64,
     /// Packs evicted.
     pub evicted: u64,
     /// Unknown packs that a start took away or entered.
@@ -54,6 +56,7 @@ impl RoadTally {
         self.dropped += run.dropped;
         self.put_off += run.put_off;
         self.verified += run.verified;
+        self.logged += run.logged;
         self.evicted += run.evicted;
         self.settled += run.settled;
         self.read += run.read;

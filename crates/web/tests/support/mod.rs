@@ -81,6 +81,7 @@ impl Gateway {
             packs: PackFolder::open_folder(Arc::clone(&disk), &dir.path().join("packs")).expect("packs"),
             disk,
             data_dir: dir.path().to_owned(),
+            log_dir: dir.path().join("log"),
             keys: Arc::new(keys),
             catalog: Arc::clone(&catalog),
             placements: vec![placement],

@@ -1,0 +1,167 @@
+//! The step that makes *verified* true: what is proven in every placement is named in the bucket's log, and only then is it
+//! verified in the catalog.
+//!
+//! Order, always: batch synced here → accepted in every placement → catalog commit. A batch that was put, or may have been,
+//! is put again unchanged; it is never made anew. A crash between any two finds the batch here and goes on with it.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `incarnation` | which run of batches this data directory writes, and its batches on the local disk |
+//! | `writer` | the next batch |
+//! | `placing` | an object put, read back and found equal |
+
+mod incarnation;
+mod placing;
+mod writer;
+
+use std::{sync::Arc, time::Duration};
+
+use filmgate_catalog::{Outgoing, Pack};
+use filmgate_log::{Body, PackVerified};
+use filmgate_model::{FactId, IncarnationId, compute};
+use parking_lot::Mutex;
+use serde::Serialize;
+use tokio::sync::Notify;
+
+pub(crate) use self::incarnation::LogFolder;
+use self::writer::Writer;
+use crate::{Error, Road};
+
+/// The site's log as this node writes it.
+pub(crate) struct Log {
+    folder: LogFolder,
+    writer: tokio::sync::Mutex<Option<Writer>>,
+    /// What the writer last said of itself: shown without waiting for it.
+    told: Mutex<Option<(IncarnationId, u64)>>,
+    /// Something is to be stated.
+    proven: Notify,
+}
+
+/// How the log stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct LogStatus {
+    /// The run of batches this node writes; `None` until the bucket could be asked.
+    pub incarnation: Option<IncarnationId>,
+    /// The last batch that every placement accepted.
+    pub sequence: u64,
+    /// Facts that are not in it yet: packs proven equal in every bucket and not named by the log among them.
+    pub waiting: u64,
+}
+
+/// What one round of the step did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Logged {
+    /// Batches that every placement accepted.
+    pub batches: u64,
+    /// Packs that are verified now.
+    pub packs: u64,
+}
+
+impl Log {
+    pub(crate) fn new(folder: LogFolder) -> Self {
+        Self { folder, writer: tokio::sync::Mutex::default(), told: Mutex::default(), proven: Notify::new() }
+    }
+}
+
+impl Road {
+    /// Waits until something is to be stated.
+    pub async fn something_proven(&self) {
+        self.log.proven.notified().await;
+    }
+
+    /// How long packs are gathered into one batch.
+    #[must_use]
+    pub fn log_gather(&self) -> Duration {
+        self.settings.log_gather
+    }
+
+    /// States what waits in the outbox, and a heartbeat when one is due. Running it again goes on where it was cut.
+    ///
+    /// # Errors
+    /// When disk, keys, a bucket or the catalog fails; what was synced here is put again at the next call.
+    pub async fn write_log(self: &Arc<Self>) -> Result<Logged, Error> {
+        let mut slot = self.log.writer.lock().await;
+        let mut logged = Logged::default();
+        loop {
+            let writer = match &mut *slot {
+                Some(writer) => writer,
+                none => none.insert(self.open_writer().await?),
+            };
+            match self.write_some(writer, &mut logged).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    *self.log.told.lock() = Some((writer.incarnation(), writer.accepted()));
+                    return Ok(logged);
+                }
+                Err(Error::Forked { sequence }) => {
+                    let incarnation = writer.incarnation();
+                    tracing::warn!(%incarnation, sequence, "the bucket holds another history of this data directory, which was restored from a copy; a new one begins");
+                    *slot = Some(self.begin_anew(Some(incarnation)).await?);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One batch further: the one that waits, else the next. False when there is nothing to state.
+    async fn write_some(self: &Arc<Self>, writer: &mut Writer, logged: &mut Logged) -> Result<bool, Error> {
+        if !writer.is_pending() && !self.make_batch(writer).await? {
+            return Ok(false);
+        }
+        logged.packs += self.settle_batch(writer).await?;
+        logged.batches += 1;
+        *self.log.told.lock() = Some((writer.incarnation(), writer.accepted()));
+        Ok(true)
+    }
+
+    /// Puts the pending batch everywhere, and only then enters in the catalog what it says.
+    async fn settle_batch(self: &Arc<Self>, writer: &mut Writer) -> Result<u64, Error> {
+        self.place_log_key(writer).await?;
+        for placement in &self.placements {
+            self.place_batch(writer, placement).await?;
+        }
+        let packs = self.catalog.record_logged(writer.pending_facts(), self.clock.now()).await?;
+        metrics::counter!("filmgate_log_batches_total").increment(1);
+        let place = writer.settled();
+        let road = Arc::clone(self);
+        // Those before it were accepted long ago; it stays, for the next one follows it.
+        compute(move || road.log.folder.prune(place)).await??;
+        Ok(packs)
+    }
+
+    /// The fact that a pack is verified.
+    pub(crate) fn fact_of(&self, pack: &Pack) -> Result<Outgoing, Error> {
+        let body = Body::PackVerified(PackVerified {
+            pack_id: pack.pack_id,
+            owner: pack.node_id,
+            study_key_id: pack.study_key_id,
+            study_instance_uid: pack.study_instance_uid.clone(),
+            quarantine: pack.quarantine,
+            bytes: pack.bytes,
+            sha256: pack.sha256,
+            created_at: pack.created_at,
+        });
+        Ok(Outgoing {
+            fact_id: FactId::random(&self.random),
+            kind: body.kind(),
+            body: body.to_bytes()?,
+            pack_id: Some(pack.pack_id),
+        })
+    }
+
+    /// Tells the step that something is in the outbox.
+    pub(crate) fn tell_log(&self) {
+        self.log.proven.notify_one();
+    }
+
+    /// How the log stands.
+    pub(crate) async fn log_status(&self) -> Result<LogStatus, Error> {
+        let waiting = self.catalog.count_outgoing().await?;
+        let told = *self.log.told.lock();
+        Ok(LogStatus {
+            incarnation: told.map(|(incarnation, _)| incarnation),
+            sequence: told.map_or(0, |(_, sequence)| sequence),
+            waiting,
+        })
+    }
+}
