@@ -1,6 +1,7 @@
 //! Benchmarks beside peers: `cargo xtask bench` builds what they need and calls this.
 //!
 //! - `ingest`: DCMTK, Orthanc and the gateway receive the same files from the same senders, in turns.
+//! - `rebuild`: instances a second that come back from bucket and keys alone.
 //! - `seal`: what a core seals and opens in a second, beside plain zstd.
 //! - `spool`: the journal's group commit beside a synced file for each instance.
 //!
@@ -16,6 +17,7 @@ mod ingest;
 mod limits;
 mod machine;
 mod process;
+mod rebuild;
 mod receivers;
 mod report;
 mod rounds;
@@ -46,6 +48,8 @@ struct Arguments {
 enum Bench {
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest(ingest::Ingest),
+    /// Bringing a catalog back from bucket and keys
+    Rebuild(rebuild::Rebuild),
     /// Sealing and opening, what a core does in a second
     Seal(seal::Seal),
     /// Making records durable: the journal beside a file for each
@@ -108,6 +112,7 @@ impl Places {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().bench {
         Bench::Ingest(ingest) => ingest.run(),
+        Bench::Rebuild(rebuild) => rebuild.run(),
         Bench::Seal(seal) => seal.run(),
         Bench::Spool(spool) => spool.run(),
     };

@@ -59,6 +59,7 @@ pub use error::Error;
 pub use index::{
     copies::{Copy, CopyKind},
     deleting::{PackToDelete, Stays},
+    found::{FoundInstance, FoundPack},
     instances::{Location, ReceivedInstance, Standing},
     locations::PackLocation,
     packing::{DroppedCopy, NewPack, PackReason, PackedInstance, RecordToPack, StudyToPack},

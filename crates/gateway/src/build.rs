@@ -15,7 +15,7 @@ use filmgate_spool::{
 use filmgate_web::{UserSettings, Users};
 
 use crate::{
-    config::{BucketKind, Engine, Mirror, PrivateEncoding, Settings, milliseconds},
+    config::{BucketKind, Engine, Mirror, PrivateEncoding, Role, Settings, milliseconds},
     data_dir::{self, DataDir},
     kek, peers,
     site::{self, Destiny},
@@ -40,8 +40,25 @@ pub(crate) struct Gateway {
     pub(crate) kek: Arc<Kek>,
 }
 
-/// Opens the data directory and all that is in it.
+/// Opens the data directory and all that is in it, and puts in order what the last run left.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
+    let mut gateway = open_unsettled(settings).await?;
+    let road = &gateway.road;
+    // A directory restored from an older copy hears first what became of it after.
+    if settings.node.role == Role::Gateway
+        && let Err(error) = road.open_log().await
+    {
+        tracing::info!(
+            error = &error as &dyn std::error::Error,
+            "the bucket cannot be asked what it knows of this data directory; it is asked again"
+        );
+    }
+    gateway.recovered = road.recover().await.context("put in order what the last run left")?;
+    Ok(gateway)
+}
+
+/// The same, and nothing is put in order: for a rebuild, which comes first.
+pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gateway> {
     let data_dir = DataDir::take(&settings.node.data_dir)?;
     let mirrored = settings.node.mirror != Mirror::Off;
     let second_dir = if mirrored { take_second(settings)? } else { None };
@@ -90,7 +107,6 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
     if was_empty && let Err(error) = road.place_site_keys().await {
         tracing::warn!(error = &error as &dyn std::error::Error, "a bucket lacks the keys of the site");
     }
-    let recovered = road.recover().await.context("put in order what the last run left")?;
     Ok(Gateway {
         data_dir,
         _second_dir: second_dir,
@@ -98,7 +114,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
         callers: Arc::new(callers),
         users: Arc::new(users),
         admin_token,
-        recovered,
+        recovered: Recovered::default(),
         kek: Arc::new(kek),
     })
 }
@@ -200,7 +216,7 @@ async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Cat
             Catalog::open(&file, &keys.catalog_key(), &options).await.with_context(|| {
                 format!(
                     "open the catalog {}; if the file is damaged, move it and its -wal and -shm aside: \
-                     the next start makes it again from local packs and journal",
+                     `filmgate rebuild` makes it again from the buckets, local packs and journal",
                     file.display()
                 )
             })
@@ -243,6 +259,15 @@ fn idle_cores(settings: &Settings) -> anyhow::Result<Arc<IdleCores>> {
     IdleCores::start(helpers).context("start the threads that help to seal")
 }
 
+fn roles(settings: &Settings) -> Roles {
+    match settings.node.role {
+        Role::Gateway => Roles::GATEWAY,
+        Role::Follow => {
+            [filmgate_pipeline::Role::Retrieve, filmgate_pipeline::Role::Follow].into_iter().collect()
+        }
+    }
+}
+
 fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
     filmgate_pipeline::Settings {
         pack_quiet: milliseconds(settings.pack.quiet_ms),
@@ -264,8 +289,10 @@ fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
             quiet: milliseconds(settings.yielding.quiet_ms),
             gather: milliseconds(settings.yielding.gather_ms),
         },
-        roles: Roles::GATEWAY,
+        roles: roles(settings),
         log_gather: milliseconds(settings.site_log.gather_ms),
         log_heartbeat: milliseconds(settings.site_log.heartbeat_ms),
+        follow_poll: milliseconds(settings.site_log.follow_poll_ms),
+        follow_list: milliseconds(settings.site_log.follow_list_ms),
     }
 }

@@ -8,7 +8,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use filmgate_catalog::StudyToPack;
 use filmgate_keys::Kek;
 use filmgate_model::{Timestamp, spawn};
-use filmgate_pipeline::{Callers, Error, KeyLease, Road};
+use filmgate_pipeline::{Callers, Error, Following, KeyLease, Road};
 use tokio::{sync::watch, task::JoinHandle, time::sleep};
 
 use crate::background::Background;
@@ -66,6 +66,9 @@ pub(crate) fn start(
         background: Arc::clone(&background),
         stop: stop.clone(),
     };
+    if road.is_follower() {
+        return vec![("follow", spawn(worker("follow").follow()))];
+    }
     vec![
         ("index", spawn(worker("index").index())),
         ("pack", spawn(worker("pack").pack())),
@@ -212,6 +215,7 @@ impl Worker {
     async fn log(mut self) {
         while !self.is_over() {
             match self.road.write_log().await {
+                Ok(logged) if logged.put_off => self.rest(REST_AFTER_ERROR).await,
                 Ok(_) => {
                     let road = Arc::clone(&self.road);
                     self.wait_for(road.something_proven(), LOOK_EVERY).await;
@@ -219,6 +223,17 @@ impl Worker {
                         self.rest(self.road.log_gather()).await;
                     }
                 }
+                Err(error) => self.rest_after(&error).await,
+            }
+        }
+    }
+
+    /// Reads what the others say.
+    async fn follow(mut self) {
+        let mut following = Following::default();
+        while !self.is_over() {
+            match self.road.follow(&mut following).await {
+                Ok(_) => self.rest(self.road.follow_poll()).await,
                 Err(error) => self.rest_after(&error).await,
             }
         }

@@ -37,7 +37,8 @@ pub(crate) fn sort(
             sorted.dropped.push(DroppedCopy { record_id: record.record_id, same_as: same.record_id });
             continue;
         }
-        let kind = kind_beside(copies, &record.dataset_sha256, record.pixel_digest.as_ref());
+        let beside: Vec<_> = copies.iter().collect();
+        let kind = kind_beside(&beside, &record.dataset_sha256, record.pixel_digest.as_ref());
         // What goes into the same pack is as durable as the record that would be dropped against it.
         copies.push(Candidate::packed(&record));
         sorted.packed.push((record, kind));
@@ -45,30 +46,33 @@ pub(crate) fn sort(
     sorted
 }
 
-/// What an instance that stays in any case is among the copies known so far; it is one of them from then on.
-pub(crate) fn kind_of(known: &mut Vec<KnownCopy>, row: &ReceivedInstance, node_id: NodeId) -> CopyKind {
-    let uid = &row.identity.sop_instance_uid;
-    let same_uid =
-        known.iter().filter(|copy| copy.sop_instance_uid == *uid && copy.record_id != row.record_id);
-    let beside: Vec<_> = same_uid.map(|copy| Candidate::known(copy, |_| true)).collect();
-    let copy_kind = kind_beside(&beside, &row.dataset_sha256, row.pixel_digest.as_ref());
-    known.push(KnownCopy {
-        record_id: row.record_id,
-        node_id,
-        study_instance_uid: row.identity.study_instance_uid.clone(),
-        series_instance_uid: row.identity.series_instance_uid.clone(),
-        sop_instance_uid: uid.clone(),
-        transfer_syntax_uid: row.provenance.transfer_syntax_uid.clone(),
-        dataset_sha256: row.dataset_sha256,
-        pixel_digest: row.pixel_digest,
-        state: InstanceState::Packed,
-        quarantine: false,
-        packed: true,
-        copy_kind,
-        calling_ae: row.provenance.calling_ae.clone(),
-        to_be_deleted: false,
-    });
-    copy_kind
+/// What instances that stay in any case are among the copies known so far, one after the other.
+pub(crate) struct Kinds(HashMap<String, Vec<Candidate>>);
+
+impl Kinds {
+    /// Beside these.
+    pub(crate) fn of(known: &[KnownCopy]) -> Self {
+        let mut by_uid: HashMap<String, Vec<Candidate>> = HashMap::new();
+        for copy in known {
+            by_uid.entry(copy.sop_instance_uid.clone()).or_default().push(Candidate::known(copy, |_| true));
+        }
+        Self(by_uid)
+    }
+
+    /// What the next one is; it is one of the known from then on.
+    pub(crate) fn next(&mut self, row: &ReceivedInstance) -> CopyKind {
+        let copies = self.0.entry(row.identity.sop_instance_uid.clone()).or_default();
+        // Entered a second time it is not beside itself.
+        let others: Vec<_> = copies.iter().filter(|copy| copy.record_id != row.record_id).collect();
+        let kind = kind_beside(&others, &row.dataset_sha256, row.pixel_digest.as_ref());
+        copies.push(Candidate {
+            record_id: row.record_id,
+            dataset_sha256: row.dataset_sha256,
+            pixel_digest: row.pixel_digest,
+            stays: true,
+        });
+        kind
+    }
 }
 
 struct Candidate {
@@ -107,7 +111,11 @@ impl Candidate {
 
 /// First of its UID; or the same pixels as another; or other content. Equal bytes beside a copy that does not open
 /// are no conflict either: they are its replacement.
-fn kind_beside(copies: &[Candidate], dataset_sha256: &[u8; 32], pixel_digest: Option<&[u8; 32]>) -> CopyKind {
+fn kind_beside(
+    copies: &[&Candidate],
+    dataset_sha256: &[u8; 32],
+    pixel_digest: Option<&[u8; 32]>,
+) -> CopyKind {
     let same_pixels = |copy: &Candidate| pixel_digest.is_some() && copy.pixel_digest.as_ref() == pixel_digest;
     let same_bytes = |copy: &Candidate| copy.dataset_sha256 == *dataset_sha256;
     match copies {

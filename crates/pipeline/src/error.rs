@@ -43,6 +43,9 @@ pub enum Error {
     /// Instances that cannot be understood take all they may.
     #[error("the quarantine is full; look at what is in it, or raise quarantine.bytes_max")]
     QuarantineFull,
+    /// This node has not the role to receive.
+    #[error("this node follows others and receives nothing; send to the gateway it follows")]
+    NoReceiver,
     /// A sender named another study than the instance is of.
     #[error("the instance is of another study than the request")]
     OtherStudy,
@@ -103,7 +106,9 @@ impl Error {
     pub fn is_no_room(&self) -> bool {
         matches!(
             self,
-            Self::QuarantineFull | Self::Spool(filmgate_spool::Error::NoRoom | filmgate_spool::Error::Closed)
+            Self::QuarantineFull
+                | Self::NoReceiver
+                | Self::Spool(filmgate_spool::Error::NoRoom | filmgate_spool::Error::Closed)
         )
     }
 
@@ -132,6 +137,7 @@ impl Error {
             | Self::Lost(_)
             | Self::Differs { .. }
             | Self::OtherStudy
+            | Self::NoReceiver
             | Self::MetadataTooLong(_) => true,
             Self::Record { source, .. } => source.is_permanent(),
             Self::Io(_)

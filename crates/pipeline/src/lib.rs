@@ -18,6 +18,8 @@
 //! | – | `peer` | what only another node of the site holds |
 //! | – | `pace` | how the steps behind the journal yield to receipt |
 //! | – | `callers` | who may associate; judged without asking the catalog |
+//! | – | `follow` | a second directory, filled by what the logs say and serving from the bucket |
+//! | – | `rebuild` | the catalog made again from bucket and keys |
 //! | – | `recover` | what a crash left is put in order at the next start |
 //!
 //! Invariants: a success is never followed by loss; every step may run twice; the order is always pack file synced →
@@ -32,6 +34,8 @@ mod delete;
 mod error;
 mod evict;
 mod export;
+mod follow;
+mod footers;
 mod idle_cores;
 mod index;
 mod key_lease;
@@ -42,6 +46,7 @@ mod pack;
 mod pack_file;
 mod pack_journaled;
 mod peer;
+mod rebuild;
 mod receive;
 mod recover;
 mod repack;
@@ -78,6 +83,7 @@ pub use delete::Deleted;
 pub use error::Error;
 pub use export::{Exported, FileNames};
 pub use filmgate_log::{Role, Roles};
+pub use follow::{FollowStatus, Following};
 pub use idle_cores::IdleCores;
 pub use key_lease::{KeyLease, KeysStatus};
 pub use log::{LogStatus, Logged};
@@ -85,6 +91,7 @@ pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
 pub use peer::{NodeStatus, Peers, Reach};
+pub use rebuild::{RebuildProgress, Rebuilt};
 pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
 pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
@@ -146,6 +153,10 @@ pub struct Settings {
     pub log_gather: Duration,
     /// A node that has nothing to state says that it lives after so long.
     pub log_heartbeat: Duration,
+    /// A follower asks for the next batch of each history so often.
+    pub follow_poll: Duration,
+    /// … and for new histories so often.
+    pub follow_list: Duration,
 }
 
 impl Default for Settings {
@@ -169,6 +180,8 @@ impl Default for Settings {
             roles: Roles::GATEWAY,
             log_gather: Duration::from_millis(500),
             log_heartbeat: Duration::from_secs(60),
+            follow_poll: Duration::from_secs(1),
+            follow_list: Duration::from_secs(5),
         }
     }
 }
@@ -224,6 +237,8 @@ pub struct Road {
     idle_cores: Option<Arc<IdleCores>>,
     settings: Settings,
     log: log::Log,
+    key_gates: [tokio::sync::Mutex<()>; retrieve::KEY_GATES],
+    followed: follow::Told,
     announced: index::Announced,
     pace: pace::Pace,
     /// A pack was made, or put in a bucket: the next step has something to do.
@@ -250,6 +265,8 @@ impl Road {
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
+            key_gates: Default::default(),
+            followed: follow::Told::default(),
             log: log::Log::new(log::LogFolder::new(Arc::clone(&parts.disk), parts.log_dir)),
             pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),
             peers: peer::KnownPeers::new(parts.peers, parts.clock.now()),

@@ -12,7 +12,7 @@ use filmgate_model::{Door, Identity, Provenance, RecordId, tags};
 use filmgate_seal::{Reading, RecordKey, RecordSealer, RecordTable};
 use filmgate_spool::{RecordWriter, Situation, Ticket};
 
-use crate::{Error, IdleCores, Road, idle_cores::Arriving, index};
+use crate::{Error, IdleCores, Road, Role, idle_cores::Arriving, index};
 
 /// How a received instance is answered; in every case its bytes are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,6 +150,9 @@ impl Road {
     /// True when there is room for another association (with hysteresis): free space covers the unpacked journal,
     /// the largest pack and the catalog's reserve.
     fn has_room(&self) -> Result<bool, Error> {
+        if !self.settings.roles.has(Role::Receive) {
+            return Ok(false);
+        }
         let room = self.journal.room();
         let situation = Situation {
             disk_free_bytes: self.disk_free_bytes()?,
@@ -170,6 +173,9 @@ impl Road {
     /// # Errors
     /// [`Error::is_no_room`] when the journal is full or closed.
     pub fn receive(self: &Arc<Self>, provenance: Provenance) -> Result<Receiving, Error> {
+        if !self.settings.roles.has(Role::Receive) {
+            return Err(Error::NoReceiver);
+        }
         let record_id = RecordId::random(&self.random);
         let key = RecordKey::random(&self.random);
         let writer = self.journal.begin(record_id)?;

@@ -186,11 +186,12 @@ impl Road {
         kind: PackKind,
     ) -> Result<Vec<PackedInstance>, Error> {
         let uids: BTreeSet<&str> = rows.iter().map(|row| row.identity.sop_instance_uid.as_str()).collect();
-        let mut known = self.catalog.packed_copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
+        let mut kinds =
+            copies::Kinds::of(&self.catalog.packed_copies_of(&uids.into_iter().collect::<Vec<_>>()).await?);
         let mut instances = Vec::with_capacity(rows.len());
         for (record, row) in footer.records.iter().zip(rows) {
             let copy_kind = match kind {
-                PackKind::Study => copies::kind_of(&mut known, row, self.node_id()),
+                PackKind::Study => kinds.next(row),
                 PackKind::Quarantine => CopyKind::First,
             };
             instances.push(PackedInstance { record_id: record.record_id, offset: record.offset, copy_kind });

@@ -23,6 +23,8 @@ use crate::{
 
 /// How often a record is looked up again while it is read; it can move twice, and once more into another pack.
 const MOVES_MAX: usize = 4;
+/// Keys that are brought from a bucket at a time, about.
+pub(crate) const KEY_GATES: usize = 16;
 
 /// Where the records of a pack are, and their keys.
 pub(crate) struct PackContents {
@@ -201,7 +203,13 @@ impl Road {
     }
 
     /// A study's key: this node's copy, else a placement's, which is this node's again from then on.
-    async fn study_key(self: &Arc<Self>, id: StudyKeyId) -> Result<Zeroizing<[u8; 32]>, Error> {
+    pub(crate) async fn study_key(self: &Arc<Self>, id: StudyKeyId) -> Result<Zeroizing<[u8; 32]>, Error> {
+        let road = Arc::clone(self);
+        if let Ok(key) = compute(move || road.keys.study_key(id)).await? {
+            return Ok(key);
+        }
+        // One brings it, the others wait: packs of a study are often opened together.
+        let _turn = self.key_gates[usize::from(id.0[0]) % KEY_GATES].lock().await;
         let road = Arc::clone(self);
         let error = match compute(move || road.keys.study_key(id)).await? {
             Ok(key) => return Ok(key),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, KeysStatus, LogStatus, NodeStatus, Road};
+use crate::{Error, FollowStatus, KeysStatus, LogStatus, NodeStatus, Road};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -49,6 +49,9 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// The bucket's log as this node writes it.
     pub log: LogStatus,
+    /// How far a follower is behind; absent where nothing is followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follow: Option<FollowStatus>,
     /// Packs that wait for another try.
     pub retrying: Vec<RetryingPack>,
     /// Instances that could not be understood, newest first.
@@ -161,6 +164,7 @@ impl Road {
             placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
             nodes: self.nodes().await?,
             log: self.log_status().await?,
+            follow: self.follow_status(),
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,
             alarms: self.alarms().await?,

@@ -197,6 +197,6 @@ impl Road {
     }
 }
 
-fn pieces(bytes: u64) -> impl Iterator<Item = Range<u64>> {
+pub(crate) fn pieces(bytes: u64) -> impl Iterator<Item = Range<u64>> {
     (0..bytes.div_ceil(PIECE_BYTES)).map(move |n| n * PIECE_BYTES..bytes.min((n + 1) * PIECE_BYTES))
 }

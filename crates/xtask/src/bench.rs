@@ -21,6 +21,8 @@ pub(crate) struct Bench {
 enum Which {
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest,
+    /// Bringing a catalog back from bucket and keys
+    Rebuild,
     /// Sealing and opening, what a core does in a second
     Seal,
     /// The journal's group commit, beside a synced file for each instance
@@ -48,6 +50,9 @@ impl Bench {
             }
             Which::Seal => {
                 bench.arg("seal").arg("--test-data").arg(test_data()?);
+            }
+            Which::Rebuild => {
+                bench.arg("rebuild").arg("--gateway").arg(target_dir().join("release/filmgate"));
             }
             Which::Spool => {
                 bench.arg("spool");

@@ -23,11 +23,18 @@ pub enum AlarmKind {
     DamagedRecord,
     /// The DICOM door lets unknown callers in; the subject is until when.
     DoorLearning,
+    /// A node's log in the bucket has a gap, or a batch that is not sound; the subject is its incarnation.
+    LogStopped,
 }
 
 impl AlarmKind {
-    const ALL: [Self; 4] =
-        [Self::ConflictingInstance, Self::DamagedPack, Self::DamagedRecord, Self::DoorLearning];
+    const ALL: [Self; 5] = [
+        Self::ConflictingInstance,
+        Self::DamagedPack,
+        Self::DamagedRecord,
+        Self::DoorLearning,
+        Self::LogStopped,
+    ];
 
     /// The word for it in the catalog and in answers.
     #[must_use]
@@ -37,6 +44,7 @@ impl AlarmKind {
             Self::DamagedPack => "damaged-pack",
             Self::DamagedRecord => "damaged-record",
             Self::DoorLearning => "door-learning",
+            Self::LogStopped => "log-stopped",
         }
     }
 }
@@ -83,6 +91,25 @@ impl Catalog {
                     Ok(Alarm { kind, subject: get(row, "subject")?, detail: get(row, "detail")?, raised_at })
                 });
                 alarms.collect()
+            })
+            .await
+    }
+
+    /// Raises an alarm; raised once, whatever is repeated.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn raise_alarm(
+        &self,
+        kind: AlarmKind,
+        subject: &str,
+        detail: &str,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        self.engine
+            .run("raise an alarm", async {
+                let mut writer = self.engine.writer().await?;
+                raise(&mut writer, self.site(), kind, subject, detail, at).await
             })
             .await
     }

@@ -27,7 +27,7 @@ pub(crate) use connection::Connection;
 pub use postgres::PostgresOptions;
 pub(crate) use row::Row;
 pub(crate) use sqlx::AssertSqlSafe;
-pub(crate) use statement::query;
+pub(crate) use statement::{Statement, query};
 
 use crate::Error;
 use connection::Lease;

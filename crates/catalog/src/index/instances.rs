@@ -9,7 +9,7 @@ use crate::{
     Catalog, Error,
     book::alarms::{AlarmKind, raise},
     engine::{
-        AssertSqlSafe, Connection, query,
+        AssertSqlSafe, Connection, Statement, query,
         row::{get, id, signed, word},
     },
     index::copies::{lock_studies_of, refresh_served},
@@ -228,43 +228,52 @@ impl Catalog {
         let sql = INSERT.replace("{rows}", &batch::values(3, INSERT_COLUMNS, run.len()));
         let mut query = query(AssertSqlSafe(sql)).bind(self.site()).bind(at.0);
         for instance in run {
-            let ReceivedInstance { identity, facts, provenance, .. } = instance;
             let state = match instance.quarantine {
                 Some(_) => InstanceState::Quarantined,
                 None => InstanceState::Received,
             };
-            query = query
-                .bind(instance.record_id.as_bytes().as_slice())
-                .bind(provenance.node.as_bytes().as_slice())
-                .bind(&identity.study_instance_uid)
-                .bind(&identity.series_instance_uid)
-                .bind(&identity.sop_instance_uid)
-                .bind(&identity.sop_class_uid)
-                .bind(&provenance.transfer_syntax_uid)
-                .bind(facts.integer(tags::INSTANCE_NUMBER))
-                .bind(facts.number(tags::ROWS).map(i64::from))
-                .bind(facts.number(tags::COLUMNS).map(i64::from))
-                .bind(facts.number(tags::BITS_ALLOCATED).map(i64::from))
-                .bind(facts.integer(tags::NUMBER_OF_FRAMES).filter(|frames| *frames >= 0))
-                .bind(signed(instance.dataset_bytes, "a dataset")?)
-                .bind(signed(instance.record_bytes, "a record")?)
-                .bind(instance.dataset_sha256.as_slice())
-                .bind(instance.pixel_digest.as_ref().map(<[u8; 32]>::as_slice))
-                .bind(provenance.received_at.0)
-                .bind(&provenance.calling_ae)
-                .bind(&provenance.called_ae)
-                .bind(&provenance.peer)
-                .bind(door(provenance.door))
-                .bind(state.as_str())
-                .bind(instance.quarantine.as_deref())
-                .bind(instance.quarantine.is_some());
+            query = bind_instance(query, instance, state)?;
         }
         Ok(query.execute(writer).await?.rows_affected())
     }
 }
 
+/// Gives the parameters of an instance's row their values, [`INSERT_COLUMNS`] of them.
+pub(super) fn bind_instance<'q>(
+    statement: Statement<'q>,
+    instance: &'q ReceivedInstance,
+    state: InstanceState,
+) -> Result<Statement<'q>, Error> {
+    let ReceivedInstance { identity, facts, provenance, .. } = instance;
+    Ok(statement
+        .bind(instance.record_id.as_bytes().as_slice())
+        .bind(provenance.node.as_bytes().as_slice())
+        .bind(&identity.study_instance_uid)
+        .bind(&identity.series_instance_uid)
+        .bind(&identity.sop_instance_uid)
+        .bind(&identity.sop_class_uid)
+        .bind(&provenance.transfer_syntax_uid)
+        .bind(facts.integer(tags::INSTANCE_NUMBER))
+        .bind(facts.number(tags::ROWS).map(i64::from))
+        .bind(facts.number(tags::COLUMNS).map(i64::from))
+        .bind(facts.number(tags::BITS_ALLOCATED).map(i64::from))
+        .bind(facts.integer(tags::NUMBER_OF_FRAMES).filter(|frames| *frames >= 0))
+        .bind(signed(instance.dataset_bytes, "a dataset")?)
+        .bind(signed(instance.record_bytes, "a record")?)
+        .bind(instance.dataset_sha256.as_slice())
+        .bind(instance.pixel_digest.as_ref().map(<[u8; 32]>::as_slice))
+        .bind(provenance.received_at.0)
+        .bind(&provenance.calling_ae)
+        .bind(&provenance.called_ae)
+        .bind(&provenance.peer)
+        .bind(door(provenance.door))
+        .bind(state.as_str())
+        .bind(instance.quarantine.as_deref())
+        .bind(instance.quarantine.is_some()))
+}
+
 /// Parameters of one row.
-const INSERT_COLUMNS: usize = 24;
+pub(super) const INSERT_COLUMNS: usize = 24;
 /// Records asked for in one statement.
 const RECORDS_AT_ONCE: usize = 64;
 /// Parameters of one statement: SQLite looks each up among all, when it prepares the text and when they are bound.

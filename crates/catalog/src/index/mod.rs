@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod copies;
 pub(crate) mod deleting;
 pub(crate) mod filing;
+pub(crate) mod found;
 pub(crate) mod instances;
 pub(crate) mod locations;
 pub(crate) mod logged;

@@ -7,6 +7,7 @@ mod demo;
 mod export;
 mod key;
 mod local;
+mod rebuild;
 mod send;
 mod serve;
 mod status;
@@ -39,6 +40,8 @@ enum Command {
     Status(status::Arguments),
     /// Write instances out as Part 10 files.
     Export(export::Arguments),
+    /// Make the catalog again from buckets and keys: on an empty machine, or after the catalog was lost.
+    Rebuild(rebuild::Arguments),
     /// Check that everything stored opens.
     Verify(verify::Arguments),
     /// The keys: how they stand, rotation.
@@ -83,6 +86,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Send(arguments) => send::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
+        Command::Rebuild(arguments) => rebuild::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Ae(arguments) => ae::run(&arguments),

@@ -68,6 +68,7 @@ pub(crate) struct Node {
     pub(crate) key_file: PathBuf,
     pub(crate) second_dir: PathBuf,
     pub(crate) mirror: Mirror,
+    pub(crate) role: Role,
 }
 
 impl Default for Node {
@@ -77,8 +78,17 @@ impl Default for Node {
             key_file: PathBuf::new(),
             second_dir: PathBuf::new(),
             mirror: Mirror::Off,
+            role: Role::Gateway,
         }
     }
+}
+
+/// What this node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    Gateway,
+    Follow,
 }
 
 /// What the second directory is worth.
@@ -320,11 +330,13 @@ impl Default for Upload {
 pub(crate) struct SiteLog {
     pub(crate) gather_ms: u64,
     pub(crate) heartbeat_ms: u64,
+    pub(crate) follow_poll_ms: u64,
+    pub(crate) follow_list_ms: u64,
 }
 
 impl Default for SiteLog {
     fn default() -> Self {
-        Self { gather_ms: 500, heartbeat_ms: 60_000 }
+        Self { gather_ms: 500, heartbeat_ms: 60_000, follow_poll_ms: 1_000, follow_list_ms: 5_000 }
     }
 }
 

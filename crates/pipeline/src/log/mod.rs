@@ -8,10 +8,12 @@
 //! | --- | --- |
 //! | `incarnation` | which run of batches this data directory writes, and its batches on the local disk |
 //! | `writer` | the next batch |
+//! | `reading` | the logs of all nodes, read from the bucket |
 //! | `placing` | an object put, read back and found equal |
 
 mod incarnation;
 mod placing;
+mod reading;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -23,9 +25,9 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
 
-pub(crate) use self::incarnation::LogFolder;
 use self::writer::Writer;
-use crate::{Error, Road};
+pub(crate) use self::{incarnation::LogFolder, reading::SiteLogs};
+use crate::{Error, Road, error::chain};
 
 /// The site's log as this node writes it.
 pub(crate) struct Log {
@@ -33,6 +35,8 @@ pub(crate) struct Log {
     writer: tokio::sync::Mutex<Option<Writer>>,
     /// What the writer last said of itself: shown without waiting for it.
     told: Mutex<Option<(IncarnationId, u64)>>,
+    /// Why nothing can be put now.
+    problem: Mutex<Option<String>>,
     /// Something is to be stated.
     proven: Notify,
 }
@@ -46,6 +50,8 @@ pub struct LogStatus {
     pub sequence: u64,
     /// Facts that are not in it yet: packs proven equal in every bucket and not named by the log among them.
     pub waiting: u64,
+    /// Why nothing can be put now; `None` when it can.
+    pub problem: Option<String>,
 }
 
 /// What one round of the step did.
@@ -55,15 +61,36 @@ pub struct Logged {
     pub batches: u64,
     /// Packs that are verified now.
     pub packs: u64,
+    /// A bucket failed: it is to be tried again.
+    pub put_off: bool,
 }
 
 impl Log {
     pub(crate) fn new(folder: LogFolder) -> Self {
-        Self { folder, writer: tokio::sync::Mutex::default(), told: Mutex::default(), proven: Notify::new() }
+        Self {
+            folder,
+            writer: tokio::sync::Mutex::default(),
+            told: Mutex::default(),
+            problem: Mutex::default(),
+            proven: Notify::new(),
+        }
     }
 }
 
 impl Road {
+    /// Asks the buckets whether they know more of this data directory than it does itself. If so it was restored from a copy:
+    /// what it said after that copy was made is entered, and another history begins.
+    ///
+    /// # Errors
+    /// When disk, keys or a bucket fails; the log step asks again.
+    pub async fn open_log(self: &Arc<Self>) -> Result<(), Error> {
+        let mut slot = self.log.writer.lock().await;
+        if slot.is_none() {
+            *slot = Some(self.open_writer().await?);
+        }
+        Ok(())
+    }
+
     /// Waits until something is to be stated.
     pub async fn something_proven(&self) {
         self.log.proven.notified().await;
@@ -75,23 +102,37 @@ impl Road {
         self.settings.log_gather
     }
 
-    /// States what waits in the outbox, and a heartbeat when one is due. Running it again goes on where it was cut.
+    /// States what waits in the outbox, and a heartbeat when one is due. Running it again goes on where it was cut. A bucket's
+    /// failure is no error here: it is shown, and what was synced here is put again at the next call.
     ///
     /// # Errors
-    /// When disk, keys, a bucket or the catalog fails; what was synced here is put again at the next call.
+    /// When disk, keys or the catalog fails.
     pub async fn write_log(self: &Arc<Self>) -> Result<Logged, Error> {
-        let mut slot = self.log.writer.lock().await;
         let mut logged = Logged::default();
+        let problem = match self.write_batches(&mut logged).await {
+            Err(error @ (Error::Bucket(_) | Error::NotPlaced { .. })) => Some(chain(&error)),
+            done => done.map(|()| None)?,
+        };
+        if let Some(problem) = &problem {
+            tracing::info!(problem, "the bucket's log is put off");
+        }
+        logged.put_off = problem.is_some();
+        *self.log.problem.lock() = problem;
+        Ok(logged)
+    }
+
+    async fn write_batches(self: &Arc<Self>, logged: &mut Logged) -> Result<(), Error> {
+        let mut slot = self.log.writer.lock().await;
         loop {
             let writer = match &mut *slot {
                 Some(writer) => writer,
                 none => none.insert(self.open_writer().await?),
             };
-            match self.write_some(writer, &mut logged).await {
+            match self.write_some(writer, logged).await {
                 Ok(true) => {}
                 Ok(false) => {
                     *self.log.told.lock() = Some((writer.incarnation(), writer.accepted()));
-                    return Ok(logged);
+                    return Ok(());
                 }
                 Err(Error::Forked { sequence }) => {
                     let incarnation = writer.incarnation();
@@ -162,6 +203,7 @@ impl Road {
             incarnation: told.map(|(incarnation, _)| incarnation),
             sequence: told.map_or(0, |(_, sequence)| sequence),
             waiting,
+            problem: self.log.problem.lock().clone(),
         })
     }
 }

@@ -127,11 +127,12 @@ impl Road {
         Ok(LogKey { id, generation: FIRST_GENERATION, key: self.keys.log_key(id)? })
     }
 
-    /// Begins a run with keys of its own, durable here when this returns.
-    pub(super) async fn begin_anew(
-        self: &Arc<Self>,
-        _before: Option<IncarnationId>,
-    ) -> Result<Writer, Error> {
+    /// Begins a run with keys of its own, durable here when this returns; not before what the bucket knows of an earlier
+    /// one is known here.
+    pub(super) async fn begin_anew(self: &Arc<Self>, before: Option<IncarnationId>) -> Result<Writer, Error> {
+        if before.is_some() {
+            self.enter_own_past().await?;
+        }
         let road = Arc::clone(self);
         let begun = compute(move || {
             let id = IncarnationId::random(&road.random);

@@ -161,11 +161,11 @@ impl Run {
             54..60 => self.index(),
             60..70 => self.pack(),
             70..78 => self.upload(),
-            78..82 => self.verify(),
-            82..85 => self.log(),
-            85..87 => self.evict(),
-            87..92 => self.read_any(),
-            92..95 => {
+            78..83 => self.verify(),
+            83..87 => self.log(),
+            87..89 => self.evict(),
+            89..93 => self.read_any(),
+            93..95 => {
                 // Clocks are set, forwards and back.
                 self.latest_seen = self.latest_seen.max(self.clock.now());
                 self.clock.shift_ms(self.random.below(200_000) as i64 - 40_000);
@@ -365,7 +365,7 @@ impl Run {
     fn log(&mut self) -> Check {
         let road = self.road()?;
         // The order of the log is what a crash in the midst of it shows.
-        if self.step < STEPS && self.random.below(3) == 0 {
+        if self.step < STEPS && self.random.below(12) == 0 {
             self.disk.cut_power_in(1 + self.random.below(12));
         }
         match self.wait(road.write_log()) {
@@ -582,7 +582,7 @@ fn road_settings() -> Settings {
         pack_age: Duration::from_secs(60),
         retry_delay_max: Duration::from_secs(20),
         cache_free_bytes_min: 0,
-        cache_bytes_max: 128 << 10,
+        cache_bytes_max: 64 << 10,
         small_pack_bytes: 64 << 10,
         repack_after: Duration::from_secs(20),
         repack_grace: Duration::from_secs(5),

@@ -1,0 +1,335 @@
+//! The catalog made again from bucket and keys alone: what the logs name, then packs no log names, then what is on the local
+//! disk. Order of entry is the order in which the packs were made, so that of several copies of an instance the same one is
+//! served as before.
+//!
+//! What no bucket holds cannot come back: instances that were never verified, and how many copies were dropped because the
+//! same bytes were kept already.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use filmgate_catalog::{FoundInstance, FoundPack, NewPack};
+use filmgate_log::{PackStanding, PackVerified};
+use filmgate_model::{InstanceState, NodeId, PackId, compute};
+use filmgate_seal::{PackFooter, PackKind};
+use futures::{StreamExt, stream};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error, Placement, Road, copies::Kinds, error::chain, index::received_instance, log::SiteLogs,
+    retrieve::pack_name, verify::pieces,
+};
+
+/// Footers fetched at a time.
+const READS: usize = 16;
+/// Packs entered in one transaction, about: small ones are many, large ones few.
+const WINDOW_INSTANCES: usize = 4096;
+/// A node that was not heard of for so many heartbeats does not finish what it began.
+const DEAD_AFTER_BEATS: u32 = 10;
+const PACKS: &str = "v1/pack/";
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct RebuildProgress {
+    /// Packs to read.
+    pub packs: u64,
+    /// … of these, done with.
+    pub packs_done: u64,
+    /// Instances entered.
+    pub instances: u64,
+}
+
+/// What a rebuild found and did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Rebuilt {
+    /// Batches read of the logs.
+    pub batches: u64,
+    /// Packs entered that a log names.
+    pub packs: u64,
+    /// Packs entered that no log names: they are proven and named next.
+    pub packs_unnamed: u64,
+    /// Instances entered.
+    pub instances: u64,
+    /// What a person has to look at; empty when everything came back.
+    pub problems: Vec<String>,
+}
+
+/// A pack to be entered.
+struct Candidate {
+    pack: PackVerified,
+    named: bool,
+}
+
+impl Road {
+    /// Empties what the catalog derives, then makes it again. What is authoritative in it stays. Cut off, it is begun again.
+    ///
+    /// # Errors
+    /// When catalog, disk or every bucket fails. What single packs and logs lack is a problem of the answer.
+    pub async fn rebuild(
+        self: &Arc<Self>,
+        mut tell: impl FnMut(RebuildProgress) + Send,
+    ) -> Result<Rebuilt, Error> {
+        self.catalog.wipe_index().await?;
+        let logs = self.read_logs().await?;
+        let mut rebuilt = Rebuilt { batches: logs.batches, ..Rebuilt::default() };
+        let stopped = logs.stopped.iter();
+        rebuilt.problems.extend(stopped.map(|(incarnation, why)| format!("log {incarnation} stops: {why}")));
+        let mut packs = named_packs(&logs, &mut rebuilt.problems);
+        packs.extend(self.unnamed_packs(&logs, &mut rebuilt.problems).await?);
+        packs.sort_by_key(|candidate| (!candidate.named, candidate.pack.created_at, candidate.pack.pack_id));
+        self.enter_all(packs, &mut rebuilt, &mut tell).await?;
+        self.note_local_packs().await?;
+        self.recover().await?;
+        Ok(rebuilt)
+    }
+
+    /// Enters what this node put into buckets and its data directory, restored from an older copy, does not know: packs its
+    /// log names, and those it had put there and not named yet.
+    pub(crate) async fn enter_own_past(self: &Arc<Self>) -> Result<(), Error> {
+        let logs = self.read_logs().await?;
+        let mut rebuilt = Rebuilt::default();
+        let mut packs = named_packs(&logs, &mut rebuilt.problems);
+        packs.retain(|candidate| candidate.pack.owner == self.node_id());
+        packs.extend(self.unnamed_packs(&logs, &mut rebuilt.problems).await?);
+        let mut unknown = Vec::new();
+        for candidate in packs {
+            if self.catalog.pack(candidate.pack.pack_id).await?.is_none() {
+                unknown.push(candidate);
+            }
+        }
+        unknown.sort_by_key(|candidate| (candidate.pack.created_at, candidate.pack.pack_id));
+        self.enter_all(unknown, &mut rebuilt, &mut |_| {}).await?;
+        for problem in &rebuilt.problems {
+            tracing::error!(problem, "something of the past of this data directory does not come back");
+        }
+        tracing::warn!(
+            packs = rebuilt.packs + rebuilt.packs_unnamed,
+            instances = rebuilt.instances,
+            "what this data directory did after the copy it was restored from is known again"
+        );
+        Ok(())
+    }
+
+    /// Enters packs that a log names, in the order they were made.
+    pub(crate) async fn enter_named(
+        self: &Arc<Self>,
+        packs: Vec<PackVerified>,
+        rebuilt: &mut Rebuilt,
+    ) -> Result<(), Error> {
+        let mut packs: Vec<Candidate> =
+            packs.into_iter().map(|pack| Candidate { pack, named: true }).collect();
+        packs.sort_by_key(|candidate| (candidate.pack.created_at, candidate.pack.pack_id));
+        self.enter_all(packs, rebuilt, &mut |_| {}).await
+    }
+
+    /// Packs in a bucket that no log names: put there before a crash, or by a node whose log is broken.
+    async fn unnamed_packs(
+        self: &Arc<Self>,
+        logs: &SiteLogs,
+        problems: &mut Vec<String>,
+    ) -> Result<Vec<Candidate>, Error> {
+        let mut found = Vec::new();
+        for (name, places) in self.list_everywhere(PACKS).await? {
+            let Some(pack_id) = name.strip_prefix(PACKS).and_then(|id| id.parse::<PackId>().ok()) else {
+                continue;
+            };
+            let Some((first, bytes)) = places.first() else { continue };
+            if !matches!(logs.merge.pack(pack_id), PackStanding::Unknown) {
+                continue;
+            }
+            match self.describe(first, pack_id, *bytes).await {
+                // Its node lives and is about to name it.
+                Ok((_, node)) if self.is_alive(logs, node) => {}
+                Ok((pack, _)) => found.push(Candidate { pack, named: false }),
+                Err(error) if error.is_permanent() || matches!(error, Error::Keys(_)) => {
+                    problems
+                        .push(format!("pack {pack_id} is in no log and does not open: {}", chain(&error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// What a log would say of a pack, from its object alone; all of it is read.
+    async fn describe(
+        self: &Arc<Self>,
+        placement: &Placement,
+        pack_id: PackId,
+        bytes: u64,
+    ) -> Result<(PackVerified, NodeId), Error> {
+        let footer = self.read_footer(pack_id, bytes).await?;
+        let mut digest = Sha256::new();
+        for piece in pieces(bytes) {
+            let piece = placement.bucket.get(&pack_name(pack_id), piece).await?;
+            digest = compute(move || digest.chain_update(&piece)).await?;
+        }
+        let first = footer.records.first().map(|record| received_instance(&record.table).identity);
+        let node = footer.records.first().map_or(self.node_id(), |record| record.table.provenance.node);
+        let pack = PackVerified {
+            pack_id,
+            owner: self.keys.node_id(),
+            study_key_id: footer.study_key_id,
+            study_instance_uid: first.map(|identity| identity.study_instance_uid).unwrap_or_default(),
+            quarantine: footer.kind == PackKind::Quarantine,
+            bytes,
+            sha256: digest.finalize().into(),
+            created_at: footer.created_at,
+        };
+        Ok((pack, node))
+    }
+
+    /// True when another node was heard of lately.
+    fn is_alive(&self, logs: &SiteLogs, node: NodeId) -> bool {
+        let heard = logs.merge.last_heard_of(node);
+        node != self.node_id()
+            && heard.is_some_and(|stamp| {
+                self.clock.now().since(stamp.time()) < self.settings.log_heartbeat * DEAD_AFTER_BEATS
+            })
+    }
+
+    /// Reads footers, some at a time, and enters what they say in windows, in order.
+    async fn enter_all(
+        self: &Arc<Self>,
+        packs: Vec<Candidate>,
+        rebuilt: &mut Rebuilt,
+        tell: &mut (impl FnMut(RebuildProgress) + Send),
+    ) -> Result<(), Error> {
+        let mut progress = RebuildProgress { packs: packs.len() as u64, ..RebuildProgress::default() };
+        let mut footers = stream::iter(packs)
+            .map(|candidate| async move {
+                let read = self.read_footer(candidate.pack.pack_id, candidate.pack.bytes).await;
+                (candidate, read)
+            })
+            .buffered(READS);
+        let (mut window, mut waiting) = (Vec::new(), 0);
+        while let Some((candidate, read)) = footers.next().await {
+            progress.packs_done += 1;
+            match read {
+                Ok(footer) => {
+                    waiting += footer.records.len();
+                    window.push((candidate, footer));
+                }
+                Err(error) => rebuilt.problems.push(unreadable(&candidate.pack, &error)),
+            }
+            if waiting >= WINDOW_INSTANCES {
+                progress.instances += self.enter_window(&mut window, rebuilt).await?;
+                waiting = 0;
+                tell(progress);
+            }
+        }
+        progress.instances += self.enter_window(&mut window, rebuilt).await?;
+        tell(progress);
+        Ok(())
+    }
+
+    async fn enter_window(
+        self: &Arc<Self>,
+        window: &mut Vec<(Candidate, PackFooter)>,
+        rebuilt: &mut Rebuilt,
+    ) -> Result<u64, Error> {
+        if window.is_empty() {
+            return Ok(0);
+        }
+        let window = std::mem::take(window);
+        let placements: Vec<String> = self.placement_names().into_iter().map(str::to_owned).collect();
+        let mut found: Vec<FoundPack> = compute(move || {
+            window
+                .into_iter()
+                .map(|(candidate, footer)| found_pack(&candidate, footer, &placements))
+                .collect()
+        })
+        .await?;
+        self.judge_copies(&mut found).await?;
+        let instances = found.iter().map(|found| found.instances.len() as u64).sum();
+        let entered = self.catalog.record_found(&found, self.clock.now()).await?;
+        let unnamed = found.iter().filter(|found| found.state != InstanceState::Verified).count() as u64;
+        rebuilt.packs += entered.saturating_sub(unnamed);
+        rebuilt.packs_unnamed += unnamed;
+        rebuilt.instances += instances;
+        Ok(instances)
+    }
+
+    /// What each record is beside those that came before it.
+    async fn judge_copies(&self, found: &mut [FoundPack]) -> Result<(), Error> {
+        let uids = found.iter().filter(|found| !found.pack.quarantine).flat_map(|found| &found.instances);
+        let uids: BTreeSet<&str> =
+            uids.map(|found| found.instance.identity.sop_instance_uid.as_str()).collect();
+        let known = self.catalog.packed_copies_of(&uids.into_iter().collect::<Vec<_>>()).await?;
+        let mut kinds = Kinds::of(&known);
+        for pack in found.iter_mut().filter(|found| !found.pack.quarantine) {
+            for record in &mut pack.instances {
+                record.copy_kind = kinds.next(&record.instance);
+            }
+        }
+        Ok(())
+    }
+
+    /// Local copies of what was entered serve on.
+    async fn note_local_packs(&self) -> Result<(), Error> {
+        for (pack_id, _) in self.packs.list()? {
+            if self.catalog.pack(pack_id).await?.is_some() {
+                self.catalog.record_cached(pack_id, self.clock.now()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Packs that count, of those the logs name.
+fn named_packs(logs: &SiteLogs, problems: &mut Vec<String>) -> Vec<Candidate> {
+    let mut packs = Vec::new();
+    for (pack_id, standing) in logs.merge.packs() {
+        match standing {
+            PackStanding::Live(pack) => packs.push(Candidate { pack: pack.clone(), named: true }),
+            PackStanding::Disputed(pack) => {
+                problems
+                    .push(format!("pack {pack_id}: the logs disagree about it; what was said first counts"));
+                packs.push(Candidate { pack: pack.clone(), named: true });
+            }
+            PackStanding::Unknown | PackStanding::Replaced { .. } | PackStanding::Deleted(_) => {}
+        }
+    }
+    packs
+}
+
+fn found_pack(candidate: &Candidate, footer: PackFooter, placements: &[String]) -> FoundPack {
+    let pack = &candidate.pack;
+    let mut instances: Vec<FoundInstance> = footer
+        .records
+        .iter()
+        .map(|record| FoundInstance {
+            instance: received_instance(&record.table),
+            offset: record.offset,
+            copy_kind: filmgate_catalog::CopyKind::First,
+        })
+        .collect();
+    // As they arrived, whatever order they stand in.
+    instances.sort_by_key(|found| (found.instance.provenance.received_at, found.instance.record_id));
+    FoundPack {
+        pack: NewPack {
+            pack_id: pack.pack_id,
+            study_instance_uid: pack.study_instance_uid.clone(),
+            study_key_id: pack.study_key_id,
+            quarantine: pack.quarantine,
+            bytes: pack.bytes,
+            sha256: pack.sha256,
+            created_at: pack.created_at,
+        },
+        node_id: pack.owner,
+        state: if candidate.named { InstanceState::Verified } else { InstanceState::Uploaded },
+        placements: placements.to_vec(),
+        instances,
+    }
+}
+
+fn unreadable(pack: &PackVerified, error: &Error) -> String {
+    let what = match error {
+        Error::Keys(_) => format!(
+            "its key {} is not to be had: bring back the bucket of keys, or a copy of v1/key/{}/, and run rebuild again",
+            pack.study_key_id, pack.study_key_id
+        ),
+        _ => "bring back its object, or look at the bucket, and run rebuild again".to_owned(),
+    };
+    format!("pack {} of {} bytes does not open ({}); {what}", pack.pack_id, pack.bytes, chain(error))
+}

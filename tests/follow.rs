@@ -1,0 +1,119 @@
+//! A second data directory that follows: fed by nothing but the bucket, it answers and serves the same bytes.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::dicom::Image;
+use crate::support::gateway::{AE_TITLE, Gateway, Home};
+use crate::support::{files_below, wait_for};
+
+const CATCH_UP_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Another machine with the same buckets and a copy of the key.
+fn follower_of(home: &Home) -> Home {
+    Home::new()
+        .set("BUCKET__MAIN__PATH", home.bucket_dir().display())
+        .set("NODE__KEY_FILE", home.key_path().display())
+        .set("NODE__ROLE", "follow")
+        .set("SITE_LOG__FOLLOW_POLL_MS", 200)
+        .set("SITE_LOG__FOLLOW_LIST_MS", 500)
+}
+
+fn send(home: &Home, gateway: &Gateway, folder: &Path) -> Option<i32> {
+    let folder = folder.display().to_string();
+    home.run(&["send", &gateway.dicom, &folder, "--aec", AE_TITLE, "--json"]).code
+}
+
+fn study_to_send(home: &Home, study: u64, images: u64) -> (Vec<Image>, std::path::PathBuf) {
+    let folder = home.path().join(format!("send-{study}"));
+    fs::create_dir_all(&folder).expect("make a folder");
+    let images: Vec<Image> = (1..=images).map(|number| Image::of_study(study, number)).collect();
+    images.iter().for_each(|image| drop(image.write(&folder)));
+    (images, folder)
+}
+
+fn instances(gateway: &Gateway) -> String {
+    let answer = gateway.web.get("/dicomweb/instances?limit=1000&includefield=all", "application/dicom+json");
+    if answer.status == 204 {
+        String::new()
+    } else {
+        answer.ok().text().replace(gateway.web.address(), "HOST")
+    }
+}
+
+#[test]
+fn a_follower_answers_and_serves_the_same_bytes() {
+    let home = Home::new();
+    let gateway = home.serve();
+    let following = follower_of(&home);
+    let follower = following.serve();
+    let mut longest = Duration::ZERO;
+    let (mut sent, mut last) = (0, None);
+    for study in 9001..9007 {
+        let (images, folder) = study_to_send(&home, study, 20);
+        assert_eq!(send(&home, &gateway, &folder), Some(0));
+        sent += images.len();
+        gateway.settled(sent);
+        let verified = Instant::now();
+        wait_for("the follower has them", CATCH_UP_DEADLINE, || {
+            (follower.records().len() == sent).then_some(())
+        });
+        longest = longest.max(verified.elapsed());
+        last = images.into_iter().last();
+    }
+    println!("a follower was {} ms behind at most", longest.as_millis());
+    assert_eq!(instances(&follower), instances(&gateway));
+    let image = last.expect("an image");
+    let served = follower
+        .web
+        .instance(&image.study_instance_uid, &image.series_instance_uid, &image.sop_instance_uid)
+        .expect("the instance");
+    assert!(served.dataset() == image.dataset(), "the follower serves other bytes");
+    let status = follower.status();
+    assert!(status["follow"]["behind_ms"].as_u64().is_some(), "{status}");
+    assert_eq!(status["follow"]["stopped"], serde_json::json!({}));
+
+    // It receives nothing.
+    let (_, folder) = study_to_send(&home, 9009, 1);
+    assert_ne!(send(&home, &follower, &folder), Some(0));
+    assert_eq!(follower.records().len(), sent);
+    follower.stop();
+    gateway.stop();
+
+    // Begun again it has everything, and the house it follows is not needed for that.
+    let follower = following.serve();
+    let records = wait_for("it has read the logs", CATCH_UP_DEADLINE, || {
+        follower.status()["follow"]["caught_up_at"].is_i64().then(|| follower.records())
+    });
+    assert_eq!(records.len(), sent);
+    follower.stop();
+}
+
+#[test]
+fn a_gap_stops_a_history_with_an_alarm() {
+    let home = Home::new();
+    let gateway = home.serve();
+    for study in 9101..9104 {
+        let (images, folder) = study_to_send(&home, study, 2);
+        send(&home, &gateway, &folder);
+        gateway.settled(images.len() * (study - 9100) as usize);
+    }
+    gateway.stop();
+    let mut batches = files_below(&home.bucket_dir().join("v1/log"));
+    batches.sort();
+    assert!(batches.len() > 2, "a batch between two others");
+    fs::remove_file(&batches[batches.len() - 2]).expect("lose a batch");
+
+    let mut follower = follower_of(&home).serve();
+    follower.expect_log("cannot be read on");
+    let alarms: Value = wait_for("an alarm", CATCH_UP_DEADLINE, || {
+        let alarms = follower.status()["alarms"].clone();
+        alarms.as_array().is_some_and(|alarms| !alarms.is_empty()).then_some(alarms)
+    });
+    assert_eq!(alarms[0]["kind"], "log-stopped", "{alarms}");
+    assert!(follower.records().len() < 6, "nothing is skipped");
+    follower.stop();
+}
