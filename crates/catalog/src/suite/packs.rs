@@ -3,7 +3,7 @@ use std::time::Duration;
 use filmgate_model::{InstanceState, StudyKeyId, Timestamp};
 
 use super::support::{
-    NOW, instance, new_pack, pack_id, packed, packed_study, quarantined, record, seen, verified,
+    NOW, instance, new_pack, pack_id, packed, packed_study, quarantined, record, seen, stated,
 };
 use crate::{AlarmKind, Catalog, CopyKind, Count, DroppedCopy, Error, PackReason, Standing};
 
@@ -186,12 +186,12 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
         assert!(prove(catalog, 1, "second", BOTH, after(34)).await);
         let pack = catalog.pack(pack_id(1)).await.expect("pack").expect("known");
         assert_eq!(pack.state, InstanceState::Uploaded, "no log names it yet");
-        assert_eq!(catalog.outgoing(9).await.expect("outbox"), [verified(1)], "once, whatever is repeated");
+        assert_eq!(catalog.outgoing(9).await.expect("outbox"), [stated(1)], "once, whatever is repeated");
         assert_eq!(catalog.packs_to_verify(&[]).await.expect("verify"), [], "it is proven");
     }
     assert!(!catalog.record_evicted(pack_id(1)).await.expect("evict"), "nor is it to be given up");
     for (moment, newly) in [(35, 1), (99, 0)] {
-        assert_eq!(catalog.record_logged(&[verified(1).fact_id], after(moment)).await.expect("log"), newly);
+        assert_eq!(catalog.record_logged(&[stated(1).fact_id], after(moment)).await.expect("log"), newly);
         assert!(prove(catalog, 1, "second", BOTH, after(moment)).await);
         assert_eq!(
             catalog.count_outgoing().await.expect("outbox"),
@@ -216,7 +216,7 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
 }
 
 async fn prove(catalog: &Catalog, pack: u8, placement: &str, required: &[&str], at: Timestamp) -> bool {
-    catalog.record_proven(pack_id(pack), placement, required, &verified(pack), at).await.expect("prove")
+    catalog.record_proven(pack_id(pack), placement, required, &stated(pack), at).await.expect("prove")
 }
 
 /// Pack 1 is verified, pack 2 is not.
@@ -225,7 +225,7 @@ async fn eviction(catalog: &Catalog) {
     assert_eq!(evictable().await.iter().map(|pack| pack.pack_id).collect::<Vec<_>>(), [pack_id(1)]);
     catalog.record_uploaded(pack_id(2), "main", MAIN, NOW).await.expect("upload");
     prove(catalog, 2, "main", MAIN, NOW).await;
-    catalog.record_logged(&[verified(2).fact_id], NOW).await.expect("log");
+    catalog.record_logged(&[stated(2).fact_id], NOW).await.expect("log");
     catalog.record_read(&[pack_id(9), pack_id(1)], after(100)).await.expect("read");
     let order: Vec<_> = evictable().await.iter().map(|pack| pack.pack_id).collect();
     assert_eq!(order, [pack_id(2), pack_id(1)], "the one read longest ago goes first");
@@ -253,10 +253,10 @@ pub(super) async fn a_placement_that_failed_is_uploaded_again(catalog: &Catalog)
     assert!(!prove(catalog, 1, "main", &[], after(7)).await, "of none");
     // Found wanting before the log accepted it: it goes its way again, and is stated again.
     catalog.placement_failed(pack_id(1), "main", "gone", after(9), after(8)).await.expect("fail");
-    assert_eq!(catalog.record_logged(&[verified(1).fact_id], after(9)).await.expect("log"), 0);
+    assert_eq!(catalog.record_logged(&[stated(1).fact_id], after(9)).await.expect("log"), 0);
     catalog.record_uploaded(pack_id(1), "main", MAIN, after(10)).await.expect("upload");
     assert!(prove(catalog, 1, "main", MAIN, after(11)).await);
-    assert_eq!(catalog.record_logged(&[verified(1).fact_id], after(12)).await.expect("log"), 1);
+    assert_eq!(catalog.record_logged(&[stated(1).fact_id], after(12)).await.expect("log"), 1);
     let unknown = catalog.record_uploaded(pack_id(9), "main", MAIN, NOW).await;
     assert!(matches!(unknown, Err(Error::UnknownPack(id)) if id == pack_id(9)));
 }

@@ -36,7 +36,7 @@ pub(crate) fn pack_id(number: u8) -> PackId {
 }
 
 /// The fact that a pack is verified.
-pub(crate) fn verified(pack: u8) -> Outgoing {
+pub(crate) fn stated(pack: u8) -> Outgoing {
     Outgoing { fact_id: FactId([pack; 16]), kind: 1, body: vec![pack], pack_id: Some(pack_id(pack)) }
 }
 
@@ -136,7 +136,8 @@ pub(crate) async fn seen(catalog: &Catalog, studies: &[&str]) -> String {
     seen
 }
 
-/// Proves a pack that was uploaded.
+/// Proves a pack that was uploaded, and has the log name it.
 pub(crate) async fn verified(catalog: &Catalog, pack: u8) {
-    catalog.record_verified(pack_id(pack), "main", &["main"], NOW).await.expect("verify");
+    catalog.record_proven(pack_id(pack), "main", &["main"], &stated(pack), NOW).await.expect("prove");
+    catalog.record_logged(&[stated(pack).fact_id], NOW).await.expect("log");
 }

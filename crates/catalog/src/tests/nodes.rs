@@ -9,7 +9,7 @@ use crate::{
     suite::{
         self,
         postgres::TestDatabase,
-        support::{NOW, instance, new_pack, pack_id, packed, packed_study, record, verified},
+        support::{NOW, instance, new_pack, pack_id, packed, packed_study, record, stated},
     },
 };
 
@@ -45,8 +45,8 @@ async fn a_node_sees_to_its_own_records_packs_and_disk() {
 
     here.record_uploaded(pack_id(1), "main", &["main"], NOW).await.expect("upload");
     assert_eq!(there.packs_to_verify(&[]).await.expect("verify"), []);
-    here.record_proven(pack_id(1), "main", &["main"], &verified(1), NOW).await.expect("prove");
-    here.record_logged(&[verified(1).fact_id], NOW).await.expect("log");
+    here.record_proven(pack_id(1), "main", &["main"], &stated(1), NOW).await.expect("prove");
+    here.record_logged(&[stated(1).fact_id], NOW).await.expect("log");
     assert_eq!(there.evictable(false, 9).await.expect("evictable"), []);
 
     // A copy on the other disk is that node's to give up, and only that.

@@ -143,6 +143,7 @@ impl Gateway {
         while let Some(pack) = self.road.next_to_verify(&[]).await.expect("a verification") {
             assert!(self.road.verify(&pack).await.expect("verified"));
         }
+        self.road.write_log().await.expect("logged");
     }
 }
 
