@@ -107,7 +107,8 @@ fn a_gap_stops_a_history_with_an_alarm() {
     assert!(batches.len() > 2, "a batch between two others");
     fs::remove_file(&batches[batches.len() - 2]).expect("lose a batch");
 
-    let mut follower = follower_of(&home).serve();
+    let following = follower_of(&home);
+    let mut follower = following.serve();
     follower.expect_log("cannot be read on");
     let alarms: Value = wait_for("an alarm", CATCH_UP_DEADLINE, || {
         let alarms = follower.status()["alarms"].clone();

@@ -34,6 +34,12 @@ pub enum Error {
         /// The batch.
         sequence: u64,
     },
+    /// A batch of a log is missing.
+    #[error("object {name} is missing, and later ones are there")]
+    LogGap {
+        /// The batch.
+        name: String,
+    },
     /// An object was put and does not come back as it was.
     #[error("object {name} does not come back as it was put")]
     NotPlaced {
@@ -145,6 +151,7 @@ impl Error {
             | Self::QuarantineFull
             | Self::SiteKeyDiffers(_)
             | Self::Forked { .. }
+            | Self::LogGap { .. }
             | Self::NotPlaced { .. }
             | Self::Held { .. } => false,
         }

@@ -82,7 +82,7 @@ impl Road {
             let next = chain.next().sequence;
             // What is listed beyond the next must not be all there is.
             if next < last && self.fetch_batch(chain.next()).await.is_err_and(|error| is_absent(&error)) {
-                let error = Error::NotPlaced { name: chain.next().object_name() };
+                let error = Error::LogGap { name: chain.next().object_name() };
                 let place = Place { incarnation, sequence: next };
                 self.stop_history(following, place, &error).await?;
             }
