@@ -3,7 +3,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -304,4 +304,47 @@ fn receiving_outlives_the_key_provider_for_its_lease() {
     let refused = home.run(&["serve", "--json"]);
     assert_ne!(refused.code, Some(0));
     assert!(refused.err.contains("keeps the key of keys is away"), "{}", refused.err);
+}
+
+/// The recovery sheet is printed, typed back, and brings an empty machine back to its images.
+#[test]
+fn a_printed_sheet_brings_a_site_back() {
+    let home = Home::new();
+    let gateway = home.serve();
+    assert!(gateway.status()["keys"]["sheet_confirmed_at"].is_null());
+    let images = [Image::of_study(66, 1), Image::of_study(66, 2)];
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    let page = home.path().join("sheet.html");
+    let page = page.display().to_string();
+    home.run(&["key", "backup", "--out", &page, "--name", "第一医院 & Söhne"]).ended(0);
+    let html = fs::read_to_string(&page).expect("the page");
+    assert!(html.contains("密钥恢复单") && html.contains("第一医院 &amp; Söhne") && html.contains("<svg"));
+    assert_eq!(fs::metadata(&page).expect("the page").permissions().mode() & 0o777, 0o600);
+    home.run(&["key", "backup", "--out", &page]).ended(1);
+    let lines: Vec<String> =
+        html.split("<li>").filter_map(|item| Some(item.split_once("</li>")?.0.to_owned())).collect();
+    let lines: Vec<_> = lines.into_iter().filter(|line| line.starts_with('0')).collect();
+    let typed = home.path().join("typed");
+    fs::write(&typed, lines[1..].join("\n")).expect("type it");
+    let typed = typed.display().to_string();
+    let missing = home.run(&["key", "confirm", "--from", &typed]).ended(1);
+    assert!(missing.err.contains("line 1 is missing"), "{}", missing.err);
+    fs::write(&typed, lines.join("\n")).expect("type it");
+    home.run(&["key", "confirm", "--from", &typed]).ended(0);
+    assert!(gateway.status()["keys"]["sheet_confirmed_at"].as_i64().is_some());
+    gateway.stop();
+
+    // Another machine: the bucket and the paper.
+    let site = open_ring(&home).site_id();
+    fs::remove_dir_all(home.data_dir()).expect("lose the machine");
+    fs::remove_file(home.key_path()).expect("and its key");
+    home.run(&["key", "restore", "--from", &typed]).ended(0);
+    let gateway = home.serve();
+    assert_eq!(gateway.status()["site_id"], site.to_string());
+    let restored = open_ring(&home);
+    let studies = files_below(&home.bucket_keys_dir()).into_iter().filter_map(|file| fs::read(file).ok());
+    let opened = studies.filter(|object| restored.adopt_study_key(object).is_ok()).count();
+    assert_eq!(opened, 1, "the study's key opens again");
+    gateway.stop();
 }

@@ -224,7 +224,7 @@ async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Cat
     }
 }
 
-fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placement>> {
+pub(crate) fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placement>> {
     let open = |(name, bucket): (&String, &crate::config::Bucket)| {
         let (store, keys): (Arc<dyn Bucket>, Arc<dyn Bucket>) = match bucket.kind {
             BucketKind::Local => (

@@ -91,6 +91,22 @@ pub(crate) async fn destiny(
     }
 }
 
+/// The highest generation of a site's keys that any bucket holds, whole or not; 0 when none does.
+///
+/// # Errors
+/// [`Error::Unknown`] when one cannot be asked.
+pub(crate) async fn newest_generation(placements: &[Placement], site_id: SiteId) -> Result<u32, Error> {
+    let prefix = format!("{KEYS}{site_id}/");
+    let mut newest = 0;
+    for placement in placements {
+        let found = placement.keys.list(&prefix).await;
+        let found = found.map_err(|source| Error::Unknown { placement: placement.name.clone(), source })?;
+        let generations = found.iter().filter_map(|object| object.name.strip_prefix(&prefix)?.parse().ok());
+        newest = newest.max(generations.max().unwrap_or(0));
+    }
+    Ok(newest)
+}
+
 fn join(placement: String, object: SiteObject, kek: Option<&Kek>) -> Result<Destiny, Error> {
     if kek.is_some_and(|kek| kek.is(object.kek())) {
         return Ok(Destiny::Join(Box::new(object)));

@@ -29,6 +29,7 @@
 //! | `ring` | opening, making and joining a site |
 //! | `rotate` | re-wrapping under another key of keys or another site key |
 //! | `lease` | how long what is opened is held |
+//! | `sheet` | what a person keeps on paper to bring a site back |
 //! | `landing` | keys of the journal: rotated daily, destroyed when nothing needs them |
 //! | `kept` | keys of studies and of the log: made, kept, taken over from a bucket |
 //! | `peer` | record keys between the nodes of a site |
@@ -44,6 +45,7 @@ mod node;
 mod peer;
 mod ring;
 mod rotate;
+mod sheet;
 mod signing;
 mod site;
 #[cfg(test)]
@@ -59,5 +61,6 @@ pub use lease::Lease;
 pub use peer::PEER_KEY_BYTES;
 pub use ring::KeyRing;
 pub use rotate::Rewrapped;
+pub use sheet::{Sheet, SheetError};
 pub use signing::{SIGNATURE_BYTES, VERIFYING_KEY_BYTES, is_signed};
 pub use site::SiteObject;

@@ -19,6 +19,7 @@ use crate::{
     key_file::{self, KEY_FILE_BYTES, Key, Kind, Label},
     landing::LandingKeys,
     node::{read_node, write_node},
+    sheet::Sheet,
     signing::signing_folder,
     site::{SITE_OBJECT_BYTES_MAX, SiteKeys, SiteObject},
 };
@@ -98,6 +99,26 @@ impl KeyRing {
         let catalog_key = Zeroizing::new(random.array());
         settle(&*disk, folder, &site, object, NodeId::random(random), &catalog_key, clock, random)?;
         Self::open(disk, folder, kek, clock, random)
+    }
+
+    /// Makes an empty data directory a new node of a site from its recovery sheet, for a sheet that carries the keys of
+    /// the site: they are wrapped under `kek` as `generation`, which must be above any the buckets hold.
+    ///
+    /// # Errors
+    /// [`Error::Exists`] when there is a site key already, or when the sheet carries a key file: that is saved, and the
+    /// site joined; [`Error::KekAway`], [`Error::KekRefused`], [`Error::Io`].
+    pub fn restore(
+        disk: Arc<dyn Disk>,
+        folder: &Path,
+        kek: &Kek,
+        sheet: &Sheet,
+        generation: u32,
+        clock: &Clock,
+        random: &Random,
+    ) -> Result<Self, Error> {
+        let site = sheet.site_keys().ok_or_else(|| Error::Exists(site_file(folder)))?;
+        let object = SiteObject::seal(site, generation, kek, clock.now(), random)?;
+        Self::join(disk, folder, kek, &object, clock, random)
     }
 
     /// Opens the keys of a data directory.

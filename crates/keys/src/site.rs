@@ -47,6 +47,7 @@ pub(crate) struct SiteKey {
 }
 
 /// The keys of the site, opened; the last one is the current one.
+#[derive(Clone)]
 pub(crate) struct SiteKeys {
     site_id: SiteId,
     keys: Vec<SiteKey>,
@@ -56,6 +57,12 @@ impl SiteKeys {
     /// A site with its first key.
     pub(crate) fn first(site_id: SiteId, key: Key, now: Timestamp) -> Self {
         Self { site_id, keys: vec![SiteKey { number: 1, created_at: now, key }] }
+    }
+
+    /// Keys by rising number, at least one.
+    pub(crate) fn of(site_id: SiteId, keys: Vec<SiteKey>) -> Option<Self> {
+        let rises = keys.windows(2).all(|pair| pair[0].number < pair[1].number);
+        (rises && (1..=KEYS_MAX).contains(&keys.len())).then_some(Self { site_id, keys })
     }
 
     /// These, and one more.
@@ -178,6 +185,12 @@ impl SiteObject {
     #[must_use]
     pub fn kek(&self) -> &KekName {
         &self.wrapped.kek
+    }
+
+    /// Number of the newest site key inside.
+    #[must_use]
+    pub fn newest_number(&self) -> u32 {
+        self.entries.last().map_or(0, |entry| entry.number)
     }
 
     /// Its name in a bucket.

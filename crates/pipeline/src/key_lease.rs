@@ -52,6 +52,8 @@ pub struct KeysStatus {
     pub away_reason: Option<String>,
     /// When receiving stops if it stays so; nothing when it cannot be away.
     pub ends_at: Option<Timestamp>,
+    /// When the recovery sheet was typed back; nothing as long as it was not, or since a key on it changed.
+    pub sheet_confirmed_at: Option<Timestamp>,
 }
 
 impl Road {
@@ -119,6 +121,7 @@ impl Road {
             away_since: keeper.away.as_ref().map(|away| away.since),
             away_reason: keeper.away.as_ref().map(|away| away.reason.clone()),
             ends_at: lease.ends_at,
+            sheet_confirmed_at: self.keys.sheet_confirmed_at(),
         }
     }
 

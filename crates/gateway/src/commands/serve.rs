@@ -59,6 +59,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let doors = Doors::open(&settings, metrics).await?;
         doors.tell(json);
         doors.offer_set_up().await?;
+        super::key::nag(doors.road());
         if doors.gateway.callers.is_empty() {
             failure::eprint(
                 "filmgate: no caller is known, so every association is refused; `filmgate ae allow CT_1` lets one in, \

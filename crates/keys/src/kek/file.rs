@@ -39,11 +39,8 @@ impl FileKek {
     /// [`Error::Exists`] when there is a file already; [`Error::Io`].
     pub fn create_file(path: &Path, random: &Random) -> Result<Self, Error> {
         let kek = Self::random(random);
-        match kek.write(path) {
-            Ok(()) => Ok(kek),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::Exists(path.to_owned())),
-            Err(source) => Err(Error::Io { doing: "write key file", path: path.to_owned(), source }),
-        }
+        kek.save(path)?;
+        Ok(kek)
     }
 
     /// Reads a key file. One that others than its owner may read is read all the same, with a warning.
@@ -67,6 +64,22 @@ impl FileKek {
 
     pub(crate) fn as_bytes(&self) -> &[u8; KEK_BYTES] {
         &self.0
+    }
+
+    /// The key that stood on a recovery sheet.
+    pub(crate) fn of(key: &[u8; KEK_BYTES]) -> Self {
+        Self(Zeroizing::new(*key))
+    }
+
+    /// Writes the key to a file that is not there yet, readable by its owner alone; durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Io`].
+    pub fn save(&self, path: &Path) -> Result<(), Error> {
+        self.write(path).map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => Error::Exists(path.to_owned()),
+            _ => Error::Io { doing: "write key file", path: path.to_owned(), source },
+        })
     }
 
     /// Names the key without telling it: two files with the same name hold the same key.

@@ -1,4 +1,7 @@
-//! `filmgate key`: how the keys stand, and their rotation.
+//! `filmgate key`: how the keys stand, their rotation, and the sheet that brings them back.
+
+mod backup;
+mod page;
 
 use std::{cell::Cell, path::PathBuf, sync::Arc};
 
@@ -36,6 +39,12 @@ enum What {
     /// Change the site key: every key is wrapped anew, no image is rewritten. It may be cut off anywhere and called again.
     /// On a site of several nodes, call it on each before it is finished.
     Rotate(Rotate),
+    /// Write the recovery sheet: a page to print, which brings the site back when every machine is lost.
+    Backup(backup::Backup),
+    /// Type the printed sheet back, to see that it is right; the gateway asks for it until then.
+    Confirm(backup::Typed),
+    /// Bring the keys back from a printed sheet on an empty machine.
+    Restore(backup::Typed),
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +80,9 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         What::List(ask) => list(ask),
         What::Make(ask) => make(ask),
         What::Rotate(rotate) => rotate_keys(rotate),
+        What::Backup(asked) => backup::backup(asked),
+        What::Confirm(typed) => backup::confirm(typed),
+        What::Restore(typed) => backup::restore(typed),
     }
 }
 
@@ -92,6 +104,12 @@ fn status(ask: &Ask) -> anyhow::Result<u8> {
     failure::print(&format!("Site         {}", status["site_id"].as_str().unwrap_or_default()));
     let state = if keys["open"] == true { "open" } else { "locked: nothing is received" };
     failure::print(&format!("Keys         {state}"));
+    match keys["sheet_confirmed_at"].as_i64() {
+        Some(at) => failure::print(&format!("Sheet        confirmed at {}", filmgate_model::Timestamp(at))),
+        None => {
+            failure::print("Sheet        not confirmed: `filmgate key backup`, then `filmgate key confirm`")
+        }
+    }
     if let Some(reason) = keys["away_reason"].as_str() {
         failure::print(&format!("Away         {reason}"));
     }
@@ -167,6 +185,16 @@ async fn change_kek(gateway: &Gateway, to: &Settings, json: bool) -> anyhow::Res
         ));
     }
     Ok(failure::DONE)
+}
+
+/// Asks for the recovery sheet, until it was confirmed.
+pub(crate) fn nag(road: &filmgate_pipeline::Road) {
+    if road.keys().sheet_confirmed_at().is_none() {
+        failure::eprint(
+            "filmgate: no recovery sheet was confirmed: if this machine is lost, nothing in the bucket can be opened. Make \
+             it by `filmgate key backup --out sheet.html`, print it, type it back by `filmgate key confirm`",
+        );
+    }
 }
 
 /// The data directory is one process's at a time.
