@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use filmgate_model::{InstanceState, Timestamp};
 
+use super::batch;
 use crate::{
     Catalog, Error,
     engine::{
-        Row, query,
+        AssertSqlSafe, Connection, Row, query,
         row::{get, optional_time, unsigned, word},
     },
 };
@@ -140,20 +141,47 @@ impl Catalog {
         self.engine
             .run("read the progress of studies", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(PROGRESS).bind(self.site()).bind(i64::from(limit));
-                progress(&query.fetch_all(&mut reader).await?)
+                let studies = self.latest_studies(&mut reader, limit).await?;
+                let mut progressed = Vec::with_capacity(studies.len());
+                for study in studies {
+                    let counts = query(PROGRESS).bind(self.site()).bind(&study);
+                    progressed.push(progress(study.clone(), &counts.fetch_all(&mut reader).await?)?);
+                }
+                Ok(progressed)
             })
             .await
     }
+
+    /// Studies by their latest arrival. Each is looked for from where the one before was found, so that only arrivals of
+    /// these studies are passed over, not the whole catalog.
+    async fn latest_studies(&self, reader: &mut Connection, limit: u32) -> Result<Vec<String>, Error> {
+        let mut studies: Vec<String> = Vec::new();
+        let mut before = i64::MAX;
+        while studies.len() < usize::try_from(limit).unwrap_or(usize::MAX) {
+            let known = match studies.len() {
+                0 => String::new(),
+                some => format!("AND study_instance_uid NOT IN {}", batch::values(3, some, 1)),
+            };
+            // The site stands inside a CASE so that the planner walks by arrival and sorts nothing.
+            let sql = format!(
+                "SELECT study_instance_uid, arrival_number FROM index_instances
+                 WHERE arrival_number < $2 AND CASE WHEN site_id = $1 THEN TRUE ELSE FALSE END {known}
+                 ORDER BY arrival_number DESC LIMIT 1"
+            );
+            let asked = query(AssertSqlSafe(sql)).bind(self.site()).bind(before);
+            let asked = studies.iter().fold(asked, |asked, study| asked.bind(study));
+            let Some(row) = asked.fetch_optional(reader).await? else { break };
+            before = get(&row, "arrival_number")?;
+            studies.push(get(&row, "study_instance_uid")?);
+        }
+        Ok(studies)
+    }
 }
 
+/// Grouped by what no index has, so that the planner goes by the study.
 const PROGRESS: &str = "
-SELECT i.study_instance_uid, i.state, COUNT(*) AS records, CAST(SUM(i.dataset_bytes) AS BIGINT) AS bytes
-FROM index_instances i
-JOIN (SELECT study_instance_uid, MAX(arrival_number) AS latest FROM index_instances WHERE site_id = $1
-      GROUP BY study_instance_uid ORDER BY MAX(arrival_number) DESC LIMIT $2) AS s
-    ON s.study_instance_uid = i.study_instance_uid
-WHERE i.site_id = $1 GROUP BY s.latest, i.study_instance_uid, i.state ORDER BY s.latest DESC, i.state";
+SELECT COALESCE(state, '') AS state, COUNT(*) AS records, CAST(SUM(dataset_bytes) AS BIGINT) AS bytes
+FROM index_instances WHERE site_id = $1 AND study_instance_uid = $2 GROUP BY COALESCE(state, '')";
 
 fn totals(row: &Row) -> Result<Totals, Error> {
     Ok(Totals {
@@ -166,23 +194,11 @@ fn totals(row: &Row) -> Result<Totals, Error> {
     })
 }
 
-fn progress(rows: &[Row]) -> Result<Vec<StudyProgress>, Error> {
-    let mut studies: Vec<StudyProgress> = Vec::new();
+fn progress(study_instance_uid: String, rows: &[Row]) -> Result<StudyProgress, Error> {
+    let mut study = StudyProgress { study_instance_uid, records: BTreeMap::new(), dataset_bytes: 0 };
     for row in rows {
-        let study_instance_uid: String = get(row, "study_instance_uid")?;
-        let state: InstanceState = word(row, "state")?;
-        let (records, bytes) = (unsigned(row, "records")?, unsigned(row, "bytes")?);
-        match studies.last_mut().filter(|study| study.study_instance_uid == study_instance_uid) {
-            Some(study) => {
-                study.records.insert(state, records);
-                study.dataset_bytes = study.dataset_bytes.saturating_add(bytes);
-            }
-            None => studies.push(StudyProgress {
-                study_instance_uid,
-                records: BTreeMap::from([(state, records)]),
-                dataset_bytes: bytes,
-            }),
-        }
+        study.records.insert(word(row, "state")?, unsigned(row, "records")?);
+        study.dataset_bytes = study.dataset_bytes.saturating_add(unsigned(row, "bytes")?);
     }
-    Ok(studies)
+    Ok(study)
 }

@@ -102,12 +102,14 @@ fn push_like(sql: &mut QueryBuilder, column: &str, pattern: &str) {
 }
 
 fn push_range(sql: &mut QueryBuilder, column: &str, kind: Kind, from: Option<&str>, to: Option<&str>) {
+    // As the index of studies by date has it; nothing at all is never in a range.
+    sql.push(format!(" AND {column} IS NOT NULL"));
     if let Some(from) = from {
-        sql.push(format!(" AND {column} >= ")).push_bind(from.to_owned());
+        sql.push(format!(" AND COALESCE({column}, '') >= ")).push_bind(from.to_owned());
     }
     if let Some(to) = to {
         let to = if kind == Kind::Time { end_of(to) } else { to.to_owned() };
-        sql.push(format!(" AND {column} <= ")).push_bind(to);
+        sql.push(format!(" AND COALESCE({column}, '') <= ")).push_bind(to);
     }
 }
 

@@ -280,17 +280,20 @@ fn select_of(level: Level) -> &'static str {
     }
 }
 
-/// Only what has an instance that answers is shown.
+/// Only what has an instance that answers is shown. The offset keeps PostgreSQL from joining all instances first: it looks
+/// for one of each row of the page.
 fn shown_of(level: Level) -> &'static str {
     match level {
         Level::Study => {
             " AND EXISTS (SELECT 1 FROM index_instances n WHERE n.site_id = st.site_id
-                AND n.study_instance_uid = st.study_instance_uid AND n.served = TRUE)"
+                AND n.study_instance_uid = st.study_instance_uid AND n.served = TRUE
+                LIMIT 1 OFFSET 0)"
         }
         Level::Series => {
             " AND EXISTS (SELECT 1 FROM index_instances n WHERE n.site_id = se.site_id
                 AND n.study_instance_uid = se.study_instance_uid
-                AND n.series_instance_uid = se.series_instance_uid AND n.served = TRUE)"
+                AND n.series_instance_uid = se.series_instance_uid AND n.served = TRUE
+                LIMIT 1 OFFSET 0)"
         }
         Level::Instance => " AND i.served = TRUE",
     }
