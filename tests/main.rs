@@ -9,7 +9,9 @@
 mod access;
 mod bounded;
 mod config;
+mod custody;
 mod doors;
+mod duplicates;
 mod fairness;
 mod follow;
 mod keys;

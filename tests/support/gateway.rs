@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use super::process::{Finished, finish, resident_bytes};
 use super::servers::Database;
-use super::wait_for;
 use super::web::Web;
+use super::{files_below, wait_for};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
@@ -80,6 +80,11 @@ impl Home {
         self.path().join("bucket-keys")
     }
 
+    /// Every pack in the bucket.
+    pub(crate) fn packs_in_bucket(&self) -> Vec<PathBuf> {
+        files_below(&self.bucket_dir().join("v1/pack"))
+    }
+
     /// Where the gateway keeps its key: beside the data directory.
     pub(crate) fn key_path(&self) -> PathBuf {
         self.path().join("data.key")
@@ -100,6 +105,15 @@ impl Home {
     /// Runs a one-shot command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         finish(&mut self.filmgate(arguments), COMMAND_DEADLINE)
+    }
+
+    /// Sends images by C-STORE, each of which must be stored.
+    pub(crate) fn send(&self, gateway: &Gateway, files: &[impl AsRef<Path>]) {
+        let files: Vec<_> = files.iter().map(|file| file.as_ref().display().to_string()).collect();
+        let mut arguments = vec!["send", &gateway.dicom];
+        arguments.extend(files.iter().map(String::as_str));
+        arguments.extend(["--aec", AE_TITLE]);
+        self.run(&arguments).ended(0);
     }
 
     /// Starts `serve` and waits until both ports are open.

@@ -29,6 +29,11 @@ pub(crate) fn storescu(address: &str, transfer_syntax_uid: &str, file: &Path) ->
     finish(&mut storescu, DEADLINE)
 }
 
+/// `dcmconv` from one file to another, with the option that says which transfer syntax it shall be in.
+pub(crate) fn dcmconv(option: &str, from: &Path, to: &Path) -> Finished {
+    finish(dcmtk("dcmconv").arg(option).arg(from).arg(to), DEADLINE)
+}
+
 /// `echoscu` under this calling AE title, asking for this called one.
 pub(crate) fn echoscu(address: &str, calling: &str, called: &str) -> Finished {
     let (host, port) = host_and_port(address);

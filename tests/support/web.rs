@@ -66,6 +66,12 @@ impl Web {
         Self::answer(answer, path)
     }
 
+    /// Posts JSON.
+    pub(crate) fn post(&self, path: &str, body: &serde_json::Value) -> Answer {
+        let request = self.agent.post(self.url(path)).header("content-type", "application/json");
+        Self::answer(request.send(body.to_string()), path)
+    }
+
     /// Where it listens, as HOST:PORT.
     pub(crate) fn address(&self) -> &str {
         self.base.trim_start_matches("http://")
