@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use filmgate_catalog::{Deletion, Pack, PackToDelete, Stays};
-use filmgate_model::{InstanceState, PackId, Timestamp, compute};
+use filmgate_model::{InstanceState, PackId, compute};
 
 use crate::{Error, Repack, Road, error::chain, retrieve::pack_name};
 
@@ -74,10 +74,8 @@ impl Road {
     }
 
     async fn carry_out(self: &Arc<Self>, deletion: &Deletion, done: &mut Deleted) -> Result<Waits, Error> {
-        if !self.has_read_logs_past(deletion.requested_at).await? {
-            return Ok(Waits::For(
-                "other nodes write to this bucket, and their logs are not read past this deletion yet".into(),
-            ));
+        if let Some(why) = self.others_may_object(deletion).await? {
+            return Ok(Waits::For(why));
         }
         let years = self.settings.retention_years;
         let unpacked = self.catalog.delete_unpacked(deletion.deletion_id, years, self.clock.now()).await?;
@@ -174,20 +172,6 @@ impl Road {
         removed.await??;
         self.contents.remove(&pack_id);
         Ok(())
-    }
-
-    /// True when everything that other nodes had said by `moment` is known here: a hold of theirs would be too. Until
-    /// their logs are read, only a node that no other shares its buckets with deletes.
-    ///
-    /// # Errors
-    /// When a bucket cannot be asked.
-    pub async fn has_read_logs_past(&self, _moment: Timestamp) -> Result<bool, Error> {
-        for placement in &self.placements {
-            if !placement.bucket.list("v1/log/").await?.is_empty() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
     }
 }
 

@@ -9,9 +9,11 @@
 //! | `incarnation` | which run of batches this data directory writes, and its batches on the local disk |
 //! | `writer` | the next batch |
 //! | `reading` | the logs of all nodes, read from the bucket |
+//! | `objections` | what the logs of other nodes have against a deletion |
 //! | `placing` | an object put, read back and found equal |
 
 mod incarnation;
+mod objections;
 mod placing;
 mod reading;
 mod writer;
@@ -20,7 +22,7 @@ use std::{sync::Arc, time::Duration};
 
 use filmgate_catalog::{Outgoing, Pack};
 use filmgate_log::{Body, PackVerified};
-use filmgate_model::{FactId, IncarnationId, compute};
+use filmgate_model::{FactId, IncarnationId, Timestamp, compute};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -39,6 +41,8 @@ pub(crate) struct Log {
     problem: Mutex<Option<String>>,
     /// Something is to be stated.
     proven: Notify,
+    /// What was last read of all logs for a deletion, and when.
+    objections: Mutex<Option<(Timestamp, Arc<SiteLogs>)>>,
 }
 
 /// How the log stands.
@@ -73,6 +77,7 @@ impl Log {
             told: Mutex::default(),
             problem: Mutex::default(),
             proven: Notify::new(),
+            objections: Mutex::default(),
         }
     }
 }

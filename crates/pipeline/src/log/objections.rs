@@ -1,0 +1,65 @@
+//! What the logs of other nodes have against a deletion: a hold or a time to keep the study; or that one of them was not
+//! heard of since the deletion was due, and may have placed a hold that is not here yet.
+
+use std::{sync::Arc, time::Duration};
+
+use filmgate_catalog::Deletion;
+
+use super::SiteLogs;
+use crate::{Error, Road};
+
+/// Other nodes' logs are read again after this, while a deletion waits for them.
+const READ_EVERY: Duration = Duration::from_secs(10);
+
+impl Road {
+    /// Why a due deletion may not be carried out for all that other nodes know; `None` when nothing is against it.
+    ///
+    /// # Errors
+    /// When no placement can be asked.
+    pub(crate) async fn others_may_object(
+        self: &Arc<Self>,
+        deletion: &Deletion,
+    ) -> Result<Option<String>, Error> {
+        let own = self.log.told.lock().map(|(incarnation, _)| incarnation);
+        if self.incarnations().await?.keys().all(|incarnation| Some(*incarnation) == own) {
+            return Ok(None);
+        }
+        let logs = self.logs_for_deletions().await?;
+        if let Some((incarnation, why)) = logs.stopped.iter().next() {
+            return Ok(Some(format!("log {incarnation} cannot be read to its end ({why})")));
+        }
+        let due_at = deletion.due_at.unwrap_or(deletion.requested_at);
+        for incarnation in logs.chains.keys().filter(|incarnation| !logs.merge.is_adopted(**incarnation)) {
+            let heartbeat = logs.merge.heartbeat(*incarnation);
+            let ours = Some(*incarnation) == own
+                || heartbeat.as_ref().is_some_and(|heartbeat| heartbeat.node == self.node_id());
+            if !ours && heartbeat.as_ref().is_none_or(|heartbeat| heartbeat.stamp.time() <= due_at) {
+                let node = heartbeat.map_or_else(
+                    || "of a node not heard of".to_owned(),
+                    |heartbeat| format!("of node {}", heartbeat.node),
+                );
+                return Ok(Some(format!(
+                    "log {incarnation} {node} says nothing since this was due: it may hold the study; start that node, or adopt its data directory"
+                )));
+            }
+        }
+        let standing = logs.merge.study(&deletion.study_instance_uid);
+        if !standing.holds.is_empty() {
+            return Ok(Some("another node's log holds the study".to_owned()));
+        }
+        let keep_until = standing.retain_until.filter(|keep_until| *keep_until > self.clock.now());
+        Ok(keep_until.map(|keep_until| format!("another node's log keeps the study until {keep_until}")))
+    }
+
+    /// All logs, read not long ago.
+    async fn logs_for_deletions(self: &Arc<Self>) -> Result<Arc<SiteLogs>, Error> {
+        let now = self.clock.now();
+        let read = self.log.objections.lock().clone();
+        if let Some((_, logs)) = read.filter(|(at, _)| now >= *at && now.since(*at) < READ_EVERY) {
+            return Ok(logs);
+        }
+        let logs = Arc::new(self.read_logs().await?);
+        *self.log.objections.lock() = Some((now, Arc::clone(&logs)));
+        Ok(logs)
+    }
+}
