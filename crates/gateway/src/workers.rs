@@ -38,6 +38,9 @@ const CUSTODY_EVERY: Duration = Duration::from_secs(1);
 /// How often small packs are looked for, when none were found.
 const MERGE_EVERY: Duration = Duration::from_secs(60);
 
+/// A key that no site key here opens has the keeper asked and the buckets looked at no sooner than so long after the last time.
+const TEND_KEYS_AFTER: Duration = Duration::from_secs(1);
+
 /// Told to every worker when it should end.
 pub(crate) type Stop = watch::Receiver<bool>;
 
@@ -49,6 +52,7 @@ pub(crate) async fn tend_keys(road: Arc<Road>, kek: Arc<Kek>, times: KeyLease, m
             biased;
             _ = stop.changed() => {}
             () = sleep(rest) => {}
+            () = async { sleep(TEND_KEYS_AFTER).await; road.site_keys_wanted().await } => {}
         }
     }
 }

@@ -1,11 +1,11 @@
 //! How long opened keys are held. A keeper that may be away (a token, a server) is asked again in good time; when it stays
 //! away past the lease, everything opened is wiped, and nothing is received or given back until it answers again.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use filmgate_model::Timestamp;
 
-use crate::{Error, Kek, KeyRing, landing::LandingKeys};
+use crate::{Error, Kek, KeyRing, landing::LandingKeys, take::open_site};
 
 /// How long what is opened may be held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,14 +44,18 @@ impl KeyRing {
     /// [`Error::KekAway`], [`Error::KekRefused`], [`Error::Wrong`]: what is open stays so until its lease ends.
     pub fn renew(&self, kek: &Kek) -> Result<(), Error> {
         let object = self.site_object();
-        let site = object.open(kek, Path::new(&object.name()))?;
+        let (site, earlier_files) = open_site(&*self.disk, &self.folder, kek, &object)?;
         let was_wiped = self.held.read().site.is_none();
         if was_wiped {
             let landing = LandingKeys::list(&*self.disk, &self.folder, self.site_id, &site)?;
             self.landing.lock().open_again(landing);
         }
         let mut held = self.held.write();
-        held.site = Some(Arc::new(site));
+        // Those of a later generation may have been taken over meanwhile.
+        if held.site.is_none() || self.site_object().generation() == object.generation() {
+            held.site = Some(Arc::new(site));
+            held.earlier_files = earlier_files;
+        }
         held.heard_at = self.clock.now();
         Ok(())
     }

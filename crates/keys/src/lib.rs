@@ -28,6 +28,7 @@
 //! | `key_file` | the one format of every other stored key |
 //! | `ring` | opening, making and joining a site |
 //! | `rotate` | re-wrapping under another key of keys or another site key |
+//! | `take` | taking over what another node re-wrapped, without losing a key |
 //! | `lease` | how long what is opened is held |
 //! | `sheet` | what a person keeps on paper to bring a site back |
 //! | `landing` | keys of the journal: rotated daily, destroyed when nothing needs them |
@@ -48,6 +49,9 @@ mod rotate;
 mod sheet;
 mod signing;
 mod site;
+mod take;
+#[cfg(test)]
+mod take_tests;
 #[cfg(test)]
 mod tests;
 

@@ -22,6 +22,7 @@ use crate::{
     sheet::Sheet,
     signing::signing_folder,
     site::{SITE_OBJECT_BYTES_MAX, SiteKeys, SiteObject},
+    take::open_site,
 };
 
 /// The keys of a node, opened.
@@ -42,6 +43,8 @@ pub struct KeyRing {
 /// The site's keys, opened; none once their lease has ended.
 pub(crate) struct Held {
     pub(crate) site: Option<Arc<SiteKeys>>,
+    /// Files of the site keys that were given up and are needed still.
+    pub(crate) earlier_files: Vec<PathBuf>,
     pub(crate) heard_at: Timestamp,
     pub(crate) lease: Option<Duration>,
 }
@@ -141,12 +144,15 @@ impl KeyRing {
             bytes = read_site_file(&*disk, &path)?;
         }
         let object = SiteObject::read(&bytes, &path)?;
-        let (site_id, site) = (object.site_id(), object.open(kek, &path)?);
+        let site_id = object.site_id();
+        let (site, earlier_files) = open_site(&*disk, folder, kek, &object)?;
         let node_id = read_node(&*disk, folder)?;
         sync_folders(&*disk, folder)?;
         let landing = LandingKeys::list(&*disk, folder, site_id, &site)?;
         let catalog_key = open_catalog_key(&*disk, folder, &site, site_id, node_id, clock, random)?;
-        Ok(Self {
+        let is_behind = !earlier_files.is_empty();
+        let held = Held { site: Some(Arc::new(site)), earlier_files, heard_at: clock.now(), lease: None };
+        let ring = Self {
             disk,
             folder: folder.to_owned(),
             clock: clock.clone(),
@@ -154,11 +160,15 @@ impl KeyRing {
             site_id,
             landing: Mutex::new(landing),
             open_keys: OpenKeys::default(),
-            held: RwLock::new(Held { site: Some(Arc::new(site)), heard_at: clock.now(), lease: None }),
+            held: RwLock::new(held),
             site_object: RwLock::new(Arc::new(object)),
             node_id,
             catalog_key,
-        })
+        };
+        if is_behind && let Err(error) = ring.rewrap_local() {
+            tracing::error!(error = %error, "keys under a site key that was given up are not wrapped anew yet");
+        }
+        Ok(ring)
     }
 
     /// The site these keys are of.
@@ -199,7 +209,10 @@ impl KeyRing {
     pub(crate) fn store_new(&self, label: &Label, path: &Path) -> Result<Key, Error> {
         let site = self.site()?;
         let key = Zeroizing::new(self.random.array());
-        store(&*self.disk, label, path, &site, &key, &self.random)?;
+        // Held until it is stored: the site key it is wrapped under does not go meanwhile.
+        let held = self.held.read();
+        let site = held.site.as_ref().unwrap_or(&site);
+        store(&*self.disk, label, path, site, &key, &self.random)?;
         Ok(key)
     }
 }
@@ -300,7 +313,7 @@ fn store(
     write_durably(disk, path, &bytes).map_err(Error::io("write key", path))
 }
 
-fn read_site_file(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> {
+pub(crate) fn read_site_file(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, Error> {
     read_bounded(disk, path, Kind::Site, SITE_OBJECT_BYTES_MAX)
 }
 

@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
@@ -16,8 +15,7 @@ use crate::{
     Error, Kek, KeyRing,
     kept::{kept_file, kept_folder},
     key_file::{Kind, Label, wrapped_under},
-    landing::LandingKeys,
-    ring::{catalog_file, landing_folder, read_key_file, site_file},
+    ring::{catalog_file, landing_folder, read_key_file},
     signing::signing_folder,
     site::{SiteKeys, SiteObject},
 };
@@ -57,30 +55,6 @@ impl KeyRing {
     /// As [`KeyRing::site_under`].
     pub fn site_without_old_keys(&self, kek: &Kek) -> Result<SiteObject, Error> {
         self.next_site(&self.site()?.newest_alone(), kek)
-    }
-
-    /// Takes over the site's keys of a later generation; durable when this returns. An earlier one changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Wrong`] when `kek` does not open it; [`Error::OtherSite`]; [`Error::Damaged`]; [`Error::Io`].
-    pub fn take_site(&self, kek: &Kek, object: &SiteObject) -> Result<(), Error> {
-        let name = PathBuf::from(object.name());
-        if object.site_id() != self.site_id {
-            return Err(Error::OtherSite { path: name });
-        }
-        if object.generation() <= self.site_object().generation() {
-            return Ok(());
-        }
-        let site = object.open(kek, &name)?;
-        let path = site_file(&self.folder);
-        write_durably(&*self.disk, &path, object.bytes()).map_err(Error::io("write site key", path))?;
-        let landing = LandingKeys::list(&*self.disk, &self.folder, self.site_id, &site)?;
-        let mut held = self.held.write();
-        held.site = Some(Arc::new(site));
-        held.heard_at = self.clock.now();
-        *self.site_object.write() = Arc::new(object.clone());
-        self.landing.lock().open_again(landing);
-        Ok(())
     }
 
     /// Numbers of the site's keys and when each was made; the last one wraps what is new.
@@ -176,22 +150,21 @@ impl KeyRing {
         Ok(None)
     }
 
-    /// Wraps the keys of this data directory alone (journal, signatures, catalog) under the newest site key; how many
-    /// were not yet.
+    /// Wraps the keys of this data directory alone (journal, signatures, catalog) under the newest site key, and the cached
+    /// ones of studies and logs that are under a site key that was given up; how many were not yet. A site key nothing
+    /// needs any more then goes.
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Locked`]. One that does not open is said and left.
     pub fn rewrap_local(&self) -> Result<usize, Error> {
-        let mut files = vec![(catalog_file(&self.folder), Kind::Catalog)];
-        for (folder, kind) in
-            [(landing_folder(&self.folder), Kind::Landing), (signing_folder(&self.folder), Kind::Signing)]
-        {
-            files.extend(self.files_in(&folder)?.into_iter().map(|path| (path, kind)));
-        }
         // Held, so that no key of the journal is destroyed or made meanwhile.
         let _landing = self.landing.lock();
+        let site = self.site()?;
         let mut rewrapped = 0;
-        for (path, kind) in files {
+        for (path, kind) in self.local_files()? {
+            if kind.is_in_bucket() && site.earlier().is_empty() {
+                continue;
+            }
             match read_key_file(&*self.disk, &path, kind).and_then(|bytes| self.rewrap_stored(&bytes, &path))
             {
                 Ok(Some(bytes)) => {
@@ -203,7 +176,43 @@ impl KeyRing {
                 Err(error) => tracing::error!(error = %error, "a key is left as it is"),
             }
         }
+        self.give_up_earlier()?;
         Ok(rewrapped)
+    }
+
+    /// Every file of a key that is wrapped under a site key.
+    pub(crate) fn local_files(&self) -> Result<Vec<(PathBuf, Kind)>, Error> {
+        let mut files = vec![(catalog_file(&self.folder), Kind::Catalog)];
+        for (folder, kind) in [
+            (landing_folder(&self.folder), Kind::Landing),
+            (signing_folder(&self.folder), Kind::Signing),
+            (kept_folder(&self.folder, Kind::Study), Kind::Study),
+            (kept_folder(&self.folder, Kind::Log), Kind::Log),
+        ] {
+            files.extend(self.files_in(&folder)?.into_iter().map(|path| (path, kind)));
+        }
+        Ok(files)
+    }
+
+    /// True when two key objects are wrappings of one key, whichever of the site's keys they are under; false when
+    /// `other` is damaged, or another key's.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] when a site key that is not here opens one of them; [`Error::Newer`], [`Error::Locked`];
+    /// [`Error::Damaged`] when it is `object` that is.
+    pub fn is_same_key(&self, object: &[u8], other: &[u8]) -> Result<bool, Error> {
+        let origin = Path::new("key object");
+        let site = self.site()?;
+        let open = |bytes: &[u8]| {
+            let label = Label { site_id: self.site_id, ..Label::read(bytes, origin)? };
+            Ok((label.kind, label.id, label.open_under(&site, bytes, origin)?))
+        };
+        let ours = open(object)?;
+        match open(other) {
+            Ok(theirs) => Ok(ours == theirs),
+            Err(Error::Damaged { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// True when a site key was made longer than this ago: what was re-wrapped since had time to get about.

@@ -51,30 +51,61 @@ pub(crate) struct SiteKey {
 pub(crate) struct SiteKeys {
     site_id: SiteId,
     keys: Vec<SiteKey>,
+    /// Given up by the site, while files of this data directory need them: they open and wrap nothing.
+    earlier: Vec<SiteKey>,
 }
 
 impl SiteKeys {
     /// A site with its first key.
     pub(crate) fn first(site_id: SiteId, key: Key, now: Timestamp) -> Self {
-        Self { site_id, keys: vec![SiteKey { number: 1, created_at: now, key }] }
+        Self { site_id, keys: vec![SiteKey { number: 1, created_at: now, key }], earlier: Vec::new() }
     }
 
     /// Keys by rising number, at least one.
     pub(crate) fn of(site_id: SiteId, keys: Vec<SiteKey>) -> Option<Self> {
         let rises = keys.windows(2).all(|pair| pair[0].number < pair[1].number);
-        (rises && (1..=KEYS_MAX).contains(&keys.len())).then_some(Self { site_id, keys })
+        (rises && (1..=KEYS_MAX).contains(&keys.len())).then_some(Self { site_id, keys, earlier: Vec::new() })
     }
 
     /// These, and one more.
     pub(crate) fn with_new(&self, key: Key, now: Timestamp) -> Self {
         let mut keys = self.keys.clone();
         keys.push(SiteKey { number: self.current().number + 1, created_at: now, key });
-        Self { site_id: self.site_id, keys }
+        Self { site_id: self.site_id, keys, earlier: self.earlier.clone() }
     }
 
     /// The current one and no other.
     pub(crate) fn newest_alone(&self) -> Self {
-        Self { site_id: self.site_id, keys: vec![self.current().clone()] }
+        Self { keys: vec![self.current().clone()], ..self.clone() }
+    }
+
+    /// These, and site keys that were given up; what is there already is not there twice.
+    pub(crate) fn and_earlier(mut self, given_up: Vec<SiteKey>) -> Self {
+        for site_key in given_up {
+            if self.named(check_of(&site_key.key, self.site_id)).is_none() {
+                self.earlier.push(site_key);
+            }
+        }
+        self
+    }
+
+    /// These, and none that was given up.
+    pub(crate) fn without_earlier(&self) -> Self {
+        Self { earlier: Vec::new(), ..self.clone() }
+    }
+
+    /// Those that were given up and are needed still.
+    pub(crate) fn earlier(&self) -> &[SiteKey] {
+        &self.earlier
+    }
+
+    /// Those of all these, by rising number, that `others` have not.
+    pub(crate) fn lacking_in(&self, others: &Self) -> Vec<SiteKey> {
+        let all = self.keys.iter().chain(&self.earlier);
+        let lacking = all.filter(|it| others.named(check_of(&it.key, self.site_id)).is_none());
+        let mut lacking: Vec<_> = lacking.cloned().collect();
+        lacking.sort_by_key(|site_key| site_key.number);
+        lacking
     }
 
     /// Every one, by rising number.
@@ -94,7 +125,8 @@ impl SiteKeys {
 
     /// The key a stored key's check names.
     pub(crate) fn named(&self, check: [u8; CHECK_BYTES]) -> Option<&SiteKey> {
-        self.keys.iter().find(|site_key| check_of(&site_key.key, self.site_id) == check)
+        let mut all = self.keys.iter().chain(&self.earlier);
+        all.find(|site_key| check_of(&site_key.key, self.site_id) == check)
     }
 }
 
@@ -265,7 +297,7 @@ impl SiteObject {
             Ok(SiteKey { number: entry.number, created_at: entry.created_at, key })
         };
         let keys: Vec<_> = self.entries.iter().map(open).collect::<Result<_, Error>>()?;
-        Ok(SiteKeys { site_id: self.site_id, keys })
+        Ok(SiteKeys { site_id: self.site_id, keys, earlier: Vec::new() })
     }
 }
 

@@ -134,6 +134,8 @@ impl Error {
         match self {
             Self::Spool(error) => error.is_permanent(),
             Self::Seal(error) => error.is_permanent(),
+            // Another node may have changed the site's keys: they are looked for, and then it opens.
+            Self::Keys(filmgate_keys::Error::Wrong { .. }) => false,
             Self::Keys(error) => error.is_permanent(),
             Self::Catalog(error) => error.is_permanent(),
             Self::Bucket(error) => error.is_permanent(),

@@ -76,6 +76,19 @@ impl Road {
         }
     }
 
+    /// Returns when a key was met that a site key opens which is not here: time for [`Road::tend_keys`].
+    pub async fn site_keys_wanted(&self) {
+        self.site_keys_wanted.notified().await;
+    }
+
+    /// The same error, after the site's keys were asked for if that may help.
+    pub(crate) fn noticed(&self, error: Error) -> Error {
+        if matches!(error, Error::Keys(filmgate_keys::Error::Wrong { .. })) {
+            self.site_keys_wanted.notify_one();
+        }
+        error
+    }
+
     /// Between three and four eighths of the lease from now: there is time for retries, and nodes do not ask together.
     fn keeper_answers(&self, times: &KeyLease) -> Duration {
         if let Some(away) = self.keeper.lock().away.take() {

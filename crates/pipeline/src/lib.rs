@@ -252,6 +252,8 @@ pub struct Road {
     read: Mutex<BTreeSet<PackId>>,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
     site_key_placed: site_key::Placed,
+    /// A key is wrapped under a site key that is not here: another node may have changed them.
+    site_keys_wanted: Notify,
     keeper: Mutex<key_lease::Keeper>,
 }
 
@@ -272,6 +274,7 @@ impl Road {
             peers: peer::KnownPeers::new(parts.peers, parts.clock.now()),
             packed: Notify::new(),
             uploaded: Notify::new(),
+            site_keys_wanted: Notify::new(),
             clock: parts.clock,
             random: parts.random,
             journal: parts.journal,

@@ -211,7 +211,7 @@ impl Road {
         // One brings it, the others wait: packs of a study are often opened together.
         let _turn = self.key_gates[usize::from(id.0[0]) % KEY_GATES].lock().await;
         let road = Arc::clone(self);
-        let error = match compute(move || road.keys.study_key(id)).await? {
+        let mut error = match compute(move || road.keys.study_key(id)).await? {
             Ok(key) => return Ok(key),
             Err(error) => error,
         };
@@ -228,12 +228,16 @@ impl Road {
                 road.keys.adopt_study_key(&object)?;
                 road.keys.study_key(id)
             });
-            if let Ok(key) = adopted.await? {
-                tracing::info!(study_key_id = %id, placement = placement.name, "a study's key was taken from the bucket of keys");
-                return Ok(key);
+            match adopted.await? {
+                Ok(key) => {
+                    tracing::info!(study_key_id = %id, placement = placement.name, "a study's key was taken from the bucket of keys");
+                    return Ok(key);
+                }
+                Err(wrong @ filmgate_keys::Error::Wrong { .. }) => error = wrong,
+                Err(_) => {}
             }
         }
-        Err(error.into())
+        Err(self.noticed(error.into()))
     }
 
     /// A local pack does not open and a bucket's copy does: the local one goes when it is verified elsewhere.

@@ -225,11 +225,13 @@ impl Road {
             Some(rewrapped) => (rewrapped.name, Bytes::from(rewrapped.bytes)),
             None => (format!("{KEYS}{id}/{newest}"), object),
         };
+        // What is cached is what stands in a bucket: another node may have wrapped the same key anew before.
+        let mut standing = bytes.clone();
         for placement in &self.placements {
-            self.put_key(placement, &name, &bytes).await?;
+            standing = self.put_key(placement, &name, &bytes).await?;
         }
         let road = Arc::clone(self);
-        compute(move || road.keys.replace_cached(&bytes)).await??;
+        compute(move || road.keys.replace_cached(&standing)).await??;
         let mut deleted = 0;
         if delete_earlier {
             let kept = parse(&name).map_or(*newest, |(_, generation)| generation);
@@ -238,8 +240,8 @@ impl Road {
         Ok((was_old, deleted))
     }
 
-    /// Puts a key object and reads it back; one that is there and damaged is replaced.
-    async fn put_key(&self, placement: &Placement, name: &str, bytes: &Bytes) -> Result<(), Error> {
+    /// Puts a key object and reads it back; one that is there and damaged is replaced. What stands there then.
+    async fn put_key(&self, placement: &Placement, name: &str, bytes: &Bytes) -> Result<Bytes, Error> {
         let (bucket, content) = (&placement.keys, Source::from_bytes(bytes.clone()));
         for _ in 0..LOOKS {
             match bucket.put(name, &content).await {
@@ -247,9 +249,12 @@ impl Road {
                 Err(error) => return Err(error.into()),
             }
             match bucket.get(name, 0..content.bytes()).await {
-                Ok(read) if read == *bytes => return Ok(()),
+                Ok(read) if read == *bytes => return Ok(read),
                 // Another wrapping of the same key under the newest site key, by another node: as good.
-                Ok(read) if matches!(self.keys.rewrap(&read), Ok(None)) => return Ok(()),
+                Ok(read) if self.keys.is_same_key(bytes, &read)? => match self.keys.rewrap(&read)? {
+                    None => return Ok(read),
+                    Some(_) => bucket.delete(name).await?,
+                },
                 Ok(_) | Err(BucketError::Short { .. }) => bucket.delete(name).await?,
                 Err(error) => return Err(error.into()),
             }
