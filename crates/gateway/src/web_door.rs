@@ -52,6 +52,8 @@ const LAST_BYTES: Duration = Duration::from_secs(1);
 pub(crate) struct WebDoorLimits {
     /// Connections at a time.
     pub(crate) connections_max: usize,
+    /// Requests under way at a time on one connection of HTTP/2.
+    pub(crate) streams_max: u32,
     /// How long a connection may be without a whole request head.
     pub(crate) head_timeout: Duration,
     /// How long a client may take nothing of its answer.
@@ -224,7 +226,8 @@ impl Connection {
             let answer = router.call(request);
             async move { answer.await.map(|response| until_sent(response, at_work)) }
         });
-        let builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http2().max_concurrent_streams(limits.streams_max);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut idle = pin!(place.idle_for(limits.head_timeout));
         let (mut is_stopping, mut last_bytes_until) = (false, None);

@@ -76,9 +76,9 @@ pub enum Error {
     /// A record is known, and its bytes are nowhere.
     #[error("the bytes of record {0} are neither in the journal, in a local pack nor in a bucket")]
     Lost(RecordId),
-    /// Only another node of the site has the bytes, and it does not answer.
+    /// Only another node of the site has the bytes, and they are not to be had from it now.
     #[error(
-        "record {record_id} is held by node {node_id}, which does not answer: it comes back with the node, or when its \
+        "record {record_id} is held by node {node_id}, which does not give it: it comes back with the node, or when its \
          data directory is adopted"
     )]
     Held {
@@ -86,9 +86,9 @@ pub enum Error {
         record_id: RecordId,
         /// Who holds it.
         node_id: NodeId,
-        /// Why it does not answer; `None` when nobody knows where it is reached.
+        /// Why it does not; `None` when nobody knows where it is reached.
         #[source]
-        source: Option<filmgate_bucket::Error>,
+        source: Option<Box<Error>>,
     },
     /// What came back is not what was sent.
     #[error("pack {pack_id}: {what}")]
@@ -160,6 +160,30 @@ impl Error {
     }
 }
 
+impl Error {
+    /// True when what was asked may work again when a bucket or a provider of keys is back. What a bucket lacks does not.
+    pub(crate) fn may_pass(&self) -> bool {
+        let lacks = matches!(self, Self::Bucket(filmgate_bucket::Error::NotFound(_)));
+        !lacks && !self.is_permanent()
+    }
+
+    /// What is told when another copy was asked because of this error, and failed as well: nothing is known to be lost
+    /// while a copy may come back.
+    pub(crate) fn unless_passing(self, other: Self) -> Self {
+        if other.may_pass() { other } else { self }
+    }
+
+    /// As told of a record that another node holds: whatever it sent us is no proof that the record is not whole there. One
+    /// that it has no more may have gone into a bucket, and is looked up again.
+    pub(crate) fn held_by(self, node_id: NodeId, record_id: RecordId) -> Self {
+        match self {
+            Self::Held { .. } | Self::Bucket(filmgate_bucket::Error::NotFound(_)) => self,
+            error if error.is_locked() => error,
+            error => Self::Held { record_id, node_id, source: Some(Box::new(error)) },
+        }
+    }
+}
+
 /// An error with all its causes.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -170,4 +194,32 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn away() -> Error {
+        Error::Bucket(filmgate_bucket::Error::Unavailable { reason: "away".into(), retry_after: None })
+    }
+
+    #[test]
+    fn what_another_node_sent_is_no_proof_against_its_record() {
+        let (node_id, record_id) = (NodeId([2; 16]), RecordId([7; 16]));
+        for error in [Error::NotAsReceived(record_id), Error::Lost(record_id), away()] {
+            let told = error.held_by(node_id, record_id);
+            assert!(matches!(told, Error::Held { .. }) && !told.is_permanent(), "{told}");
+        }
+        let gone = Error::Bucket(filmgate_bucket::Error::NotFound("records".into()));
+        assert!(matches!(gone.held_by(node_id, record_id), Error::Bucket(_)), "it is looked up again");
+    }
+
+    #[test]
+    fn nothing_is_lost_for_good_while_a_copy_may_come_back() {
+        let rotten = || Error::NotAsReceived(RecordId([7; 16]));
+        assert!(!rotten().unless_passing(away()).is_permanent());
+        let lacks = Error::Bucket(filmgate_bucket::Error::NotFound("v1/pack".into()));
+        assert!(rotten().unless_passing(lacks).is_permanent(), "no copy will come back");
+    }
 }

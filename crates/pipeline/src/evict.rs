@@ -48,8 +48,15 @@ impl Road {
         let mut evicted = 0;
         for pack in self.catalog.evictable(quarantined, BATCH).await? {
             let pack_id = pack.pack_id;
-            if !self.is_everywhere(pack_id).await? {
-                continue;
+            match self.is_everywhere(pack_id).await {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error @ Error::Catalog(_)) => return Err(error),
+                // What cannot be asked for cannot be relied on: this copy stays, others may go.
+                Err(error) => {
+                    tracing::warn!(%pack_id, error = &error as &dyn std::error::Error, "a local pack stays");
+                    continue;
+                }
             }
             // Known as gone first: after a crash between the two, the next start unlinks what is left over.
             // One that is not verified any more stays.

@@ -90,7 +90,7 @@ pub use log::{LogStatus, Logged};
 pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
-pub use peer::{NodeStatus, Peers, Reach};
+pub use peer::{HELD_RANGE_BYTES_MAX, NodeStatus, Peers, Reach};
 pub use rebuild::{RebuildProgress, Rebuilt};
 pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
 pub use recover::Recovered;

@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use filmgate_bucket::Bucket;
 use filmgate_catalog::{Location, Node};
 use filmgate_keys::PEER_KEY_BYTES;
@@ -15,8 +15,10 @@ use filmgate_seal::{RecordKey, RecordTable};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{Error, Road, retrieve::Place};
+use crate::{Error, OpenRecord, Road, retrieve::Place};
 
+/// Bytes that one node gives another at a time; longer ranges are asked for in pieces.
+pub const HELD_RANGE_BYTES_MAX: u64 = 8 << 20;
 /// Length of what [`Road::held_key`] gives: the record's length, and its wrapped key.
 const HELD_KEY_BYTES: usize = 8 + PEER_KEY_BYTES;
 
@@ -135,28 +137,18 @@ impl Road {
     /// # Errors
     /// [`Error::NotFound`] when it does not; or when it cannot be read.
     pub async fn held_key(self: &Arc<Self>, record_id: RecordId) -> Result<Vec<u8>, Error> {
-        let record = self.open(record_id).await?;
-        if record.is_elsewhere() {
-            return Err(Error::NotFound(record_id));
-        }
+        let record = self.held(record_id).await?;
         let wrapped = self.keys.wrap_for_peer(record_id, record.key())?;
         Ok([record.table().record_bytes.to_le_bytes().as_slice(), &wrapped].concat())
     }
 
-    /// For another node: a range of the sealed record.
+    /// For another node: a record that this one holds itself, to give its sealed bytes.
     ///
     /// # Errors
-    /// As [`Road::held_key`]; or when the range is past its end.
-    pub async fn held_range(
-        self: &Arc<Self>,
-        record_id: RecordId,
-        range: Range<u64>,
-    ) -> Result<Bytes, Error> {
+    /// As [`Road::held_key`].
+    pub async fn held(self: &Arc<Self>, record_id: RecordId) -> Result<OpenRecord, Error> {
         let record = self.open(record_id).await?;
-        if record.is_elsewhere() {
-            return Err(Error::NotFound(record_id));
-        }
-        record.sealed(range).await
+        if record.is_elsewhere() { Err(Error::NotFound(record_id)) } else { Ok(record) }
     }
 
     /// Key and table of a record that another node holds.
@@ -165,8 +157,17 @@ impl Road {
         record_id: RecordId,
         node_id: NodeId,
     ) -> Result<(RecordKey, RecordTable), Error> {
+        self.opened_by_peer(record_id, node_id).await.map_err(|error| error.held_by(node_id, record_id))
+    }
+
+    async fn opened_by_peer(
+        self: &Arc<Self>,
+        record_id: RecordId,
+        node_id: NodeId,
+    ) -> Result<(RecordKey, RecordTable), Error> {
         let answer = self.from_peer(node_id, record_id, "key", 0..HELD_KEY_BYTES as u64).await?;
-        let (length, wrapped) = answer.split_first_chunk::<8>().ok_or(Error::NotFound(record_id))?;
+        let (length, wrapped) =
+            answer.split_first_chunk::<8>().ok_or(Error::Held { record_id, node_id, source: None })?;
         let (end, key) = (u64::from_le_bytes(*length), self.keys.unwrap_from_peer(record_id, wrapped)?);
         let trailer_start = end.saturating_sub(filmgate_seal::TRAILER_BYTES as u64);
         let trailer = self.from_peer(node_id, record_id, "sealed", trailer_start..end).await?;
@@ -184,20 +185,49 @@ impl Road {
         what: &str,
         range: Range<u64>,
     ) -> Result<Bytes, Error> {
-        let held = |source| Error::Held { record_id, node_id, source };
-        let url = self.catalog.node_url(node_id).await?;
-        let store = url.and_then(|url| self.peers.store(&url)).ok_or_else(|| held(None))?;
-        match store.get(&format!("records/{record_id}/{what}"), range).await {
-            // It has gone into a bucket meanwhile, most likely.
-            Err(error @ filmgate_bucket::Error::NotFound(_)) => Err(error.into()),
-            other => other.map_err(|error| held(Some(error))),
+        let held = |error: Error| error.held_by(node_id, record_id);
+        let url = self.catalog.node_url(node_id).await.map_err(|error| held(error.into()))?;
+        let store = url.and_then(|url| self.peers.store(&url));
+        let store = store.ok_or(Error::Held { record_id, node_id, source: None })?;
+        let name = format!("records/{record_id}/{what}");
+        let mut bytes = BytesMut::new();
+        for piece in pieces(range) {
+            bytes.extend_from_slice(&store.get(&name, piece).await.map_err(|error| held(error.into()))?);
         }
+        Ok(bytes.freeze())
     }
+}
+
+/// A range in pieces of what is given at a time.
+fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let (count, end) = ((range.end.saturating_sub(range.start)).div_ceil(HELD_RANGE_BYTES_MAX), range.end);
+    (0..count)
+        .map(move |n| range.start + n * HELD_RANGE_BYTES_MAX)
+        .map(move |start| start..end.min(start.saturating_add(HELD_RANGE_BYTES_MAX)))
 }
 
 impl Place {
     /// True when another node gives the bytes.
     pub(crate) fn is_elsewhere(self) -> bool {
         matches!(self, Self::Peer { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_range_is_asked_for_in_pieces_that_are_given() {
+        let all = |range| pieces(range).collect::<Vec<_>>();
+        assert_eq!(all(5..5), []);
+        assert_eq!(all(5..9), [5..9]);
+        let (start, long) = (7, 2 * HELD_RANGE_BYTES_MAX + 1);
+        let asked = all(start..start + long);
+        assert_eq!(asked.len(), 3);
+        assert!(asked.iter().all(|piece| piece.end - piece.start <= HELD_RANGE_BYTES_MAX));
+        assert!(asked.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert_eq!((asked[0].start, asked[2].end), (start, start + long));
+        assert_eq!(all(u64::MAX - 1..u64::MAX), [u64::MAX - 1..u64::MAX]);
     }
 }

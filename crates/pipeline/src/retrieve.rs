@@ -17,7 +17,7 @@ use quick_cache::Weighter;
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, Road,
+    Error, Placement, Road,
     rotate::{self, KEY_OBJECT_BYTES_MAX, KEYS},
 };
 
@@ -173,9 +173,8 @@ impl Road {
         let pack = pack.ok_or(Error::Differs { pack_id, what: "the catalog does not know it" })?;
         match self.open_pack_footer(pack_id, pack.bytes, false).await {
             Err(error @ (Error::Seal(_) | Error::Spool(_))) if pack.local => {
-                let Ok(footer) = self.open_pack_footer(pack_id, pack.bytes, true).await else {
-                    return Err(error);
-                };
+                let placed = self.open_pack_footer(pack_id, pack.bytes, true).await;
+                let footer = placed.map_err(|placed| error.unless_passing(placed))?;
                 self.local_is_rotten(pack_id).await?;
                 Ok(footer)
             }
@@ -213,31 +212,38 @@ impl Road {
         let road = Arc::clone(self);
         let mut error = match compute(move || road.keys.study_key(id)).await? {
             Ok(key) => return Ok(key),
-            Err(error) => error,
+            Err(error) => Error::from(error),
         };
         for placement in &self.placements {
-            let Ok(found) = placement.keys.list(&format!("{KEYS}{id}/")).await else { continue };
-            let newest = found
-                .iter()
-                .max_by_key(|object| rotate::parse(&object.name).map(|(_, generation)| generation));
-            let Some(newest) = newest else { continue };
-            let range = 0..newest.bytes.min(KEY_OBJECT_BYTES_MAX);
-            let Ok(object) = placement.keys.get(&newest.name, range).await else { continue };
-            let road = Arc::clone(self);
-            let adopted = compute(move || {
-                road.keys.adopt_study_key(&object)?;
-                road.keys.study_key(id)
-            });
-            match adopted.await? {
-                Ok(key) => {
-                    tracing::info!(study_key_id = %id, placement = placement.name, "a study's key was taken from the bucket of keys");
-                    return Ok(key);
-                }
-                Err(wrong @ filmgate_keys::Error::Wrong { .. }) => error = wrong,
-                Err(_) => {}
+            match self.placed_study_key(placement, id).await {
+                Ok(Some(key)) => return Ok(key),
+                Ok(None) => {}
+                Err(wrong @ Error::Keys(filmgate_keys::Error::Wrong { .. })) => error = wrong,
+                Err(placed) => error = error.unless_passing(placed),
             }
         }
-        Err(self.noticed(error.into()))
+        Err(self.noticed(error))
+    }
+
+    /// A study's key as a placement has it, which is this node's from then on; `None` when there is none.
+    async fn placed_study_key(
+        self: &Arc<Self>,
+        placement: &Placement,
+        id: StudyKeyId,
+    ) -> Result<Option<Zeroizing<[u8; 32]>>, Error> {
+        let found = placement.keys.list(&format!("{KEYS}{id}/")).await?;
+        let newest =
+            found.iter().max_by_key(|object| rotate::parse(&object.name).map(|(_, generation)| generation));
+        let Some(newest) = newest else { return Ok(None) };
+        let object = placement.keys.get(&newest.name, 0..newest.bytes.min(KEY_OBJECT_BYTES_MAX)).await?;
+        let road = Arc::clone(self);
+        let adopted = compute(move || {
+            road.keys.adopt_study_key(&object)?;
+            road.keys.study_key(id)
+        });
+        let key = adopted.await??;
+        tracing::info!(study_key_id = %id, placement = placement.name, "a study's key was taken from the bucket of keys");
+        Ok(Some(key))
     }
 
     /// A local pack does not open and a bucket's copy does: the local one goes when it is verified elsewhere.
@@ -266,17 +272,17 @@ impl Road {
         self.placed_bytes(pack_id, range).await
     }
 
-    /// The same from the first placement that has it.
+    /// The same from the first placement that has it; when none does, the error of one that may have it once it answers.
     async fn placed_bytes(self: &Arc<Self>, pack_id: PackId, range: Range<u64>) -> Result<Bytes, Error> {
         let name = pack_name(pack_id);
-        let mut last = None;
+        let mut failed: Option<Error> = None;
         for placement in &self.placements {
             match placement.bucket.get(&name, range.clone()).await {
                 Ok(bytes) => return Ok(bytes),
-                Err(error) => last = Some(error),
+                Err(error) => failed = Some(failed.filter(Error::may_pass).unwrap_or(error.into())),
             }
         }
-        Err(last.map_or(Error::Differs { pack_id, what: "there is no placement" }, Error::Bucket))
+        Err(failed.unwrap_or(Error::Differs { pack_id, what: "there is no placement" }))
     }
 
     /// The metadata kept of every record in a pack (DICOM JSON).
@@ -347,9 +353,14 @@ impl OpenRecord {
         match self.open_chunk(number, entry.clone(), sealed).await {
             // What rotted on the local disk may be whole in a bucket.
             Err(error @ Error::Seal(_)) => {
-                let Place::Pack { pack_id, offset } = *self.place.lock() else { return Err(error) };
+                let (pack_id, offset) = match *self.place.lock() {
+                    Place::Pack { pack_id, offset } => (pack_id, offset),
+                    Place::Peer { node_id } => return Err(error.held_by(node_id, self.table.record_id)),
+                    Place::Journal => return Err(error),
+                };
                 let range = offset + range.start..offset + range.end;
-                let Ok(sealed) = self.road.placed_bytes(pack_id, range).await else { return Err(error) };
+                let placed = self.road.placed_bytes(pack_id, range).await;
+                let sealed = placed.map_err(|placed| error.unless_passing(placed))?;
                 let opened = self.open_chunk(number, entry, sealed).await?;
                 self.road.local_is_rotten(pack_id).await?;
                 Ok(Some(opened))
@@ -405,18 +416,28 @@ impl OpenRecord {
     }
 
     /// A range of the record's sealed bytes, looked up again when the record moved meanwhile.
-    pub(crate) async fn sealed(&self, range: Range<u64>) -> Result<Bytes, Error> {
+    ///
+    /// # Errors
+    /// When they cannot be fetched; [`Error::Lost`] when they are nowhere.
+    pub async fn sealed(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let record_id = self.table.record_id;
+        let mut last = Error::Lost(record_id);
         for _ in 0..MOVES_MAX {
             let place = *self.place.lock();
             match self.sealed_at(place, range.clone()).await {
                 Err(error) if error.is_moved() => {
-                    let again = self.road.try_open(self.table.record_id).await?;
+                    last = error;
+                    let again = self.road.try_open(record_id).await?;
                     *self.place.lock() = again.place.into_inner();
                 }
                 other => return other,
             }
         }
-        Err(Error::Lost(self.table.record_id))
+        match last {
+            // A share that is not mounted lacks everything: no proof that the bytes are lost.
+            Error::Bucket(_) => Err(last),
+            _ => Err(Error::Lost(record_id)),
+        }
     }
 
     async fn sealed_at(&self, place: Place, range: Range<u64>) -> Result<Bytes, Error> {

@@ -167,8 +167,9 @@ impl Road {
         }
     }
 
-    /// Looks at every record the catalog knows: that it opens, and with `deep` that every byte does. One that does not
-    /// is damaged from then on, and raises an alarm.
+    /// Looks at every record the catalog knows: that it opens, and with `deep` that every byte does. One of this node that
+    /// does not is damaged from then on, and raises an alarm; what is wrong with another node's is told, and is that
+    /// node's to judge: it may have what this one cannot read.
     ///
     /// # Errors
     /// When the catalog cannot be asked; what is wrong with a record is a finding.
@@ -190,7 +191,7 @@ impl Road {
                     Ok(bytes) => report.dataset_bytes += bytes,
                     Err(error) => {
                         let problem = chain(&error);
-                        if error.is_permanent() {
+                        if error.is_permanent() && row.node_id == self.node_id() {
                             self.catalog
                                 .mark_record_damaged(row.record_id, &problem, self.clock.now())
                                 .await?;

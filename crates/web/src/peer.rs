@@ -3,16 +3,18 @@
 use std::ops::Range;
 
 use axum::{
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use filmgate_model::RecordId;
+use filmgate_pipeline::HELD_RANGE_BYTES_MAX;
 
-use crate::{Error, api::record_id, router::App};
+use crate::{Error, api::record_id, router::App, streaming};
 
-/// Bytes given at one time: a long record's table is the longest thing that is asked for at once.
-const RANGE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes read and handed over at a time.
+const PIECE_BYTES: u64 = 256 << 10;
 
 /// A range of a sealed record.
 pub(crate) async fn sealed(
@@ -21,8 +23,22 @@ pub(crate) async fn sealed(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let (record_id, range) = (record_id(&record)?, range(&headers)?);
-    let bytes = app.road().held_range(record_id, range.clone()).await?;
-    Ok(partial(&range, bytes))
+    let permit = app.peer_turn().await?;
+    let record = app.road().held(record_id).await?;
+    let record_bytes = record.table().record_bytes;
+    if range.end > record_bytes {
+        return Err(Error::BadRequest(format!("the record ends at byte {record_bytes}")));
+    }
+    let (stall, mut start, end) = (app.settings().retrieve_stall_timeout, range.start, range.end);
+    let body = streaming::body(permit, stall, |outlet| async move {
+        while start < end {
+            let piece = start..end.min(start + PIECE_BYTES);
+            start = piece.end;
+            outlet.send(record.sealed(piece).await?).await?;
+        }
+        Ok(())
+    });
+    Ok(partial(&range, body.await?))
 }
 
 /// A record's length, and its key wrapped for a node of this site.
@@ -32,6 +48,7 @@ pub(crate) async fn key(
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let (record_id, range): (RecordId, _) = (record_id(&record)?, range(&headers)?);
+    let _turn = app.peer_turn().await?;
     let key = app.road().held_key(record_id).await?;
     if range.end != key.len() as u64 || range.start != 0 {
         return Err(Error::BadRequest("a key is given as a whole".to_owned()));
@@ -39,9 +56,11 @@ pub(crate) async fn key(
     Ok(partial(&range, key.into()))
 }
 
-fn partial(range: &Range<u64>, bytes: bytes::Bytes) -> Response {
+fn partial(range: &Range<u64>, body: Body) -> Response {
     let told = format!("bytes {}-{}/*", range.start, range.end.saturating_sub(1));
-    (StatusCode::PARTIAL_CONTENT, [(header::CONTENT_RANGE, told)], bytes).into_response()
+    let length = (range.end - range.start).to_string();
+    let headers = [(header::CONTENT_RANGE, told), (header::CONTENT_LENGTH, length)];
+    (StatusCode::PARTIAL_CONTENT, headers, body).into_response()
 }
 
 /// The one range that is asked for: `bytes=first-last` (RFC 9110 14.1.2).
@@ -51,7 +70,7 @@ fn range(headers: &HeaderMap) -> Result<Range<u64>, Error> {
         let (first, last) = asked.strip_prefix("bytes=")?.split_once('-')?;
         let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
         let end = last.checked_add(1)?;
-        (first < end && end - first <= RANGE_BYTES_MAX).then_some(first..end)
+        (first < end && end - first <= HELD_RANGE_BYTES_MAX).then_some(first..end)
     });
     range.ok_or_else(|| Error::BadRequest("ask for a range of bytes, such as Range: bytes=0-99".to_owned()))
 }
@@ -73,7 +92,7 @@ mod tests {
         {
             assert_eq!(asked(refused), None, "{refused}");
         }
-        assert_eq!(asked(&format!("bytes=0-{RANGE_BYTES_MAX}")), None, "longer than is given at once");
+        assert_eq!(asked(&format!("bytes=0-{HELD_RANGE_BYTES_MAX}")), None, "longer than is given at once");
         assert!(range(&HeaderMap::new()).is_err());
     }
 }

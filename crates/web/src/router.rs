@@ -25,6 +25,7 @@ pub(crate) type App = Arc<Shared>;
 pub(crate) struct Shared {
     pub(crate) web: Web,
     retrieves: Arc<Semaphore>,
+    peer_retrieves: Arc<Semaphore>,
     stores: Arc<Semaphore>,
     verifications: Arc<Semaphore>,
 }
@@ -51,6 +52,12 @@ impl Shared {
         turn(&self.retrieves, TURN_TIMEOUT).await
     }
 
+    /// Leave to give another node what it asks for. Apart from [`Self::retrieve_turn`]: an answer waits for other nodes,
+    /// and two nodes that ask each other must not wait for each other's answers.
+    pub(crate) async fn peer_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
+        turn(&self.peer_retrieves, TURN_TIMEOUT).await
+    }
+
     /// Leave to take instances in.
     pub(crate) async fn store_turn(&self) -> Result<OwnedSemaphorePermit, Error> {
         turn(&self.stores, TURN_TIMEOUT).await
@@ -74,6 +81,7 @@ async fn turn(semaphore: &Arc<Semaphore>, patience: Duration) -> Result<OwnedSem
 pub fn router(web: Web) -> Router {
     let app = Arc::new(Shared {
         retrieves: Arc::new(Semaphore::new(web.settings.retrieve_requests_max)),
+        peer_retrieves: Arc::new(Semaphore::new(web.settings.retrieve_requests_max)),
         stores: Arc::new(Semaphore::new(web.settings.stow_requests_max)),
         verifications: Arc::new(Semaphore::new(1)),
         web,

@@ -26,7 +26,7 @@ pub struct WebSettings {
     pub request_pace: Pace,
     /// STOW-RS requests at work at one time.
     pub stow_requests_max: usize,
-    /// Answers of instances or bulk data under way at one time.
+    /// Answers of instances or bulk data under way at one time; and as many to other nodes of the site.
     pub retrieve_requests_max: usize,
     /// A client that takes nothing of an answer for so long is given up.
     pub retrieve_stall_timeout: Duration,

@@ -1,5 +1,7 @@
 //! The routes over a real road: what is sent comes back byte for byte, from the journal, a pack and a bucket.
 
+#[path = "router/copies.rs"]
+mod copies;
 mod support;
 
 use std::time::Duration;

@@ -314,6 +314,7 @@ async fn serve_web(
     let web = &settings.web;
     let limits = WebDoorLimits {
         connections_max: web.connections_max,
+        streams_max: web.streams_max,
         head_timeout: milliseconds(web.request_head_timeout_ms),
         stall_timeout: milliseconds(web.answer_stall_timeout_ms),
         handshake_timeout: milliseconds(web.tls.handshake_timeout_ms),

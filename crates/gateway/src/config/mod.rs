@@ -223,6 +223,7 @@ pub(crate) struct Web {
     pub(crate) password_memory_kib: u32,
     pub(crate) password_passes: u32,
     pub(crate) connections_max: usize,
+    pub(crate) streams_max: u32,
     pub(crate) request_head_timeout_ms: u64,
     pub(crate) request_progress_window_ms: u64,
     pub(crate) request_progress_bytes_min: u64,
@@ -249,6 +250,7 @@ impl Default for Web {
             password_memory_kib: 65_536,
             password_passes: 3,
             connections_max: 256,
+            streams_max: 64,
             request_head_timeout_ms: 30_000,
             request_progress_window_ms: 30_000,
             request_progress_bytes_min: 64 << 10,
@@ -491,6 +493,7 @@ impl Settings {
             ("web.answer_stall_timeout_ms", self.web.answer_stall_timeout_ms),
             ("web.stow_requests_max", self.web.stow_requests_max as u64),
             ("web.stow_instance_bytes_max", self.web.stow_instance_bytes_max),
+            ("web.streams_max", self.web.streams_max.into()),
             ("web.retrieve_requests_max", self.web.retrieve_requests_max as u64),
         ] {
             if value == 0 {

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +14,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use filmgate_bucket::LocalBucket;
+use filmgate_bucket::{Bucket, Fault, FaultyBucket, LocalBucket};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Pace, Random, part10};
@@ -27,8 +30,10 @@ use tower::ServiceExt;
 /// A gateway without doors but its router.
 pub(crate) struct Gateway {
     pub(crate) road: Arc<Road>,
+    /// While it is set, no bucket answers.
+    pub(crate) away: Arc<AtomicBool>,
     router: Router,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// An answer that was read to its end.
@@ -67,11 +72,16 @@ impl Gateway {
             .await
             .expect("a catalog");
         let catalog = Arc::new(catalog);
-        let placement = Placement {
-            name: "main".into(),
-            bucket: Arc::new(LocalBucket::new(dir.path().join("bucket"))),
-            keys: Arc::new(LocalBucket::new(dir.path().join("bucket-keys"))),
+        let away = Arc::new(AtomicBool::new(false));
+        let bucket = |folder: &str| -> Arc<dyn Bucket> {
+            let (local, away) = (Arc::new(LocalBucket::new(dir.path().join(folder))), Arc::clone(&away));
+            Arc::new(FaultyBucket::new(local, move |_, _| match away.load(Ordering::SeqCst) {
+                true => Fault::Before,
+                false => Fault::None,
+            }))
         };
+        let placement =
+            Placement { name: "main".into(), bucket: bucket("bucket"), keys: bucket("bucket-keys") };
         let road = Road::new(Parts {
             idle_cores: None,
             peers: Peers::default(),
@@ -101,7 +111,12 @@ impl Gateway {
         let users = Users::new(catalog, road.clock().clone(), Random::system(), UserSettings::default()).0;
         let web = Web::new(Arc::clone(&road), callers, Arc::new(users), settings, metrics);
         let router = filmgate_web::router(web);
-        Self { road, router, _dir: dir }
+        Self { road, away, router, dir }
+    }
+
+    /// The folder it keeps everything in.
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Asks, and reads the answer to its end.
