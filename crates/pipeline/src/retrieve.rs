@@ -218,7 +218,9 @@ impl Road {
             match self.placed_study_key(placement, id).await {
                 Ok(Some(key)) => return Ok(key),
                 Ok(None) => {}
-                Err(wrong @ Error::Keys(filmgate_keys::Error::Wrong { .. })) => error = wrong,
+                Err(wrong @ Error::Keys(filmgate_keys::Error::Wrong { .. })) => {
+                    error = self.noticed(wrong).unless_passing(error);
+                }
                 Err(placed) => error = error.unless_passing(placed),
             }
         }
