@@ -8,6 +8,7 @@
 
 mod access;
 mod bounded;
+mod cloud;
 mod config;
 mod custody;
 mod doors;

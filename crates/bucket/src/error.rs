@@ -25,6 +25,26 @@ pub enum Error {
     /// The content to be written could not be read.
     #[error("read the content to upload")]
     Source(#[source] io::Error),
+    /// The store does not know this upload in parts: it was completed, aborted, or never begun.
+    #[error("the upload of {0} is not known to the bucket")]
+    UploadGone(String),
+    /// The store does not take such a request.
+    #[error("the bucket rejects the request: {0}")]
+    Rejected(String),
+    /// What arrived is not what was sent.
+    #[error("{0} arrived changed and was refused")]
+    Changed(String),
+    /// The store must not be used for what it is meant for; the text says what to do.
+    #[error("{0}")]
+    Unfit(String),
+    /// A setting of the store cannot work.
+    #[error("{key}: {why}")]
+    Setting {
+        /// The setting, without its section.
+        key: &'static str,
+        /// Why.
+        why: String,
+    },
     /// The store is full.
     #[error("the bucket has no room left")]
     NoSpace(#[source] io::Error),
@@ -45,7 +65,13 @@ impl Error {
     /// True when trying the same again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Exists(_) | Self::Name(_) | Self::Short { .. })
+        matches!(self, Self::Exists(_) | Self::Name(_) | Self::Short { .. } | Self::Setting { .. })
+    }
+
+    /// True when the operation may have happened all the same: the store has to be asked what it has.
+    #[must_use]
+    pub fn is_unclear(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::UploadGone(_))
     }
 
     /// How long the store asks us to wait.

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Bucket, Error, ObjectInfo, Source};
+use crate::{Bucket, Error, ListedPart, Multipart, ObjectInfo, OpenUpload, Part, Source};
 
 /// Which call is about to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,18 @@ pub enum Operation {
     List,
     /// [`Bucket::delete`].
     Delete,
+    /// [`Multipart::begin`].
+    Begin,
+    /// [`Multipart::put_part`].
+    PutPart,
+    /// [`Multipart::list_parts`].
+    ListParts,
+    /// [`Multipart::complete`].
+    Complete,
+    /// [`Multipart::abort`].
+    Abort,
+    /// [`Multipart::list_uploads`].
+    ListUploads,
 }
 
 /// What becomes of a call.
@@ -50,6 +62,10 @@ impl FaultyBucket {
         plan: impl Fn(Operation, &str) -> Fault + Send + Sync + 'static,
     ) -> Self {
         Self { inner, plan: Box::new(plan) }
+    }
+
+    fn inner_parts(&self, name: &str) -> Result<&dyn Multipart, Error> {
+        self.inner.parts().ok_or_else(|| Error::UploadGone(name.to_owned()))
     }
 
     fn before(&self, operation: Operation, name: &str) -> Result<Fault, Error> {
@@ -118,6 +134,53 @@ impl Bucket for FaultyBucket {
         let fault = self.before(Operation::Delete, name)?;
         self.inner.delete(name).await?;
         after(fault, Operation::Delete, ())
+    }
+
+    fn parts(&self) -> Option<&dyn Multipart> {
+        self.inner.parts().map(|_| self as &dyn Multipart)
+    }
+}
+
+#[async_trait]
+impl Multipart for FaultyBucket {
+    async fn begin(&self, name: &str) -> Result<String, Error> {
+        let fault = self.before(Operation::Begin, name)?;
+        after(fault, Operation::Begin, self.inner_parts(name)?.begin(name).await?)
+    }
+
+    async fn put_part(
+        &self,
+        name: &str,
+        upload_id: &str,
+        number: u32,
+        content: Bytes,
+    ) -> Result<Part, Error> {
+        let fault = self.before(Operation::PutPart, name)?;
+        let content = if fault == Fault::Corrupt { flip_a_bit(&content, FLIPPED_BY_WRITE) } else { content };
+        let part = self.inner_parts(name)?.put_part(name, upload_id, number, content).await?;
+        after(fault, Operation::PutPart, part)
+    }
+
+    async fn list_parts(&self, name: &str, upload_id: &str) -> Result<Vec<ListedPart>, Error> {
+        let fault = self.before(Operation::ListParts, name)?;
+        after(fault, Operation::ListParts, self.inner_parts(name)?.list_parts(name, upload_id).await?)
+    }
+
+    async fn complete(&self, name: &str, upload_id: &str, parts: &[Part]) -> Result<(), Error> {
+        let fault = self.before(Operation::Complete, name)?;
+        self.inner_parts(name)?.complete(name, upload_id, parts).await?;
+        after(fault, Operation::Complete, ())
+    }
+
+    async fn abort(&self, name: &str, upload_id: &str) -> Result<(), Error> {
+        let fault = self.before(Operation::Abort, name)?;
+        self.inner_parts(name)?.abort(name, upload_id).await?;
+        after(fault, Operation::Abort, ())
+    }
+
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
+        let fault = self.before(Operation::ListUploads, prefix)?;
+        after(fault, Operation::ListUploads, self.inner_parts(prefix)?.list_uploads(prefix).await?)
     }
 }
 

@@ -1,18 +1,24 @@
 //! The blob store: named objects that are written once and read by range.
 //!
-//! One trait, [`Bucket`], and what ships behind it: a [`LocalBucket`] in a folder, a [`MemoryBucket`] for simulations
-//! and a [`FaultyBucket`] around any of them. This crate knows no DICOM, no keys and no catalog.
+//! One trait, [`Bucket`], and what ships behind it: an [`S3Bucket`], a [`LocalBucket`] in a folder, a [`MemoryBucket`]
+//! for simulations and a [`FaultyBucket`] around any of them. Stores that take large objects in parts say so by
+//! [`Bucket::parts`]. This crate knows no DICOM, no keys and no catalog.
 //!
 //! Invariants:
 //! - An object's name is never reused: [`Bucket::put`] over an existing name is an error and leaves the object as it is.
 //! - A put that returned is durable; one that failed may or may not have left the object (the caller asks by
 //!   [`Bucket::head`] and reads back, trusting only its own digest).
-//! - Memory is bounded by one piece of [`PIECE_BYTES`], never by the object.
+//! - Memory is bounded by one piece of [`PIECE_BYTES`] or one part, never by the object.
+//! - A server's word is believed only where a [`Probe`] saw it act: servers accept headers and do nothing about them.
 
+mod blocking;
 mod error;
 mod faulty;
 mod local;
 mod memory;
+mod multipart;
+mod probe;
+mod s3;
 mod source;
 #[cfg(test)]
 mod suite;
@@ -26,6 +32,9 @@ pub use error::Error;
 pub use faulty::{Fault, FaultyBucket, Operation};
 pub use local::LocalBucket;
 pub use memory::MemoryBucket;
+pub use multipart::{ListedPart, Multipart, OpenUpload, PARTS_MAX, Part};
+pub use probe::{Probe, ProbeToken};
+pub use s3::{Role, S3Bucket, S3Client, S3Credentials, S3Settings, Secret};
 pub use source::{PIECE_BYTES, Source};
 
 /// What a bucket says of an object.
@@ -69,6 +78,19 @@ pub trait Bucket: Send + Sync + 'static {
     /// # Errors
     /// When the store could not be asked.
     async fn delete(&self, name: &str) -> Result<(), Error>;
+
+    /// How a large object is put so that what has arrived is not sent again; `None` where [`Bucket::put`] does as well.
+    fn parts(&self) -> Option<&dyn Multipart> {
+        None
+    }
+
+    /// Tries what the store does. `None` for a store there is nothing to find out about.
+    ///
+    /// # Errors
+    /// When the store could not be asked; [`Error::Unfit`] when it must not be used for what it is meant for.
+    async fn probe(&self, _token: &ProbeToken) -> Result<Option<Probe>, Error> {
+        Ok(None)
+    }
 }
 
 /// True for a name that may stand in a bucket: plain segments between slashes, nothing that could leave a folder.

@@ -11,7 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::{Bucket, Error, ObjectInfo, Source, is_object_name};
+use crate::{Bucket, Error, ObjectInfo, Source, blocking::blocking, is_object_name};
 
 /// Names of files that are being written end so; they are no objects.
 const UNFINISHED: &str = ".unfinished";
@@ -49,12 +49,6 @@ impl LocalBucket {
         };
         done.ok_or_else(away)?.map_err(|error| Error::of_io(name, error))
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "this crate uses none of ours, so it has no compute()")]
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Unavailable { reason: error.to_string(), retry_after: None })
 }
 
 #[async_trait]

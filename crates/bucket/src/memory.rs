@@ -9,15 +9,52 @@ use std::{
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 
-use crate::{Bucket, Error, ObjectInfo, Source, is_object_name};
+use crate::{
+    Bucket, Error, ListedPart, Multipart, ObjectInfo, OpenUpload, Part, Source, is_object_name,
+    multipart::etag_of,
+};
 
 /// A bucket that lives as long as the value.
 #[derive(Default)]
-pub struct MemoryBucket(Mutex<BTreeMap<String, Bytes>>);
+pub struct MemoryBucket {
+    objects: Mutex<BTreeMap<String, Bytes>>,
+    uploads: Mutex<Uploads>,
+    /// True when large objects are taken in parts.
+    in_parts: bool,
+}
+
+/// Uploads under way.
+#[derive(Default)]
+struct Uploads {
+    begun: u64,
+    open: BTreeMap<(String, String), BTreeMap<u32, Bytes>>,
+}
 
 impl MemoryBucket {
+    /// A bucket that takes large objects in parts.
+    #[must_use]
+    pub fn in_parts() -> Self {
+        Self { in_parts: true, ..Self::default() }
+    }
+
     fn objects(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with_upload<T>(
+        &self,
+        name: &str,
+        upload_id: &str,
+        work: impl FnOnce(&mut BTreeMap<u32, Bytes>) -> T,
+    ) -> Result<T, Error> {
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let upload = uploads.open.get_mut(&(name.to_owned(), upload_id.to_owned()));
+        upload.map(work).ok_or_else(|| Error::UploadGone(name.to_owned()))
+    }
+
+    fn close_upload(&self, name: &str, upload_id: &str) -> Option<BTreeMap<u32, Bytes>> {
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.open.remove(&(name.to_owned(), upload_id.to_owned()))
     }
 
     /// Changes the bytes of an object behind everybody's back.
@@ -75,5 +112,70 @@ impl Bucket for MemoryBucket {
     async fn delete(&self, name: &str) -> Result<(), Error> {
         self.objects().remove(name);
         Ok(())
+    }
+
+    fn parts(&self) -> Option<&dyn Multipart> {
+        self.in_parts.then_some(self)
+    }
+}
+
+#[async_trait]
+impl Multipart for MemoryBucket {
+    async fn begin(&self, name: &str) -> Result<String, Error> {
+        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        uploads.begun += 1;
+        let upload_id = format!("{:08}", uploads.begun);
+        uploads.open.insert((name.to_owned(), upload_id.clone()), BTreeMap::new());
+        Ok(upload_id)
+    }
+
+    async fn put_part(
+        &self,
+        name: &str,
+        upload_id: &str,
+        number: u32,
+        content: Bytes,
+    ) -> Result<Part, Error> {
+        let part = Part::of(number, &content, etag_of(&content));
+        self.with_upload(name, upload_id, |parts| parts.insert(number, content))?;
+        Ok(part)
+    }
+
+    async fn list_parts(&self, name: &str, upload_id: &str) -> Result<Vec<ListedPart>, Error> {
+        let listed = |(&number, content): (&u32, &Bytes)| ListedPart {
+            number,
+            bytes: content.len() as u64,
+            etag: etag_of(content),
+        };
+        self.with_upload(name, upload_id, |parts| parts.iter().map(listed).collect())
+    }
+
+    async fn complete(&self, name: &str, upload_id: &str, parts: &[Part]) -> Result<(), Error> {
+        let arrived = self.with_upload(name, upload_id, |parts| parts.clone())?;
+        let mut whole = BytesMut::new();
+        for (number, part) in (1..).zip(parts) {
+            let content =
+                arrived.get(&number).filter(|content| part.number == number && part.etag == etag_of(content));
+            whole.extend_from_slice(content.ok_or_else(|| Error::Changed(name.to_owned()))?);
+        }
+        self.close_upload(name, upload_id);
+        self.objects().insert(name.to_owned(), whole.freeze());
+        Ok(())
+    }
+
+    async fn abort(&self, name: &str, upload_id: &str) -> Result<(), Error> {
+        self.close_upload(name, upload_id);
+        Ok(())
+    }
+
+    async fn list_uploads(&self, prefix: &str) -> Result<Vec<OpenUpload>, Error> {
+        let uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = uploads.open.keys().filter(|(name, _)| name.starts_with(prefix));
+        let open = |(name, upload_id): &(String, String)| OpenUpload {
+            name: name.clone(),
+            upload_id: upload_id.clone(),
+            begun_at_ms: 0,
+        };
+        Ok(ours.map(open).collect())
     }
 }

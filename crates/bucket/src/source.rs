@@ -4,6 +4,8 @@ use std::{io, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
+use crate::{Error, blocking::blocking};
+
 /// Bytes read of a source at a time: memory an upload takes, whatever the object's size.
 pub const PIECE_BYTES: u64 = 8 * 1024 * 1024;
 
@@ -52,10 +54,24 @@ impl Source {
         if piece.len() as u64 == wanted { Ok(piece) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
+    /// The same on a thread that may block.
+    pub(crate) async fn read_off_thread(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let content = self.clone();
+        blocking(move || content.read(range)).await?.map_err(Error::Source)
+    }
+
     /// The ranges of its pieces, in order.
     pub fn pieces(&self) -> impl Iterator<Item = Range<u64>> + use<> {
-        let bytes = self.bytes;
-        (0..bytes.div_ceil(PIECE_BYTES)).map(move |n| n * PIECE_BYTES..bytes.min((n + 1) * PIECE_BYTES))
+        self.parts(PIECE_BYTES)
+    }
+
+    /// The ranges of parts of `part_bytes`, the last one shorter, in order.
+    pub fn parts(&self, part_bytes: u64) -> impl Iterator<Item = Range<u64>> + use<> {
+        let (bytes, part_bytes) = (self.bytes, part_bytes.max(1));
+        (0..bytes.div_ceil(part_bytes)).map(move |n| {
+            let start = n * part_bytes;
+            start..bytes.min(start.saturating_add(part_bytes))
+        })
     }
 }
 

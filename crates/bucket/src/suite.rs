@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Bucket, Error, LocalBucket, MemoryBucket, PIECE_BYTES, Source};
+use bytes::Bytes;
+
+use crate::{Bucket, Error, LocalBucket, MemoryBucket, Multipart, PIECE_BYTES, Source, s3::tests::Server};
 
 async fn behaves(bucket: Arc<dyn Bucket>) {
     let name = "v1/pack/00ff";
@@ -43,6 +45,57 @@ async fn behaves(bucket: Arc<dyn Bucket>) {
     assert!(bucket.head("v1/pack/bad").await.expect("head").is_none(), "a failed put leaves no object");
 }
 
+/// The smallest part that is not the last, in most servers.
+const PART_BYTES: usize = 5 << 20;
+
+/// An upload is resumed by what the store lists, and leaves nothing behind.
+async fn takes_parts(bucket: &dyn Bucket) {
+    let parts = bucket.parts().expect("it takes parts");
+    let name = "v1/pack/0123";
+    let content: Bytes = (0..2 * PART_BYTES + 7).map(|n| (n % 253) as u8).collect::<Vec<_>>().into();
+    let part =
+        |number: usize| content.slice((number - 1) * PART_BYTES..content.len().min(number * PART_BYTES));
+    let upload_id = parts.begin(name).await.expect("begin");
+    let third = parts.put_part(name, &upload_id, 3, part(3)).await.expect("a part");
+    let first = parts.put_part(name, &upload_id, 1, part(1)).await.expect("a part");
+    let listed = parts.list_parts(name, &upload_id).await.expect("list");
+    assert_eq!(listed.iter().map(|part| part.number).collect::<Vec<_>>(), [1, 3]);
+    assert!(first.is_listed_as(&listed[0]) && third.is_listed_as(&listed[1]));
+    assert!(listed[0].is(&part(1)) && !listed[0].is(&part(2)), "a part is known by its content");
+    assert!(!first.is_listed_as(&listed[1]));
+    assert!(bucket.head(name).await.expect("head").is_none(), "there is no object yet");
+    let open = parts.list_uploads("v1/pack/").await.expect("uploads");
+    assert_eq!(
+        open.iter().map(|open| (&*open.name, &open.upload_id)).collect::<Vec<_>>(),
+        [(name, &upload_id)]
+    );
+    let second = parts.put_part(name, &upload_id, 2, part(2)).await.expect("a part");
+    parts.complete(name, &upload_id, &[first, second, third]).await.expect("complete");
+    assert_eq!(bucket.head(name).await.expect("head").map(|object| object.bytes), Some(content.len() as u64));
+    let seam = PART_BYTES as u64 - 3..PART_BYTES as u64 + 3;
+    assert_eq!(
+        bucket.get(name, seam.clone()).await.expect("get"),
+        content.slice(seam.start as usize..seam.end as usize)
+    );
+    nothing_is_left(parts).await;
+
+    let given_up = parts.begin("v1/pack/4567").await.expect("begin");
+    parts.put_part("v1/pack/4567", &given_up, 1, part(3)).await.expect("a part");
+    parts.abort("v1/pack/4567", &given_up).await.expect("abort");
+    parts.abort("v1/pack/4567", &given_up).await.expect("twice is no error");
+    for gone in [
+        parts.list_parts("v1/pack/4567", &given_up).await.map(|_| ()),
+        parts.put_part("v1/pack/4567", &given_up, 1, part(3)).await.map(|_| ()),
+    ] {
+        assert!(matches!(gone, Err(Error::UploadGone(_))), "{gone:?}");
+    }
+    nothing_is_left(parts).await;
+}
+
+async fn nothing_is_left(parts: &dyn Multipart) {
+    assert_eq!(parts.list_uploads("v1/").await.expect("uploads"), []);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_local_folder_behaves() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -52,6 +105,15 @@ async fn the_local_folder_behaves() {
 #[tokio::test]
 async fn memory_behaves() {
     behaves(Arc::new(MemoryBucket::default())).await;
+    takes_parts(&MemoryBucket::in_parts()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_behaves() {
+    let Some(server) = Server::told() else { return };
+    behaves(Arc::new(server.bucket("").await)).await;
+    behaves(Arc::new(server.bucket("hospital-a/").await)).await;
+    takes_parts(&server.bucket("").await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,8 +38,11 @@ pub struct Catalog {
 }
 
 /// Derived tables, in an order in which they can be emptied.
-const INDEX_TABLES: [&str; 11] = [
+const INDEX_TABLES: [&str; 14] = [
     "index_moves",
+    "index_upload_parts",
+    "index_uploads",
+    "index_tries",
     "index_placements",
     "index_local_packs",
     "index_packs",

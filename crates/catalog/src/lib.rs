@@ -66,6 +66,8 @@ pub use index::{
     packs::{EvictablePack, KnownPack, Pack, PlacementState},
     repacking::{Move, Switched},
     totals::{Count, StudyProgress, Totals},
+    tries::PlacementTry,
+    upload_parts::{GivenUpUpload, UploadInParts, UploadedPart},
 };
 pub use search::{
     query::{Page, Query},

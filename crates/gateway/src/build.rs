@@ -1,9 +1,9 @@
 //! The parts put together in order: directory, keys, disk, catalog, buckets, road; then what a crash left is settled.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use filmgate_bucket::{Bucket, LocalBucket};
+use filmgate_bucket::{Bucket, LocalBucket, S3Bucket, S3Client};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Encoding, Random};
@@ -20,6 +20,9 @@ use crate::{
     kek, peers,
     site::{self, Destiny},
 };
+
+/// How long a placement may take to be tried before the doors open without it.
+const PROBE_AT_START: Duration = Duration::from_secs(5);
 
 /// Folders of the data directory that the second directory has too.
 const MIRRORED: [&str; 8] =
@@ -103,6 +106,7 @@ pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gatewa
         peers: peers::open(&settings.peers)?,
         settings: road_settings(settings),
     });
+    refuse_unfit(&road).await?;
     // Before anybody else could take the bucket for an empty one.
     if was_empty && let Err(error) = road.place_site_keys().await {
         tracing::warn!(error = &error as &dyn std::error::Error, "a bucket lacks the keys of the site");
@@ -231,10 +235,37 @@ pub(crate) fn open_placements(settings: &Settings) -> anyhow::Result<Vec<Placeme
                 Arc::new(LocalBucket::new(settings.bucket_path(name, bucket))),
                 Arc::new(LocalBucket::new(settings.bucket_keys_path(name, bucket))),
             ),
+            BucketKind::S3 => {
+                let client = S3Client::new(&settings.s3(name, bucket)?)
+                    .with_context(|| format!("use the settings of bucket.{name}"))?;
+                let packs = filmgate_bucket::Role::Packs { require_object_lock: bucket.require_object_lock };
+                (
+                    Arc::new(S3Bucket::new(&client, &bucket.bucket, packs)),
+                    Arc::new(S3Bucket::new(&client, bucket.keys_bucket(), filmgate_bucket::Role::Keys)),
+                )
+            }
         };
         Ok(Placement { name: name.clone(), bucket: store, keys })
     };
     settings.bucket.iter().map(open).collect()
+}
+
+/// A placement that must not be used ends the start; one that does not answer now is asked when it does.
+async fn refuse_unfit(road: &Road) -> anyhow::Result<()> {
+    for placement in road.placements() {
+        match tokio::time::timeout(PROBE_AT_START, road.probe(placement)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(filmgate_pipeline::Error::Bucket(error @ filmgate_bucket::Error::Unfit(_)))) => {
+                return Err(error).with_context(|| format!("use the placement {}", placement.name));
+            }
+            Ok(Err(error)) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, placement = placement.name, "a placement cannot be used now");
+            }
+            Err(_) => tracing::warn!(placement = placement.name, "a placement does not answer"),
+        }
+    }
+    Ok(())
 }
 
 fn seal_options(settings: &Settings) -> SealOptions {
@@ -275,6 +306,9 @@ fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
         pack_age: milliseconds(settings.pack.age_ms),
         retry_delay_min: milliseconds(settings.upload.retry_delay_min_ms),
         retry_delay_max: milliseconds(settings.upload.retry_delay_max_ms),
+        part_size_bytes: settings.upload.part_size_bytes,
+        parts_in_flight: settings.upload.parts_in_flight,
+        upload_abandoned_after: milliseconds(settings.upload.abandoned_after_ms),
         cache_free_bytes_min: settings.cache.free_bytes_min,
         cache_bytes_max: settings.cache.bytes_max,
         quarantine_bytes_max: settings.quarantine.bytes_max,

@@ -5,15 +5,19 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use filmgate_catalog::StudyToPack;
+use filmgate_catalog::{Pack, StudyToPack};
 use filmgate_keys::Kek;
-use filmgate_model::{Timestamp, spawn};
-use filmgate_pipeline::{Callers, Error, Following, KeyLease, Road};
-use tokio::{sync::watch, task::JoinHandle, time::sleep};
+use filmgate_model::{PackId, Timestamp, spawn};
+use filmgate_pipeline::{Callers, Error, Following, KeyLease, Placement, Road};
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinHandle,
+    time::sleep,
+};
 
 use crate::background::Background;
 
-/// How long a step rests when it found nothing to do, and while instances arrive.
+/// How long a step rests at least when it found nothing to do, and while instances arrive.
 const REST: Duration = Duration::from_millis(200);
 const REST_WHILE_RECEIVING: Duration = Duration::from_secs(1);
 /// A step that has to look rests so many times as long as its look took.
@@ -22,8 +26,8 @@ const REST_PER_LOOK: u32 = 20;
 const REST_LONGEST: Duration = Duration::from_secs(2);
 /// How long a step waits to be told that there is something to do before it looks by itself.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// … or until the next retry, if not sooner than this.
-const REST_LEAST: Duration = Duration::from_millis(20);
+/// How often uploads that lead nowhere are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long it rests after a failure of its own.
 const REST_AFTER_ERROR: Duration = Duration::from_secs(2);
 /// How often a step that yields asks whether it still has to.
@@ -61,6 +65,7 @@ pub(crate) async fn tend_keys(road: Arc<Road>, kek: Arc<Kek>, times: KeyLease, m
 pub(crate) fn start(
     road: &Arc<Road>,
     background: Background,
+    packs_in_flight: usize,
     stop: &Stop,
 ) -> Vec<(&'static str, JoinHandle<()>)> {
     let background = Arc::new(background);
@@ -73,16 +78,34 @@ pub(crate) fn start(
     if road.is_follower() {
         return vec![("follow", spawn(worker("follow").follow()))];
     }
-    vec![
+    let mut workers = vec![
         ("index", spawn(worker("index").index())),
         ("pack", spawn(worker("pack").pack())),
-        ("upload", spawn(worker("upload").upload())),
-        ("verify", spawn(worker("verify").verify())),
-        ("log", spawn(worker("log").log())),
         ("evict", spawn(worker("evict").evict())),
+        ("tidy", spawn(worker("tidy").tidy())),
+        ("log", spawn(worker("log").log())),
         ("repack", spawn(worker("repack").repack())),
         ("announce", spawn(worker("announce").announce())),
-    ]
+    ];
+    for placement in road.placements() {
+        let (uploading, verifying) = (AtWork::default(), AtWork::default());
+        for _ in 0..packs_in_flight {
+            let (to, from) = (placement.clone(), placement.clone());
+            workers.push(("upload", spawn(worker("upload").upload(to, uploading.clone()))));
+            workers.push(("verify", spawn(worker("verify").verify(from, verifying.clone()))));
+        }
+    }
+    workers
+}
+
+/// Packs that the tasks of one step have in hand; claimed one after the other, so that no two take the same.
+#[derive(Clone, Default)]
+struct AtWork(Arc<Mutex<Vec<PackId>>>);
+
+impl AtWork {
+    async fn done(&self, pack_id: PackId) {
+        self.0.lock().await.retain(|at_work| *at_work != pack_id);
+    }
 }
 
 /// Writes down who called and is not known, and reads what another node of the site has decided, until `stop`.
@@ -174,35 +197,48 @@ impl Worker {
         failed.map_or(Ok(done), Err)
     }
 
-    async fn upload(mut self) {
+    async fn upload(mut self, placement: Placement, at_work: AtWork) {
         while !self.is_over() {
-            let uploaded = match self.road.next_upload(&[]).await {
+            let uploaded = match self.claim_upload(&placement, &at_work).await {
                 Ok(Some(job)) => {
-                    let (road, since) = (Arc::clone(&self.road), job.created_at);
-                    self.unit(since, async move { road.upload(&job).await }).await.map(drop)
+                    let (road, to) = (Arc::clone(&self.road), placement.clone());
+                    let (since, pack_id) = (job.created_at, job.pack_id);
+                    let done = self.unit(since, async move { road.upload(&to, &job).await }).await;
+                    at_work.done(pack_id).await;
+                    done.map(drop)
                 }
-                Ok(None) => self.wait_for_upload().await,
+                Ok(None) => self.wait_for_upload(&placement).await,
                 Err(error) => Err(error),
             };
             self.rest_if_failed(uploaded).await;
         }
     }
 
+    async fn claim_upload(&self, placement: &Placement, at_work: &AtWork) -> Result<Option<Pack>, Error> {
+        let mut at_work = at_work.0.lock().await;
+        let job = self.road.next_upload(placement, &at_work).await?;
+        at_work.extend(job.as_ref().map(|job| job.pack_id));
+        Ok(job)
+    }
+
     /// Until a pack is made or the next retry is due.
-    async fn wait_for_upload(&mut self) -> Result<(), Error> {
-        let next = self.road.next_retry_at().await?;
+    async fn wait_for_upload(&mut self, placement: &Placement) -> Result<(), Error> {
+        let next = self.road.next_retry_at(placement).await?;
         let until_next = next.map_or(LOOK_EVERY, |next| next.since(self.road.clock().now()));
         let road = Arc::clone(&self.road);
-        self.wait_for(road.something_packed(), until_next.clamp(REST_LEAST, LOOK_EVERY)).await;
+        self.wait_for(road.something_packed(), until_next.clamp(REST, LOOK_EVERY)).await;
         Ok(())
     }
 
-    async fn verify(mut self) {
+    async fn verify(mut self, placement: Placement, at_work: AtWork) {
         while !self.is_over() {
-            let verified = match self.road.next_to_verify(&[]).await {
+            let verified = match self.claim_verification(&placement, &at_work).await {
                 Ok(Some(job)) => {
-                    let (road, since) = (Arc::clone(&self.road), job.created_at);
-                    self.unit(since, async move { road.verify(&job).await }).await.map(drop)
+                    let (road, from) = (Arc::clone(&self.road), placement.clone());
+                    let (since, pack_id) = (job.created_at, job.pack_id);
+                    let done = self.unit(since, async move { road.verify(&from, &job).await }).await;
+                    at_work.done(pack_id).await;
+                    done.map(drop)
                 }
                 Ok(None) => {
                     let road = Arc::clone(&self.road);
@@ -212,6 +248,25 @@ impl Worker {
                 Err(error) => Err(error),
             };
             self.rest_if_failed(verified).await;
+        }
+    }
+
+    async fn claim_verification(
+        &self,
+        placement: &Placement,
+        at_work: &AtWork,
+    ) -> Result<Option<Pack>, Error> {
+        let mut at_work = at_work.0.lock().await;
+        let job = self.road.next_to_verify(placement, &at_work).await?;
+        at_work.extend(job.as_ref().map(|job| job.pack_id));
+        Ok(job)
+    }
+
+    async fn tidy(mut self) {
+        while !self.is_over() {
+            let tidied = self.road.tidy_uploads().await.map(drop);
+            self.rest_if_failed(tidied).await;
+            self.rest(TIDY_EVERY).await;
         }
     }
 

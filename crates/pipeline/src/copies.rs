@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use filmgate_catalog::{Copy as KnownCopy, CopyKind, DroppedCopy, ReceivedInstance, RecordToPack};
-use filmgate_model::{InstanceState, NodeId, RecordId};
+use filmgate_model::{InstanceState, RecordId};
 
 /// Records sorted by what becomes of them.
 #[derive(Debug, Default)]
@@ -127,7 +127,7 @@ fn kind_beside(
 
 #[cfg(test)]
 mod tests {
-    use filmgate_model::{Random, Timestamp};
+    use filmgate_model::{NodeId, Random, Timestamp};
 
     use super::*;
 

@@ -101,6 +101,9 @@ pub enum Error {
     /// The site's keys in a bucket are not those of this node.
     #[error("{0} came back different: until it is right, nothing there counts as verified")]
     SiteKeyDiffers(String),
+    /// The local file of a pack is not what was written.
+    #[error("pack {0}: its local file is not what was written")]
+    LocalDiffers(PackId),
     /// Work off the async threads panicked.
     #[error("a computation was cut off")]
     Cut(#[from] tokio::task::JoinError),
@@ -144,6 +147,7 @@ impl Error {
             | Self::NotAsReceived(_)
             | Self::Lost(_)
             | Self::Differs { .. }
+            | Self::LocalDiffers(_)
             | Self::OtherStudy
             | Self::NoReceiver
             | Self::MetadataTooLong(_) => true,

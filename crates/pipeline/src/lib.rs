@@ -5,7 +5,7 @@
 //! | 1 | `receive` | bytes from a door are sealed, journaled, synced; only then a success |
 //! | 2 | `index` | what was received becomes rows of the catalog |
 //! | 3 | `pack` | records of a study leave the journal for a pack |
-//! | 4 | `upload` | the pack's key and the pack go to every placement |
+//! | 4 | `upload`, `parts` | the pack's key and the pack go to every placement, the pack in parts when it is large |
 //! | – | `site_key` | the site's keys are in every placement before anything there is verified |
 //! | 5 | `verify` | both are read back equal |
 //! | 6 | `log` | what is proven equal is named in the bucket's log; only then is it verified |
@@ -16,6 +16,7 @@
 //! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
 //! | – | `peer` | what only another node of the site holds |
+//! | – | `fitness` | what a placement does is found out before the first object is put there |
 //! | – | `pace` | how the steps behind the journal yield to receipt |
 //! | – | `callers` | who may associate; judged without asking the catalog |
 //! | – | `follow` | a second directory, filled by what the logs say and serving from the bucket |
@@ -34,6 +35,8 @@ mod delete;
 mod error;
 mod evict;
 mod export;
+mod fitness;
+mod flight;
 mod follow;
 mod footers;
 mod idle_cores;
@@ -45,6 +48,7 @@ mod pace;
 mod pack;
 mod pack_file;
 mod pack_journaled;
+mod parts;
 mod peer;
 mod rebuild;
 mod receive;
@@ -58,7 +62,7 @@ mod upload;
 mod verify;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -83,6 +87,7 @@ pub use delete::Deleted;
 pub use error::Error;
 pub use export::{Exported, FileNames};
 pub use filmgate_log::{Role, Roles};
+pub use fitness::Probed;
 pub use follow::{FollowStatus, Following};
 pub use idle_cores::IdleCores;
 pub use key_lease::{KeyLease, KeysStatus};
@@ -97,7 +102,9 @@ pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
 pub use retrieve::{BulkValue, OpenRecord};
 pub use rotate::Rotation;
-pub use status::{Alarm, Quarantined, RetryingPack, SpoolStatus, Status, Waiting};
+pub use status::{
+    Alarm, PlacementOfPack, PlacementStatus, Quarantined, RetryingPack, SpoolStatus, Status, Waiting,
+};
 pub use verify::{Finding, VerifyReport};
 
 /// One place that packs and their keys must reach.
@@ -127,6 +134,12 @@ pub struct Settings {
     pub retry_delay_min: Duration,
     /// No retry waits longer.
     pub retry_delay_max: Duration,
+    /// A pack longer than this is put in parts of this size, where the store takes parts.
+    pub part_size_bytes: u64,
+    /// Parts on their way at a time, over all packs and placements.
+    pub parts_in_flight: usize,
+    /// An upload in parts that nobody remembers is given up when it is so old.
+    pub upload_abandoned_after: Duration,
     /// Local packs are given up, once verified, when less than this is free on their disk.
     pub cache_free_bytes_min: u64,
     /// … or when they take more than this.
@@ -167,6 +180,9 @@ impl Default for Settings {
             pack_age: Duration::from_secs(60),
             retry_delay_min: Duration::from_secs(1),
             retry_delay_max: Duration::from_secs(300),
+            part_size_bytes: 8 * 1024 * 1024,
+            parts_in_flight: 4,
+            upload_abandoned_after: Duration::from_secs(3 * 24 * 60 * 60),
             cache_free_bytes_min: 4 * 1024 * 1024 * 1024,
             cache_bytes_max: u64::MAX,
             quarantine_bytes_max: 4 * 1024 * 1024 * 1024,
@@ -241,6 +257,9 @@ pub struct Road {
     followed: follow::Told,
     announced: index::Announced,
     pace: pace::Pace,
+    flight: flight::Flight,
+    /// What was found out of each placement.
+    probed: Mutex<BTreeMap<String, Probed>>,
     /// A pack was made, or put in a bucket: the next step has something to do.
     packed: Notify,
     uploaded: Notify,
@@ -272,6 +291,10 @@ impl Road {
             log: log::Log::new(log::LogFolder::new(Arc::clone(&parts.disk), parts.log_dir)),
             pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),
             peers: peer::KnownPeers::new(parts.peers, parts.clock.now()),
+            flight: flight::Flight::new(
+                parts.settings.part_size_bytes.saturating_mul(parts.settings.parts_in_flight as u64),
+            ),
+            probed: Mutex::default(),
             packed: Notify::new(),
             uploaded: Notify::new(),
             site_keys_wanted: Notify::new(),
@@ -326,6 +349,12 @@ impl Road {
     #[must_use]
     pub fn node_id(&self) -> filmgate_model::NodeId {
         self.keys.node_id()
+    }
+
+    /// The placements every pack must reach.
+    #[must_use]
+    pub fn placements(&self) -> &[Placement] {
+        &self.placements
     }
 
     /// Names of the placements every pack must reach.

@@ -122,7 +122,7 @@ impl Road {
                 return Err(error.into());
             }
         }
-        self.packed.notify_one();
+        crate::upload::tell(&self.packed);
         let gone = instances.iter().map(|instance| instance.record_id);
         self.release(gone.chain(dropped.iter().map(|dropped| dropped.record_id)).collect()).await
     }

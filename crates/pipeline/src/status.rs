@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use filmgate_catalog::Pack;
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, FollowStatus, KeysStatus, LogStatus, NodeStatus, Road};
+use crate::{Error, FollowStatus, KeysStatus, LogStatus, NodeStatus, Placement, Probed, Road};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -44,7 +45,7 @@ pub struct Status {
     /// The keys, and who keeps them.
     pub keys: KeysStatus,
     /// The buckets every pack must reach.
-    pub placements: Vec<String>,
+    pub placements: Vec<PlacementStatus>,
     /// The nodes of the site, and what only they hold.
     pub nodes: Vec<NodeStatus>,
     /// The bucket's log as this node writes it.
@@ -58,6 +59,15 @@ pub struct Status {
     pub quarantined: Vec<Quarantined>,
     /// What somebody should look at, newest first.
     pub alarms: Vec<Alarm>,
+}
+
+/// A placement, and what it was found to do.
+#[derive(Debug, Serialize)]
+pub struct PlacementStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// Absent until it was asked; see [`Probed`].
+    pub probe: Option<Probed>,
 }
 
 /// Instances between receipt and verification.
@@ -99,6 +109,25 @@ pub struct RetryingPack {
     pub attempts: u64,
     /// Why the last one did.
     pub reason: String,
+    /// When the next one is.
+    pub next_try_at: Option<Timestamp>,
+    /// How it stands in each placement.
+    pub placements: Vec<PlacementOfPack>,
+}
+
+/// How a pack stands in one placement.
+#[derive(Debug, Serialize)]
+pub struct PlacementOfPack {
+    /// The placement.
+    pub name: String,
+    /// It was put there.
+    pub uploaded: bool,
+    /// It was proven equal there.
+    pub verified: bool,
+    /// Tries in a row that failed.
+    pub attempts: u64,
+    /// Why the last one did.
+    pub reason: Option<String>,
     /// When the next one is.
     pub next_try_at: Option<Timestamp>,
 }
@@ -161,7 +190,7 @@ impl Road {
             spool: self.spool_status(totals.local_pack_bytes)?,
             catalog: self.catalog.engine_name(),
             keys: self.keys_status(),
-            placements: self.placements.iter().map(|placement| placement.name.clone()).collect(),
+            placements: self.placements.iter().map(|placement| self.placement_status(placement)).collect(),
             nodes: self.nodes().await?,
             log: self.log_status().await?,
             follow: self.follow_status(),
@@ -184,8 +213,14 @@ impl Road {
         })
     }
 
+    fn placement_status(&self, placement: &Placement) -> PlacementStatus {
+        let name = placement.name.clone();
+        PlacementStatus { probe: self.probed_of(&name), name }
+    }
+
     async fn retrying(&self) -> Result<Vec<RetryingPack>, Error> {
         let rows = self.catalog.retrying(ROWS_MAX).await?.into_iter().map(|pack| RetryingPack {
+            placements: self.placements.iter().map(|placement| of_pack(&placement.name, &pack)).collect(),
             pack_id: pack.pack_id,
             attempts: pack.attempts,
             reason: pack.reason.unwrap_or_default(),
@@ -213,5 +248,18 @@ impl Road {
                 raised_at: alarm.raised_at,
             });
         Ok(self.keeper_alarm().into_iter().chain(rows).collect())
+    }
+}
+
+fn of_pack(name: &str, pack: &Pack) -> PlacementOfPack {
+    let have = pack.placements.iter().find(|have| have.placement == name);
+    let tried = pack.tries.iter().find(|tried| tried.placement == name);
+    PlacementOfPack {
+        name: name.to_owned(),
+        uploaded: have.is_some(),
+        verified: have.is_some_and(|have| have.verified_at.is_some()),
+        attempts: tried.map_or(0, |tried| tried.attempts),
+        reason: tried.map(|tried| tried.reason.clone()),
+        next_try_at: tried.map(|tried| tried.next_try_at),
     }
 }

@@ -36,41 +36,50 @@ pub struct VerifyReport {
 }
 
 impl Road {
-    /// The next pack that is uploaded and not verified, leaving out those at work.
+    /// The next pack that was put in a placement and is not verified there, leaving out those at work.
     ///
     /// # Errors
     /// When the catalog cannot be asked.
-    pub async fn next_to_verify(&self, at_work: &[PackId]) -> Result<Option<Pack>, Error> {
-        Ok(self.catalog.packs_to_verify(at_work).await?.into_iter().next())
+    pub async fn next_to_verify(
+        &self,
+        placement: &Placement,
+        at_work: &[PackId],
+    ) -> Result<Option<Pack>, Error> {
+        Ok(self.catalog.claim_verification(&placement.name, self.clock.now(), at_work).await?)
     }
 
-    /// Reads a pack and its key object back from every placement; true when all is equal. What differs is deleted there
-    /// and uploaded again.
+    /// Reads a pack and its key object back from a placement; true when both are equal. What differs is deleted there and
+    /// uploaded again.
     ///
     /// # Errors
     /// When the catalog cannot be written; a bucket's failure is no error here.
-    pub async fn verify(self: &Arc<Self>, pack: &Pack) -> Result<bool, Error> {
-        match self.try_verify(pack).await {
+    pub async fn verify(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<bool, Error> {
+        match self.try_verify(placement, pack).await {
             Ok(()) => Ok(true),
             Err(error @ Error::Catalog(_)) => Err(error),
+            // Another copy may repair it; this one leads nowhere.
+            Err(Error::LocalDiffers(_)) => Ok(false),
             Err(error) => {
-                self.put_off(pack, &error).await?;
+                if is_no_copy(&error) {
+                    self.put_off_anew(placement, pack, &error).await?;
+                } else {
+                    self.put_off(placement, pack, &error).await?;
+                }
                 Ok(false)
             }
         }
     }
 
-    async fn try_verify(self: &Arc<Self>, pack: &Pack) -> Result<(), Error> {
-        let fact = self.fact_of(pack)?;
-        for placement in &self.placements {
-            self.place_site_key(placement).await?;
-            self.compare_key(placement, pack).await?;
-            self.compare_pack(placement, pack).await?;
-            self.pace.moved(pack.bytes);
-            let (required, now) = (self.placement_names(), self.clock.now());
-            self.catalog.record_proven(pack.pack_id, &placement.name, &required, &fact, now).await?;
+    async fn try_verify(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
+        self.place_site_key(placement).await?;
+        self.compare_key(placement, pack).await?;
+        self.compare_pack(placement, pack).await?;
+        self.pace.moved(pack.bytes);
+        let required = self.placement_names();
+        let (fact, now) = (self.fact_of(pack)?, self.clock.now());
+        if self.catalog.record_proven(pack.pack_id, &placement.name, &required, &fact, now).await? {
+            self.tell_log();
         }
-        self.tell_log();
         Ok(())
     }
 
@@ -121,6 +130,7 @@ impl Road {
     async fn digest_in(&self, placement: &Placement, name: &str, bytes: u64) -> Result<[u8; 32], Error> {
         let mut digest = Sha256::new();
         for piece in pieces(bytes) {
+            let _flight = self.flight.take(piece.end - piece.start).await;
             let bytes = placement.bucket.get(name, piece).await?;
             digest = compute(move || digest.chain_update(&bytes)).await?;
         }
@@ -144,7 +154,7 @@ impl Road {
         }
         let what = "its local file is not what was written";
         self.catalog.mark_damaged(pack_id, what, self.clock.now()).await?;
-        Err(Error::Differs { pack_id, what })
+        Err(Error::LocalDiffers(pack_id))
     }
 
     /// Opens every byte of a record and compares the dataset with its digest; the dataset's size.
@@ -202,6 +212,15 @@ impl Road {
             }
         }
     }
+}
+
+/// True when what is in the placement is not the pack: it was taken away, or was not there.
+fn is_no_copy(error: &Error) -> bool {
+    use filmgate_bucket::Error as BucketError;
+    matches!(
+        error,
+        Error::Differs { .. } | Error::Bucket(BucketError::NotFound(_) | BucketError::Short { .. })
+    )
 }
 
 pub(crate) fn pieces(bytes: u64) -> impl Iterator<Item = Range<u64>> {

@@ -4,7 +4,8 @@ use filmgate_model::{FactId, InstanceState, PackId, Timestamp};
 
 use super::{
     placements::{note_verified, placements_of},
-    uploads::{move_pack, state_of},
+    tries::clear_try,
+    uploads::{move_pack, settle, state_of},
 };
 use crate::{
     Catalog, Error, Outgoing,
@@ -31,6 +32,7 @@ impl Catalog {
                 let mut transaction = writer.begin().await?;
                 let state = state_of(&mut transaction, pack_id).await?;
                 note_verified(&mut transaction, pack_id, placement, at).await?;
+                clear_try(&mut transaction, pack_id, placement).await?;
                 let placements = placements_of(&mut transaction, pack_id).await?;
                 let proven = |name: &S| {
                     placements
@@ -42,6 +44,8 @@ impl Catalog {
                     // Whatever held it up before, it is in every bucket now.
                     move_pack(&mut transaction, pack_id, InstanceState::Uploaded, None, None, at).await?;
                     self.put_out(&mut transaction, fact, at).await?;
+                } else if !done {
+                    settle(&mut transaction, pack_id, required, at).await?;
                 }
                 transaction.commit().await?;
                 Ok(done)
@@ -62,7 +66,7 @@ impl Catalog {
                 let mut verified = 0;
                 for fact_id in facts {
                     if let Some(pack_id) = leave(&mut transaction, *fact_id).await? {
-                        verified += u64::from(settle(&mut transaction, pack_id, at).await?);
+                        verified += u64::from(verify(&mut transaction, pack_id, at).await?);
                     }
                 }
                 transaction.commit().await?;
@@ -83,7 +87,7 @@ async fn leave(writer: &mut Connection, fact_id: FactId) -> Result<Option<PackId
 }
 
 /// An uploaded pack is verified now; one that was found wanting meanwhile goes its way again.
-async fn settle(writer: &mut Connection, pack_id: PackId, at: Timestamp) -> Result<bool, Error> {
+async fn verify(writer: &mut Connection, pack_id: PackId, at: Timestamp) -> Result<bool, Error> {
     match state_of(writer, pack_id).await {
         Ok(InstanceState::Uploaded) => {
             move_pack(writer, pack_id, InstanceState::Verified, None, None, at).await?;

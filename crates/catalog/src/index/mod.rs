@@ -17,6 +17,8 @@ pub(crate) mod series;
 pub(crate) mod studies;
 pub(crate) mod study_keys;
 pub(crate) mod totals;
+pub(crate) mod tries;
+pub(crate) mod upload_parts;
 pub(crate) mod uploads;
 
 use filmgate_model::{Facts, Tag};

@@ -2,7 +2,11 @@
 
 use filmgate_model::{InstanceState, NodeId, PackId, StudyKeyId, Timestamp};
 
-use super::{batch, placements::placements_of};
+use super::{
+    batch,
+    placements::placements_of,
+    tries::{PlacementTry, tries_of},
+};
 use crate::{
     Catalog, Error,
     engine::{
@@ -46,6 +50,17 @@ pub struct Pack {
     pub replaced_at: Option<Timestamp>,
     /// The buckets it was put in.
     pub placements: Vec<PlacementState>,
+    /// The buckets that were tried in vain, the one due first at the head.
+    pub tries: Vec<PlacementTry>,
+}
+
+impl Pack {
+    /// How often in a row a placement was tried in vain.
+    #[must_use]
+    pub fn attempts_in(&self, placement: &str) -> u64 {
+        let tries = self.tries.iter().find(|tried| tried.placement == placement);
+        tries.map_or(0, |tried| tried.attempts)
+    }
 }
 
 /// A pack the catalog knows, as a start compares it with the folder of packs.
@@ -271,5 +286,6 @@ pub(super) async fn pack(reader: &mut Connection, row: &Row) -> Result<Pack, Err
         local: get(row, "local")?,
         replaced_at: optional_time(row, "replaced_at")?,
         placements: placements_of(reader, pack_id).await?,
+        tries: tries_of(reader, pack_id).await?,
     })
 }

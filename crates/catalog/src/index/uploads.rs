@@ -6,51 +6,67 @@ use super::{
     copies::refresh_served,
     packs::{COLUMNS, Pack, pack},
     placements::{forget, note_uploaded, placements_of},
+    tries::{clear_try, note_try, tries_of},
+    upload_parts::forget_upload,
 };
 use crate::{
     Catalog, Error,
     book::alarms::{AlarmKind, raise},
     engine::{
         AssertSqlSafe, Connection, query,
-        row::{get, id, optional_time, word},
+        row::{get, id, signed, word},
     },
     transition::{may_become, sources_sql},
 };
 
-/// Packs to verify that are listed at a time.
-const TO_VERIFY_AT_ONCE: u32 = 8;
-/// Leaves out what is proven everywhere and waits for the log.
-const NOT_PROVEN: &str =
-    "AND NOT EXISTS (SELECT 1 FROM book_outbox WHERE book_outbox.pack_id = index_packs.pack_id)";
-/// How far ahead a next try can lie at most.
-const RETRY_AHEAD_MS_MAX: i64 = 24 * 60 * 60 * 1000;
+/// A placement ($3) that is to be tried later ($4 is now). No delay is as long as a day (86,400,000 ms): a time so far
+/// ahead was written before the clock was set back.
+const DUE: &str = "NOT EXISTS (SELECT 1 FROM index_tries tried
+                    WHERE tried.pack_id = index_packs.pack_id AND tried.placement = $3
+                        AND tried.next_try_at > $4 AND tried.next_try_at <= $4 + 86400000)";
 
 impl Catalog {
-    /// The oldest pack of this node to upload: packed, or retrying and due. Those in `exclude` are in flight.
-    ///
-    /// # Errors
-    /// When the catalog cannot be read.
-    pub async fn claim_upload(&self, now: Timestamp, exclude: &[PackId]) -> Result<Option<Pack>, Error> {
-        // No delay is that long: a time so far ahead was written before the clock was set back.
-        let sql = format!(
-            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2
-                AND state IN ('packed', 'retrying')
-                AND (state = 'packed' OR next_try_at <= $3 OR next_try_at > $3 + {RETRY_AHEAD_MS_MAX})
-             ORDER BY created_at, pack_id"
-        );
-        self.first_pack("claim an upload", sql, now, exclude).await
-    }
-
-    /// Uploaded packs of this node that are not proven equal yet, the oldest first, a few at a time. Those in `exclude`
+    /// The oldest pack of this node to put in a placement: not there yet, and not to be tried later. Those in `exclude`
     /// are in flight.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn packs_to_verify(&self, exclude: &[PackId]) -> Result<Vec<Pack>, Error> {
-        let limit = u32::try_from(exclude.len()).unwrap_or(u32::MAX).saturating_add(TO_VERIFY_AT_ONCE);
-        let mut packs = self.packs_in(InstanceState::Uploaded, NOT_PROVEN, limit).await?;
-        packs.retain(|pack| !exclude.contains(&pack.pack_id));
-        Ok(packs)
+    pub async fn claim_upload(
+        &self,
+        placement: &str,
+        now: Timestamp,
+        exclude: &[PackId],
+    ) -> Result<Option<Pack>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state IN ('packed', 'retrying')
+                AND NOT EXISTS (SELECT 1 FROM index_placements have
+                    WHERE have.pack_id = index_packs.pack_id AND have.placement = $3)
+                AND {DUE}
+             ORDER BY created_at, pack_id"
+        );
+        self.first_pack("claim an upload", sql, placement, now, exclude).await
+    }
+
+    /// The oldest pack of this node that was put in a placement and is not proven equal there yet. Those in `exclude`
+    /// are in flight.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn claim_verification(
+        &self,
+        placement: &str,
+        now: Timestamp,
+        exclude: &[PackId],
+    ) -> Result<Option<Pack>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state IN ('packed', 'uploaded', 'retrying')
+                AND EXISTS (SELECT 1 FROM index_placements have
+                    WHERE have.pack_id = index_packs.pack_id AND have.placement = $3
+                        AND have.verified_at IS NULL)
+                AND {DUE}
+             ORDER BY created_at, pack_id"
+        );
+        self.first_pack("claim a verification", sql, placement, now, exclude).await
     }
 
     /// Packs of this node whose upload or verification is tried again, oldest first.
@@ -90,27 +106,6 @@ impl Catalog {
             .await
     }
 
-    /// Earliest time a retrying pack of this node is due; `None` when none is.
-    ///
-    /// # Errors
-    /// When the catalog cannot be read.
-    pub async fn next_retry_at(&self) -> Result<Option<Timestamp>, Error> {
-        self.engine
-            .run("look for the next retry", async {
-                let mut reader = self.engine.reader().await?;
-                let row = query(
-                    "SELECT MIN(next_try_at) AS due FROM index_packs
-                     WHERE site_id = $1 AND node_id = $2 AND state = 'retrying'",
-                )
-                .bind(self.site())
-                .bind(self.node())
-                .fetch_one(&mut reader)
-                .await?;
-                optional_time(&row, "due")
-            })
-            .await
-    }
-
     /// A pack was put in a placement. With all of `required` put, pack and instances become uploaded: true then.
     ///
     /// # Errors
@@ -128,25 +123,23 @@ impl Catalog {
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 note_uploaded(&mut transaction, self.site(), pack_id, placement, at).await?;
-                let placements = placements_of(&mut transaction, pack_id).await?;
-                let done =
-                    required.iter().all(|name| placements.iter().any(|have| have.placement == name.as_ref()));
-                if done {
-                    move_pack(&mut transaction, pack_id, InstanceState::Uploaded, None, None, at).await?;
-                }
+                clear_try(&mut transaction, pack_id, placement).await?;
+                forget_upload(&mut transaction, pack_id, placement).await?;
+                let done = settle(&mut transaction, pack_id, required, at).await?;
                 transaction.commit().await?;
                 Ok(done)
             })
             .await
     }
 
-    /// An upload or a verification failed and is tried again at `next_try_at`.
+    /// An upload to a placement, or a verification in it, failed and is tried again at `next_try_at`.
     ///
     /// # Errors
     /// [`Error::UnknownPack`]; or when a statement fails.
     pub async fn upload_failed(
         &self,
         pack_id: PackId,
+        placement: &str,
         reason: &str,
         next_try_at: Timestamp,
         at: Timestamp,
@@ -156,7 +149,8 @@ impl Catalog {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
-                retry(&mut transaction, pack_id, reason, next_try_at, at).await?;
+                note_try(&mut transaction, self.site(), pack_id, placement, reason, next_try_at).await?;
+                retry(&mut transaction, pack_id, at).await?;
                 transaction.commit().await
             })
             .await
@@ -180,7 +174,8 @@ impl Catalog {
                 let mut transaction = writer.begin().await?;
                 state_of(&mut transaction, pack_id).await?;
                 forget(&mut transaction, pack_id, placement).await?;
-                retry(&mut transaction, pack_id, reason, next_try_at, at).await?;
+                note_try(&mut transaction, self.site(), pack_id, placement, reason, next_try_at).await?;
+                retry(&mut transaction, pack_id, at).await?;
                 transaction.commit().await
             })
             .await
@@ -225,6 +220,7 @@ impl Catalog {
         &self,
         doing: &'static str,
         sql: String,
+        placement: &str,
         now: Timestamp,
         exclude: &[PackId],
     ) -> Result<Option<Pack>, Error> {
@@ -236,6 +232,7 @@ impl Catalog {
                 let rows = query(AssertSqlSafe(format!("{sql} LIMIT {limit}")))
                     .bind(self.site())
                     .bind(self.node())
+                    .bind(placement)
                     .bind(now.0)
                     .fetch_all(&mut reader)
                     .await?;
@@ -266,32 +263,49 @@ pub(super) async fn state_of(writer: &mut Connection, pack_id: PackId) -> Result
     word(&row.ok_or(Error::UnknownPack(pack_id))?, "state")
 }
 
-/// A pack that is retrying already gets its new time; otherwise it and its instances move.
-async fn retry(
+/// Where a pack stands after something went well in one placement: uploaded once it is in all, true then; retrying
+/// while another is to be tried again.
+pub(super) async fn settle<S: AsRef<str> + Sync>(
     writer: &mut Connection,
     pack_id: PackId,
-    reason: &str,
-    next_try_at: Timestamp,
+    required: &[S],
     at: Timestamp,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
+    let placements = placements_of(writer, pack_id).await?;
+    let everywhere =
+        required.iter().all(|name| placements.iter().any(|have| have.placement == name.as_ref()));
+    let tries = tries_of(writer, pack_id).await?;
+    if everywhere && tries.is_empty() {
+        move_pack(writer, pack_id, InstanceState::Uploaded, None, None, at).await?;
+    } else if state_of(writer, pack_id).await? == InstanceState::Retrying
+        && let Some(next) = tries.first()
+    {
+        let (reason, next) = (Some(next.reason.as_str()), Some(next.next_try_at));
+        move_pack(writer, pack_id, InstanceState::Retrying, reason, next, at).await?;
+    }
+    Ok(everywhere)
+}
+
+/// After a try that failed and was noted: a pack that may be tried again is retrying, until the try that is due first.
+async fn retry(writer: &mut Connection, pack_id: PackId, at: Timestamp) -> Result<(), Error> {
     let from = state_of(writer, pack_id).await?;
     if from != InstanceState::Retrying && !may_become(from, InstanceState::Retrying) {
         return Ok(());
     }
-    query(
-        "UPDATE index_packs SET attempts = attempts + 1
-         WHERE pack_id = $1 AND NOT (state = 'retrying' AND next_try_at = $2)",
-    )
-    .bind(pack_id.as_bytes().as_slice())
-    .bind(next_try_at.0)
-    .execute(&mut *writer)
-    .await?;
     // What was found wanting is not stated; when it is proven again it will be.
     query("DELETE FROM book_outbox WHERE pack_id = $1")
         .bind(pack_id.as_bytes().as_slice())
         .execute(&mut *writer)
         .await?;
-    move_pack(writer, pack_id, InstanceState::Retrying, Some(reason), Some(next_try_at), at).await
+    let tries = tries_of(writer, pack_id).await?;
+    let attempts = signed(tries.iter().map(|tried| tried.attempts).sum(), "a number of tries")?;
+    query("UPDATE index_packs SET attempts = $2 WHERE pack_id = $1")
+        .bind(pack_id.as_bytes().as_slice())
+        .bind(attempts)
+        .execute(&mut *writer)
+        .await?;
+    let next = tries.first().map(|tried| (tried.reason.as_str(), tried.next_try_at)).unzip();
+    move_pack(writer, pack_id, InstanceState::Retrying, next.0, next.1, at).await
 }
 
 /// Moves a pack and its instances, each only along the table of transitions; quarantined instances therefore stay

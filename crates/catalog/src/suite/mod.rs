@@ -4,6 +4,7 @@ mod access;
 mod custody;
 mod nodes;
 mod packs;
+mod placing;
 pub mod postgres;
 mod received;
 mod search;
@@ -38,6 +39,8 @@ where
     packs::the_road_of_a_pack(&open().await).await;
     packs::a_placement_that_failed_is_uploaded_again(&open().await).await;
     packs::damage_is_an_alarm(&open().await).await;
+    placing::one_placement_holds_up_no_other(&open().await).await;
+    placing::parts_are_remembered(&open().await).await;
     packs::study_keys_are_remembered(&open().await).await;
     packs::text_is_ordered_by_its_bytes(&open().await).await;
     custody::a_deletion_takes_what_it_named_and_nothing_later(&open().await).await;

@@ -138,14 +138,14 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
     packed_study(catalog, 1, "1.2", &[1, 2]).await;
     packed_study(catalog, 2, "1.3", &[3]).await;
     let next = |now, exclude: Vec<_>| async move {
-        catalog.claim_upload(now, &exclude).await.expect("claim").map(|pack| pack.pack_id)
+        catalog.claim_upload("main", now, &exclude).await.expect("claim").map(|pack| pack.pack_id)
     };
     assert_eq!(next(NOW, vec![]).await, Some(pack_id(1)), "oldest first");
     assert_eq!(next(NOW, vec![pack_id(1)]).await, Some(pack_id(2)));
     assert_eq!(next(NOW, vec![pack_id(1), pack_id(2)]).await, None);
 
     for _ in 0..2 {
-        catalog.upload_failed(pack_id(1), "no route", after(30), after(1)).await.expect("fail");
+        catalog.upload_failed(pack_id(1), "main", "no route", after(30), after(1)).await.expect("fail");
         let pack = catalog.pack(pack_id(1)).await.expect("pack").expect("known");
         assert_eq!(
             (pack.state, pack.attempts, pack.next_try_at),
@@ -154,7 +154,10 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
     }
     let retrying = catalog.retrying(9).await.expect("retrying");
     assert_eq!(retrying.iter().map(|pack| pack.reason.as_deref()).collect::<Vec<_>>(), [Some("no route")]);
-    assert_eq!(catalog.next_retry_at().await.expect("retry"), Some(after(30)));
+    assert_eq!(catalog.next_retry_at("main").await.expect("retry"), Some(after(30)));
+    assert_eq!(catalog.next_retry_at("second").await.expect("retry"), None);
+    let elsewhere = catalog.claim_upload("second", after(1), &[]).await.expect("claim");
+    assert_eq!(elsewhere.map(|pack| pack.pack_id), Some(pack_id(1)), "one placement holds up no other");
     assert_eq!(next(after(29), vec![pack_id(2)]).await, None, "not due");
     assert_eq!(next(after(30), vec![]).await, Some(pack_id(1)));
     let counts = catalog.counts_by_state().await.expect("counts");
@@ -165,17 +168,18 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
 
     for _ in 0..2 {
         assert!(!catalog.record_uploaded(pack_id(1), "main", BOTH, after(31)).await.expect("upload"));
-        assert_eq!(next(after(60), vec![pack_id(2)]).await, Some(pack_id(1)), "one placement is wanting");
+        assert_eq!(next(after(60), vec![pack_id(2)]).await, None, "it is there");
+        let wanting = catalog.claim_upload("second", after(60), &[pack_id(2)]).await.expect("claim");
+        assert_eq!(wanting.map(|pack| pack.pack_id), Some(pack_id(1)), "one placement is wanting");
     }
     for _ in 0..2 {
         assert!(catalog.record_uploaded(pack_id(1), "second", BOTH, after(32)).await.expect("upload"));
-        let waiting = catalog.packs_to_verify(&[]).await.expect("verify");
-        assert_eq!(
-            waiting.iter().map(|pack| (pack.pack_id, pack.reason.clone())).collect::<Vec<_>>(),
-            [(pack_id(1), None)]
-        );
+        for placement in BOTH {
+            let waiting = catalog.claim_verification(placement, after(32), &[]).await.expect("claim");
+            assert_eq!(waiting.map(|pack| (pack.pack_id, pack.reason)), Some((pack_id(1), None)));
+        }
     }
-    assert_eq!(catalog.packs_to_verify(&[pack_id(1)]).await.expect("verify"), []);
+    assert_eq!(catalog.claim_verification("main", after(32), &[pack_id(1)]).await.expect("claim"), None);
     assert!(!catalog.record_evicted(pack_id(1)).await.expect("evict"), "uploaded is not verified");
 
     for _ in 0..2 {
@@ -187,7 +191,11 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
         let pack = catalog.pack(pack_id(1)).await.expect("pack").expect("known");
         assert_eq!(pack.state, InstanceState::Uploaded, "no log names it yet");
         assert_eq!(catalog.outgoing(9).await.expect("outbox"), [stated(1)], "once, whatever is repeated");
-        assert_eq!(catalog.packs_to_verify(&[]).await.expect("verify"), [], "it is proven");
+        assert_eq!(
+            catalog.claim_verification("second", after(34), &[]).await.expect("claim"),
+            None,
+            "it is proven"
+        );
     }
     assert!(!catalog.record_evicted(pack_id(1)).await.expect("evict"), "nor is it to be given up");
     for (moment, newly) in [(35, 1), (99, 0)] {
@@ -244,7 +252,7 @@ pub(super) async fn a_placement_that_failed_is_uploaded_again(catalog: &Catalog)
     packed_study(catalog, 1, "1.2", &[1]).await;
     catalog.record_uploaded(pack_id(1), "main", MAIN, after(1)).await.expect("upload");
     catalog.placement_failed(pack_id(1), "main", "digest differs", after(5), after(2)).await.expect("fail");
-    let pack = catalog.claim_upload(after(5), &[]).await.expect("claim").expect("due");
+    let pack = catalog.claim_upload("main", after(5), &[]).await.expect("claim").expect("due");
     assert_eq!((pack.reason.as_deref(), pack.placements.len()), (Some("digest differs"), 0));
     // A proof for a placement that is forgotten proves nothing.
     assert!(!prove(catalog, 1, "main", MAIN, after(6)).await);
@@ -268,7 +276,11 @@ pub(super) async fn damage_is_an_alarm(catalog: &Catalog) {
         let alarms = catalog.alarms().await.expect("alarms");
         assert_eq!(alarms.iter().map(|alarm| alarm.kind).collect::<Vec<_>>(), [AlarmKind::DamagedPack]);
     }
-    assert_eq!(catalog.claim_upload(NOW, &[]).await.expect("claim"), None, "what is damaged is not uploaded");
+    assert_eq!(
+        catalog.claim_upload("main", NOW, &[]).await.expect("claim"),
+        None,
+        "what is damaged is not uploaded"
+    );
     assert!(!catalog.record_evicted(pack_id(1)).await.expect("evict"));
     let location = catalog.locate(record(1)).await.expect("locate").expect("known");
     assert_eq!(

@@ -68,7 +68,7 @@ async fn blocking_operations_are_ready_at_once() {
     let entered = [support::packed(1, 0, CopyKind::First)];
     let pack = support::new_pack(1, "1.2", false);
     catalog.record_packed(&pack, &entered, &[], support::NOW).now_or_never().expect("ready").expect("pack");
-    catalog.claim_upload(support::NOW, &[]).now_or_never().expect("ready").expect("claim");
+    catalog.claim_upload("main", support::NOW, &[]).now_or_never().expect("ready").expect("claim");
     let query = Query::new().matching(tags::PATIENT_ID, "P*").expect("query");
     let page = catalog.search_instances(&query).now_or_never().expect("ready").expect("search");
     assert_eq!(page.rows.len(), 200);

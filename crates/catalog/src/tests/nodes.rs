@@ -33,7 +33,7 @@ async fn a_node_sees_to_its_own_records_packs_and_disk() {
     here.record_received(&[instance(2, "1.2", "1.2.1.2", &[])], NOW).await.expect("receive");
 
     assert_eq!(there.unpacked_studies().await.expect("waiting"), []);
-    assert_eq!(there.claim_upload(NOW, &[]).await.expect("claim"), None);
+    assert_eq!(there.claim_upload("main", NOW, &[]).await.expect("claim"), None);
     assert_eq!(there.known_packs().await.expect("packs"), []);
     assert_eq!(there.totals().await.expect("totals").local_pack_bytes, 0);
     let seen_there = there.locate(record(1)).await.expect("locate").expect("known");
@@ -44,7 +44,7 @@ async fn a_node_sees_to_its_own_records_packs_and_disk() {
     assert_eq!(there.counts_by_state().await.expect("counts")[&InstanceState::Packed], 1, "over the site");
 
     here.record_uploaded(pack_id(1), "main", &["main"], NOW).await.expect("upload");
-    assert_eq!(there.packs_to_verify(&[]).await.expect("verify"), []);
+    assert_eq!(there.claim_verification("main", NOW, &[]).await.expect("claim"), None);
     here.record_proven(pack_id(1), "main", &["main"], &stated(1), NOW).await.expect("prove");
     here.record_logged(&[stated(1).fact_id], NOW).await.expect("log");
     assert_eq!(there.evictable(false, 9).await.expect("evictable"), []);

@@ -99,7 +99,9 @@ async fn apply(catalog: &Catalog, operation: &Operation, at: Timestamp) {
             catalog.mark_record_damaged(record(number), "flipped", at).await.expect("damage");
         }
         Operation::Upload { pack } => drop(catalog.record_uploaded(pack_id(pack), "main", main, at).await),
-        Operation::Fail { pack } => drop(catalog.upload_failed(pack_id(pack), "no route", at, at).await),
+        Operation::Fail { pack } => {
+            drop(catalog.upload_failed(pack_id(pack), "main", "no route", at, at).await)
+        }
         Operation::FailPlacement { pack } => {
             drop(catalog.placement_failed(pack_id(pack), "main", "differs", at, at).await);
         }

@@ -107,7 +107,8 @@ impl Doors {
             let _ = filmgate_model::compute(move || journal.run_prepare_thread()).await;
         });
         let background = Background::start(settings.yielding.nice).context("start the background threads")?;
-        let mut workers = workers::start(&gateway.road, background, &stopped);
+        let mut workers =
+            workers::start(&gateway.road, background, settings.upload.packs_in_flight, &stopped);
         workers.push((PREPARE, prepare));
         let web_tls = web.tls.clone();
         let (road, kek, lease) = (Arc::clone(&gateway.road), Arc::clone(&gateway.kek), settings.keys.lease());

@@ -62,10 +62,18 @@ fn page(status: &Value) -> String {
     if status["spool"]["accepting"] == Value::Bool(false) {
         lines.push("Associations are refused: there is no room on the local disk.".to_owned());
     }
+    for placement in status["placements"].as_array().into_iter().flatten() {
+        lines.extend(placement_line(placement));
+    }
     for pack in status["retrying"].as_array().into_iter().flatten() {
         let next = Timestamp(pack["next_try_at"].as_i64().unwrap_or_default());
         let (id, reason) = (text(&pack["pack_id"]), text(&pack["reason"]));
         lines.push(format!("Waiting       pack {id}, {} tries, next {next}: {reason}", pack["attempts"]));
+        let placements = pack["placements"].as_array().into_iter().flatten();
+        let verified = placements.filter(|placement| placement["verified"] == Value::Bool(true));
+        lines.extend(
+            verified.map(|placement| format!("              it is verified in {}", text(&placement["name"]))),
+        );
     }
     for instance in status["quarantined"].as_array().into_iter().flatten() {
         lines.push(format!(
@@ -79,6 +87,28 @@ fn page(status: &Value) -> String {
         lines.push(format!("Alarm         {kind} {subject}: {detail}"));
     }
     lines.join("\n")
+}
+
+/// What a store was found to do; nothing of a folder.
+fn placement_line(placement: &Value) -> Option<String> {
+    let name = text(&placement["name"]);
+    let Some(probe) = placement["probe"].as_object() else {
+        return Some(format!("Placement     {name} has not answered yet"));
+    };
+    let found = probe["packs"].as_object()?;
+    let words = [
+        ("checks_sha256", "checks SHA-256"),
+        ("checks_md5", "checks MD5"),
+        ("honours_conditions", "does not replace objects"),
+        ("keeps_versions", "keeps versions"),
+        ("locks_objects", "locks objects"),
+    ];
+    let does = words.iter().filter(|(key, _)| found.get(*key) == Some(&Value::Bool(true)));
+    let does: Vec<&str> = does.map(|(_, word)| *word).collect();
+    Some(format!(
+        "Placement     {name} {}",
+        if does.is_empty() { "checks nothing".into() } else { does.join(", ") }
+    ))
 }
 
 fn text(value: &Value) -> &str {

@@ -53,6 +53,12 @@ pub(crate) fn load(
     Ok(settings)
 }
 
+/// A placement that is not in the file has its defaults, whose types say how a variable's text is read.
+fn new_section(steps: &[&str]) -> Table {
+    let placement = matches!(steps, ["bucket", _]).then(|| Table::try_from(super::Bucket::default()).ok());
+    placement.flatten().unwrap_or_default()
+}
+
 fn merge(base: &mut Table, given: Table) {
     for (key, value) in given {
         match (base.get_mut(&key), value) {
@@ -73,7 +79,7 @@ fn set(table: &mut Table, name: &str, text: &str) -> Result<(), Error> {
     let mut open = table;
     for step in &steps {
         // Placements and private syntaxes have names of their own; a new one begins empty.
-        let entry = open.entry((*step).to_owned()).or_insert_with(|| Value::Table(Table::new()));
+        let entry = open.entry((*step).to_owned()).or_insert_with(|| Value::Table(new_section(&steps)));
         open = entry.as_table_mut().ok_or_else(|| told(format!("{step} is a value, not a section")))?;
     }
     let value = match open.get(key) {
@@ -121,6 +127,7 @@ mod tests {
             ("FILMGATE__PACK__QUIET_MS", "200"),
             ("FILMGATE__BUCKET__MAIN__PATH", "/srv/b"),
             ("FILMGATE__BUCKET__SECOND__PATH", "/srv/c"),
+            ("FILMGATE__BUCKET__SECOND__READ_TIMEOUT_MS", "700"),
             ("OTHER", "ignored"),
         ])
         .expect("settings");
@@ -130,6 +137,7 @@ mod tests {
         assert!(settings.dicom.private_sop_classes.contains("1.2.4"));
         assert_eq!(settings.pack.quiet_ms, 200);
         assert_eq!(settings.bucket.len(), 2);
+        assert_eq!(settings.bucket["second"].read_timeout_ms, 700);
     }
 
     #[test]

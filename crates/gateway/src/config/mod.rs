@@ -7,6 +7,8 @@ mod catalog;
 mod keys;
 mod load;
 mod peers;
+mod placements;
+mod secret;
 mod tls;
 
 use std::{
@@ -24,6 +26,7 @@ pub(crate) use catalog::{Catalog, Engine};
 pub(crate) use keys::{KeyProvider, Keys, Site};
 pub(crate) use load::{Error, load};
 pub(crate) use peers::Peers;
+pub(crate) use secret::Secret;
 pub(crate) use tls::{DicomTls, WebTls};
 
 /// Length of a journal segment.
@@ -266,12 +269,54 @@ impl Default for Web {
 }
 
 /// One placement.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Bucket {
     pub(crate) kind: BucketKind,
     pub(crate) path: PathBuf,
     pub(crate) keys_path: PathBuf,
+    pub(crate) bucket: String,
+    pub(crate) keys_bucket: String,
+    pub(crate) prefix: String,
+    pub(crate) endpoint: String,
+    pub(crate) region: String,
+    pub(crate) path_style: bool,
+    pub(crate) ca_file: PathBuf,
+    pub(crate) credentials: CredentialsFrom,
+    pub(crate) access_key_id: String,
+    pub(crate) secret_access_key: Secret,
+    pub(crate) secret_access_key_file: PathBuf,
+    pub(crate) require_object_lock: bool,
+    pub(crate) connect_timeout_ms: u64,
+    pub(crate) read_timeout_ms: u64,
+    pub(crate) stall_timeout_ms: u64,
+    pub(crate) operation_timeout_ms: u64,
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        Self {
+            kind: BucketKind::Local,
+            path: PathBuf::new(),
+            keys_path: PathBuf::new(),
+            bucket: String::new(),
+            keys_bucket: String::new(),
+            prefix: String::new(),
+            endpoint: String::new(),
+            region: "us-east-1".into(),
+            path_style: true,
+            ca_file: PathBuf::new(),
+            credentials: CredentialsFrom::Settings,
+            access_key_id: String::new(),
+            secret_access_key: Secret::default(),
+            secret_access_key_file: PathBuf::new(),
+            require_object_lock: false,
+            connect_timeout_ms: 5_000,
+            read_timeout_ms: 30_000,
+            stall_timeout_ms: 20_000,
+            operation_timeout_ms: 300_000,
+        }
+    }
 }
 
 /// What a placement is.
@@ -280,6 +325,17 @@ pub(crate) struct Bucket {
 pub(crate) enum BucketKind {
     #[default]
     Local,
+    S3,
+}
+
+/// Where the credentials of an S3 server come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CredentialsFrom {
+    /// `access_key_id` and `secret_access_key` or its file.
+    Settings,
+    /// `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`.
+    Environment,
 }
 
 /// The journal.
@@ -318,11 +374,22 @@ impl Default for Pack {
 pub(crate) struct Upload {
     pub(crate) retry_delay_min_ms: u64,
     pub(crate) retry_delay_max_ms: u64,
+    pub(crate) part_size_bytes: u64,
+    pub(crate) parts_in_flight: usize,
+    pub(crate) packs_in_flight: usize,
+    pub(crate) abandoned_after_ms: u64,
 }
 
 impl Default for Upload {
     fn default() -> Self {
-        Self { retry_delay_min_ms: 1_000, retry_delay_max_ms: 300_000 }
+        Self {
+            retry_delay_min_ms: 1_000,
+            retry_delay_max_ms: 300_000,
+            part_size_bytes: 8 << 20,
+            parts_in_flight: 4,
+            packs_in_flight: 4,
+            abandoned_after_ms: 259_200_000,
+        }
     }
 }
 
@@ -532,6 +599,7 @@ impl Settings {
         self.keys.check()?;
         self.peers.check()?;
         self.check_folders()?;
+        self.check_uploads()?;
         if self.bucket.is_empty() {
             return refuse("bucket", "there must be at least one placement, such as [bucket.main]".into());
         }
@@ -604,23 +672,7 @@ impl Settings {
         if self.node.mirror != Mirror::Off && (second.starts_with(data_dir) || data_dir.starts_with(second)) {
             return refuse("node.second_dir", "it and the data directory must not lie in each other");
         }
-        let ours = ["journal", "packs", "keys"].map(|folder| data_dir.join(folder));
-        let mut taken: Vec<PathBuf> = Vec::new();
-        for (name, bucket) in &self.bucket {
-            for (key, path) in
-                [("path", self.bucket_path(name, bucket)), ("keys_path", self.bucket_keys_path(name, bucket))]
-            {
-                let key = format!("bucket.{name}.{key}");
-                if path == *data_dir || ours.iter().any(|folder| path.starts_with(folder)) {
-                    return refuse(&key, "it is a folder of the data directory's own");
-                }
-                if taken.iter().any(|other| path.starts_with(other) || other.starts_with(&path)) {
-                    return refuse(&key, "it and another bucket's folder must not lie in each other");
-                }
-                taken.push(path);
-            }
-        }
-        Ok(())
+        self.check_placements()
     }
 
     /// The key of keys: beside the data directory unless set.
@@ -632,26 +684,6 @@ impl Settings {
         let mut name = data_dir.file_name().unwrap_or_default().to_owned();
         name.push(".key");
         data_dir.with_file_name(name)
-    }
-
-    /// The folder of a placement: in the data directory unless set.
-    pub(crate) fn bucket_path(&self, name: &str, bucket: &Bucket) -> PathBuf {
-        if bucket.path.as_os_str().is_empty() {
-            self.node.data_dir.join("bucket").join(name)
-        } else {
-            bucket.path.clone()
-        }
-    }
-
-    /// The folder of a placement's keys: beside that of its packs unless set.
-    pub(crate) fn bucket_keys_path(&self, name: &str, bucket: &Bucket) -> PathBuf {
-        if !bucket.keys_path.as_os_str().is_empty() {
-            return bucket.keys_path.clone();
-        }
-        let path = self.bucket_path(name, bucket);
-        let mut keys = path.file_name().unwrap_or_default().to_owned();
-        keys.push("-keys");
-        path.with_file_name(keys)
     }
 }
 

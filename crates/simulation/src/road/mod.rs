@@ -94,7 +94,9 @@ impl Run {
     fn new(seed: u64, runtime: Runtime) -> Result<Self, String> {
         let random = Random::seeded(seed);
         let bucket_faults = Arc::new(Mutex::new(random.below(30)));
-        let (store, key_store) = (Arc::new(MemoryBucket::default()), Arc::new(MemoryBucket::default()));
+        // Every other history takes packs in parts; a part is small enough for each pack to have some.
+        let store = if seed.is_multiple_of(2) { MemoryBucket::in_parts() } else { MemoryBucket::default() };
+        let (store, key_store) = (Arc::new(store), Arc::new(MemoryBucket::default()));
         let faults = match random.below(3) {
             0 => Faults::default(),
             1 => Faults { sync: 60, ..Faults::default() },
@@ -314,13 +316,15 @@ impl Run {
 
     fn upload(&mut self) -> Check {
         let road = self.road()?;
-        let Some(job) = self.wait(road.next_upload(&[])).map_err(|error| error.to_string())? else {
+        let Some(job) =
+            self.wait(road.next_upload(&self.placement, &[])).map_err(|error| error.to_string())?
+        else {
             return Ok(());
         };
         if !self.has_rested(job.created_at)? {
             return Ok(());
         }
-        match self.wait(road.upload(&job)) {
+        match self.wait(road.upload(&self.placement, &job)) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 self.tally.put_off += 1;
@@ -332,13 +336,15 @@ impl Run {
 
     fn verify(&mut self) -> Check {
         let road = self.road()?;
-        let Some(job) = self.wait(road.next_to_verify(&[])).map_err(|error| error.to_string())? else {
+        let Some(job) =
+            self.wait(road.next_to_verify(&self.placement, &[])).map_err(|error| error.to_string())?
+        else {
             return Ok(());
         };
         if !self.has_rested(job.created_at)? {
             return Ok(());
         }
-        match self.wait(road.verify(&job)) {
+        match self.wait(road.verify(&self.placement, &job)) {
             Ok(verified) => {
                 self.tally.verified += u64::from(verified);
                 if verified { self.check_in_store(&job) } else { Ok(()) }
@@ -556,7 +562,7 @@ fn faulty(
             }
             match (random.below(3), operation) {
                 (0, _) => Fault::Before,
-                (1, Operation::Put | Operation::Get) => Fault::Corrupt,
+                (1, Operation::Put | Operation::PutPart | Operation::Get) => Fault::Corrupt,
                 _ => Fault::After,
             }
         }))
@@ -581,6 +587,7 @@ fn road_settings() -> Settings {
         pack_size_bytes: 96 << 10,
         pack_age: Duration::from_secs(60),
         retry_delay_max: Duration::from_secs(20),
+        part_size_bytes: 8 << 10,
         cache_free_bytes_min: 0,
         cache_bytes_max: 64 << 10,
         small_pack_bytes: 64 << 10,

@@ -40,7 +40,19 @@ impl Run {
         }
         self.evict()?;
         self.check_named()?;
+        self.check_no_upload_is_left()?;
         self.check_everything()
+    }
+
+    /// What was begun in parts was ended, whatever answers were lost in between.
+    fn check_no_upload_is_left(&self) -> Check {
+        self.clock.shift_ms(4 * 24 * 60 * 60 * 1000);
+        self.wait(self.road()?.tidy_uploads()).map_err(|error| error.to_string())?;
+        let Some(parts) = self.store.parts() else { return Ok(()) };
+        match self.wait(parts.list_uploads("")).map_err(|error| error.to_string())?.first() {
+            None => Ok(()),
+            Some(open) => Err(format!("at rest, and an upload of {} is open", open.name)),
+        }
     }
 
     fn is_at_rest(&self) -> Result<bool, String> {

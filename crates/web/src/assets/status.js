@@ -120,7 +120,7 @@ function showRoom(spool) {
 }
 
 function showPlacements(status) {
-  part("placements").textContent = status.placements.join("，") || "–";
+  part("placements").textContent = status.placements.map((placement) => placement.name).join("，") || "–";
   say(part("placements-note"), `重复收到而未再存：${count(status.copies_dropped)}`, "same bytes again, not kept twice");
   part("catalog").textContent = `目录 catalog: ${status.catalog}`;
 }

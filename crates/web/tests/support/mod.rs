@@ -152,11 +152,12 @@ impl Gateway {
         for study in self.road.studies_to_pack().await.expect("studies") {
             self.road.pack(&study).await.expect("a pack");
         }
-        while let Some(pack) = self.road.next_upload(&[]).await.expect("an upload") {
-            assert!(self.road.upload(&pack).await.expect("uploaded"));
+        let placement = &self.road.placements()[0];
+        while let Some(pack) = self.road.next_upload(placement, &[]).await.expect("an upload") {
+            assert!(self.road.upload(placement, &pack).await.expect("uploaded"));
         }
-        while let Some(pack) = self.road.next_to_verify(&[]).await.expect("a verification") {
-            assert!(self.road.verify(&pack).await.expect("verified"));
+        while let Some(pack) = self.road.next_to_verify(placement, &[]).await.expect("a verification") {
+            assert!(self.road.verify(placement, &pack).await.expect("verified"));
         }
         self.road.write_log().await.expect("logged");
     }
