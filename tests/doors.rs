@@ -246,10 +246,10 @@ fn half_open_and_slow_handshakes_keep_nobody_out() {
     let half: Vec<TcpStream> = (0..200)
         .map(|number: u32| {
             let mut stream = TcpStream::connect(&gateway.dicom_tls).expect("connect");
-            if number % 2 == 0 {
+            if number.is_multiple_of(2) {
                 let _ = stream.write_all(&hello);
             }
-            if number % 20 == 0 {
+            if number.is_multiple_of(20) {
                 let mut dripping = stream.try_clone().expect("a second handle");
                 thread::spawn(move || wire::drip(&mut dripping, &[0; 2000]));
             }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{Finished, finish, resident_bytes};
-use super::servers::Database;
+use super::servers::{Database, S3};
 use super::web::Web;
 use super::{files_below, wait_for};
 
@@ -32,27 +32,44 @@ pub(crate) struct Home {
 
 impl Home {
     /// A fresh one: both ports chosen by the system, any caller welcome, packs soon. The bucket is local and the catalog
-    /// a file, unless `FILMGATE_TEST_CATALOG=postgres` says otherwise: every story can be told over both.
+    /// a file, unless `FILMGATE_TEST_BUCKET=s3` or `FILMGATE_TEST_CATALOG=postgres` says otherwise.
     pub(crate) fn new() -> Self {
-        let postgres = std::env::var("FILMGATE_TEST_CATALOG").is_ok_and(|engine| engine == "postgres");
-        let database = postgres.then(|| Database::make().expect("a PostgreSQL for the catalog"));
+        let chosen = |variable, value: &str| std::env::var(variable).is_ok_and(|chosen| chosen == value);
+        let database = chosen("FILMGATE_TEST_CATALOG", "postgres")
+            .then(|| Database::make().expect("a PostgreSQL for the catalog"));
         let url = database.as_ref().map(Database::url);
-        let folder = TempDir::new().expect("make a folder");
-        let home = Self { folder, settings: Vec::new(), _database: database };
+        let home = Self {
+            folder: TempDir::new().expect("make a folder"),
+            settings: Vec::new(),
+            _database: database,
+        };
+        let (data_dir, bucket_dir) = (home.data_dir(), home.bucket_dir());
+        let home = home
+            .set("NODE__DATA_DIR", data_dir.display())
+            .set("DICOM__BIND", "127.0.0.1:0")
+            .set("DICOM__ACCEPT_UNKNOWN_CALLERS", true)
+            .set("WEB__BIND", "127.0.0.1:0")
+            .set("PACK__QUIET_MS", 300)
+            .set("SPOOL__READY_SEGMENTS", 1);
         let home = match url {
             Some(url) => home.set("CATALOG__URL", url),
             None => home,
         };
-        let data_dir = home.data_dir();
-        let bucket_dir = home.bucket_dir();
-        home.set("NODE__DATA_DIR", data_dir.display())
-            .set("DICOM__BIND", "127.0.0.1:0")
-            .set("DICOM__ACCEPT_UNKNOWN_CALLERS", true)
-            .set("WEB__BIND", "127.0.0.1:0")
-            .set("BUCKET__MAIN__KIND", "local")
-            .set("BUCKET__MAIN__PATH", bucket_dir.display())
-            .set("PACK__QUIET_MS", 300)
-            .set("SPOOL__READY_SEGMENTS", 1)
+        if chosen("FILMGATE_TEST_BUCKET", "s3") {
+            return home.on_s3(&S3::told().expect("an S3 server for the bucket"));
+        }
+        home.set("BUCKET__MAIN__KIND", "local").set("BUCKET__MAIN__PATH", bucket_dir.display())
+    }
+
+    /// With buckets of its own on this server.
+    fn on_s3(self, s3: &S3) -> Self {
+        self.set("BUCKET__MAIN__KIND", "s3")
+            .set("BUCKET__MAIN__BUCKET", s3.make_bucket())
+            .set("BUCKET__MAIN__KEYS_BUCKET", s3.make_bucket())
+            .set("BUCKET__MAIN__ENDPOINT", &s3.endpoint)
+            .set("BUCKET__MAIN__REGION", &s3.region)
+            .set("BUCKET__MAIN__ACCESS_KEY_ID", &s3.access_key)
+            .set("BUCKET__MAIN__SECRET_ACCESS_KEY", &s3.secret_key)
     }
 
     /// Sets `FILMGATE__<key>`.

@@ -86,11 +86,6 @@ impl Database {
         format!("{server}/{}", self.name)
     }
 
-    /// Runs a statement in it and gives its rows, a line each.
-    pub(crate) fn ask(&self, sql: &str) -> String {
-        psql(&self.url(), sql)
-    }
-
     fn server_does(&self, sql: &str) {
         psql(&self.server, sql);
     }

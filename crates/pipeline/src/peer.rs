@@ -165,20 +165,20 @@ impl Road {
         record_id: RecordId,
         node_id: NodeId,
     ) -> Result<(RecordKey, RecordTable), Error> {
-        let answer = self.from_peer(node_id, record_id, "key", 0..HELD_KEY_BYTES as u64).await?;
+        let answer = self.ask_peer(node_id, record_id, "key", 0..HELD_KEY_BYTES as u64).await?;
         let (length, wrapped) =
             answer.split_first_chunk::<8>().ok_or(Error::Held { record_id, node_id, source: None })?;
         let (end, key) = (u64::from_le_bytes(*length), self.keys.unwrap_from_peer(record_id, wrapped)?);
         let trailer_start = end.saturating_sub(filmgate_seal::TRAILER_BYTES as u64);
-        let trailer = self.from_peer(node_id, record_id, "sealed", trailer_start..end).await?;
+        let trailer = self.ask_peer(node_id, record_id, "sealed", trailer_start..end).await?;
         let range = filmgate_seal::table_range(end, &trailer)?;
-        let sealed = self.from_peer(node_id, record_id, "sealed", range).await?;
+        let sealed = self.ask_peer(node_id, record_id, "sealed", range).await?;
         let table = filmgate_seal::open_table(&key, record_id, &sealed)?;
         Ok((key, table))
     }
 
     /// A range of what another node gives of a record.
-    pub(crate) async fn from_peer(
+    pub(crate) async fn ask_peer(
         &self,
         node_id: NodeId,
         record_id: RecordId,
@@ -221,13 +221,13 @@ mod tests {
     fn a_long_range_is_asked_for_in_pieces_that_are_given() {
         let all = |range| pieces(range).collect::<Vec<_>>();
         assert_eq!(all(5..5), []);
-        assert_eq!(all(5..9), [5..9]);
+        assert_eq!(all(5..9), Vec::from_iter(Some(5..9)));
         let (start, long) = (7, 2 * HELD_RANGE_BYTES_MAX + 1);
         let asked = all(start..start + long);
         assert_eq!(asked.len(), 3);
         assert!(asked.iter().all(|piece| piece.end - piece.start <= HELD_RANGE_BYTES_MAX));
         assert!(asked.windows(2).all(|pair| pair[0].end == pair[1].start));
         assert_eq!((asked[0].start, asked[2].end), (start, start + long));
-        assert_eq!(all(u64::MAX - 1..u64::MAX), [u64::MAX - 1..u64::MAX]);
+        assert_eq!(all(u64::MAX - 1..u64::MAX), Vec::from_iter(Some(u64::MAX - 1..u64::MAX)));
     }
 }

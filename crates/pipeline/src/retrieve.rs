@@ -453,7 +453,7 @@ impl OpenRecord {
                 self.road.pack_bytes(pack_id, offset + range.start..offset + range.end).await
             }
             Place::Peer { node_id } => {
-                self.road.from_peer(node_id, self.table.record_id, "sealed", range).await
+                self.road.ask_peer(node_id, self.table.record_id, "sealed", range).await
             }
         }
     }

@@ -1,6 +1,8 @@
 //! `cargo xtask test`: what a change must pass.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::install;
@@ -11,6 +13,15 @@ use crate::simulate;
 use crate::steps::Steps;
 
 const SEEDS: u64 = 200;
+
+/// What instances are kept in beside the embedded defaults, and how the tests are told so.
+const OTHER_STORES: [(&str, &[(&str, &str)]); 2] = [
+    ("round trips over S3", &[("FILMGATE_TEST_BUCKET", "s3")]),
+    (
+        "round trips over S3 and PostgreSQL",
+        &[("FILMGATE_TEST_BUCKET", "s3"), ("FILMGATE_TEST_CATALOG", "postgres")],
+    ),
+];
 
 #[derive(Args)]
 pub(crate) struct Test {}
@@ -26,7 +37,18 @@ impl Test {
         steps.step("mutations fit", &[], mutations::all_apply);
         steps.step("lints", &["tools of the build"], lints);
         steps.step("simulation", &["tools of the build"], || simulate::seeds(1, SEEDS));
-        steps.step("tests", &["tools of the build", "test peers", "test servers", "test data"], tests);
+        let mut servers = None;
+        steps.step("servers started", &["test servers"], || {
+            servers = Some(Servers::start()?);
+            Ok(())
+        });
+        let needs = ["tools of the build", "test peers", "servers started", "test data"];
+        steps.step("tests", &needs, || {
+            told(servers.as_ref(), cargo(&["test", "--release", "--workspace", "--no-fail-fast"]))
+        });
+        for (name, settings) in OTHER_STORES {
+            steps.step(name, &needs, || told(servers.as_ref(), round_trips(settings)));
+        }
         steps.finish()
     }
 }
@@ -35,8 +57,24 @@ fn lints() -> Result<()> {
     run(&mut cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
 }
 
-/// Unit and property tests of every crate, and the real binary with real peers.
-fn tests() -> Result<()> {
-    let servers = Servers::start()?;
-    run(servers.tell(&mut cargo(&["test", "--release", "--workspace", "--no-fail-fast"])))
+/// Runs tests that know where the servers are.
+fn told(servers: Option<&Servers>, mut tests: Command) -> Result<()> {
+    let servers = servers.context("the servers are not running")?;
+    run(servers.tell(&mut tests))
+}
+
+/// What arrives is given back the same, whatever it is kept in: the embedded defaults are part of the other tests.
+fn round_trips(settings: &[(&str, &str)]) -> Command {
+    let mut tests = cargo(&[
+        "test",
+        "--release",
+        "--workspace",
+        "--test",
+        "filmgate",
+        "--",
+        "--nocapture",
+        "round_trip::",
+    ]);
+    tests.envs(settings.iter().copied());
+    tests
 }

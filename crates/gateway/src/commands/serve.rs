@@ -300,6 +300,7 @@ fn running(openings: &[Opening], web: &Opening) -> anyhow::Result<Running> {
     })
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is one thing the server stands on")]
 async fn serve_web(
     opening: Opening,
     road: Arc<filmgate_pipeline::Road>,
@@ -338,7 +339,6 @@ async fn serve_web(
         hsts: Duration::from_secs(web.tls.hsts_max_age_s),
         peers: web.tls.peers.iter().cloned().collect(),
         hosts: hosts(web),
-        ..WebSettings::default()
     };
     let router = filmgate_web::router(Web::new(road, callers, users, web_settings, metrics));
     web_door::serve(listener, opening.tls, router, limits, stop).await

@@ -157,7 +157,8 @@ pub(crate) async fn watch(doors: Vec<Arc<ServerTls>>, mut told: Signal, mut stop
             _ = told.recv() => true,
             () = tokio::time::sleep(LOOK_EVERY), if !doors.is_empty() => false,
         };
-        for door in doors.iter().cloned() {
+        for door in &doors {
+            let door = Arc::clone(door);
             if filmgate_model::compute(move || door.refresh(in_any_case)).await.is_err() {
                 tracing::error!("reading certificates panicked");
             }
