@@ -149,6 +149,7 @@ fn no_association_outlives_its_lifetime() {
     // It keeps asking, so that no other limit ends it.
     wait_for("the association is ended", SOON, || wire.ask_echo().is_err().then_some(()));
     assert!(gateway.log().contains("lasted as long as one may"), "{}", gateway.log());
+    drop(wire);
     wire::echo(&gateway.dicom);
     gateway.stop();
 }
