@@ -31,6 +31,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let began = Instant::now();
     let rebuilt = runtime()?.block_on(async {
         let gateway = build::open_unsettled(&settings).await?;
+        if let Some(node) = gateway.road.nodes().await?.iter().find(|node| !node.this && node.present) {
+            bail!(
+                "node {} works with the same catalog, and what it has not uploaded would be forgotten: stop it, wait \
+                 until it counts as absent (peers.absent_after_ms), and start it again afterwards",
+                node.node_id
+            );
+        }
         let rebuilt = gateway.road.rebuild(|progress| show(&bar, progress)).await?;
         Ok::<_, anyhow::Error>(rebuilt)
     })?;
