@@ -138,7 +138,9 @@ impl RecordCopy {
         // Read a second time, or from elsewhere: it must say the same.
         let trailer = bytes.len().saturating_sub(TRAILER_BYTES);
         let range = table_range(table.record_bytes, bytes.get(trailer..).unwrap_or_default())?;
-        let start = usize::try_from(range.start.saturating_sub(self.copied)).unwrap_or(usize::MAX);
+        // A table that would begin amid the chunks is not this record's: its trailer changed.
+        let before = range.start.checked_sub(self.copied).ok_or(Error::NotAsReceived(record_id))?;
+        let start = usize::try_from(before).unwrap_or(usize::MAX);
         let again = open_table(&self.key, record_id, bytes.get(start..trailer).unwrap_or_default())?;
         if again.chunks != table.chunks {
             return Err(Error::NotAsReceived(record_id));

@@ -49,6 +49,7 @@ struct World {
     boot: u64,
     power_is_off: bool,
     operations_left: Option<u64>,
+    cut_at_folder_sync: bool,
     operations: u64,
     failed_reads: u64,
     failed_syncs: u64,
@@ -79,6 +80,7 @@ impl CrashingDisk {
             boot: 0,
             power_is_off: false,
             operations_left: None,
+            cut_at_folder_sync: false,
             operations: 0,
             failed_reads: 0,
             failed_syncs: 0,
@@ -94,6 +96,11 @@ impl CrashingDisk {
     /// Cuts the power in the middle of the `operations`-th call from now.
     pub fn cut_power_in(&self, operations: u64) {
         self.0.lock().operations_left = Some(operations);
+    }
+
+    /// Cuts the power when a folder is to be synced next: what was renamed in it may be there or not.
+    pub fn cut_power_at_folder_sync(&self) {
+        self.0.lock().cut_at_folder_sync = true;
     }
 
     /// Cuts the power now.
@@ -113,6 +120,7 @@ impl CrashingDisk {
         world.lose_unsynced();
         world.power_is_off = false;
         world.operations_left = None;
+        world.cut_at_folder_sync = false;
         world.failed_syncs = 0;
         world.boot += 1;
     }
@@ -121,6 +129,7 @@ impl CrashingDisk {
     pub fn kill_process(&self) {
         let mut world = self.0.lock();
         world.operations_left = None;
+        world.cut_at_folder_sync = false;
         world.boot += 1;
     }
 
@@ -285,6 +294,7 @@ impl Disk for CrashingDisk {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         let mut world = self.0.lock();
+        world.power_is_off |= world.cut_at_folder_sync;
         world.operate()?;
         if world.strikes(world.faults.sync) {
             world.failed_syncs += 1;

@@ -62,6 +62,11 @@ impl Machine {
         }
     }
 
+    /// Cuts the power of the first disk, where the packs are, when a folder is to be synced next.
+    pub(crate) fn cut_power_at_folder_sync(&self) {
+        self.first.cut_power_at_folder_sync();
+    }
+
     pub(crate) fn cut_power(&self) {
         self.disks().for_each(CrashingDisk::cut_power);
     }
