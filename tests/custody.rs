@@ -209,6 +209,40 @@ fn nothing_goes_under_a_hold() {
     gateway.stop();
 }
 
+/// More of them than one round of deleting looks at.
+#[test]
+fn deletions_that_wait_hold_up_none_behind_them() {
+    let home = home(1);
+    let gateway = home.serve();
+    let held: Vec<Image> = (0..17).map(|number| Image::of_study(3_000 + number, 1)).collect();
+    let last = Image::of_study(3_100, 1);
+    send(&home, &gateway, &held);
+    send(&home, &gateway, std::slice::from_ref(&last));
+    gateway.settled(18);
+    let ids: Vec<String> = held.iter().chain([&last]).map(|image| request(&home, image, false)).collect();
+    gateway.stop();
+
+    // Nobody carries anything out before all the holds stand.
+    for (id, image) in ids.iter().zip(held.iter().chain([&last])) {
+        confirm(&home, id).ended(0);
+        if image.study_instance_uid != last.study_instance_uid {
+            let uid = &image.study_instance_uid;
+            ask(&home, &["hold", "place", uid, "--why", "court order 12"]).ended(0);
+        }
+    }
+    let gateway = home.serve();
+    wait_for("the one that nothing binds is carried out", SOON, || {
+        (deletion(&home, &ids[17])["step"] == "done").then_some(())
+    });
+    for id in &ids[..17] {
+        assert_ne!(deletion(&home, id)["step"], "done");
+    }
+    wait_for("the last of those held says why", SOON, || {
+        deletion(&home, &ids[16])["waits_for"].as_str().filter(|why| why.contains("court order 12")).map(drop)
+    });
+    gateway.stop();
+}
+
 fn request_refused(home: &Home, uid: &str) -> String {
     ask(home, &["delete", "request", uid, "--why", "wrong patient"]).ended(1).err
 }

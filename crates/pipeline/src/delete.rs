@@ -4,10 +4,16 @@
 //! What may go is decided by the catalog, in the transaction that says so (`give_up_pack`); only then are bytes touched. A
 //! crash between the two leaves bytes nothing names, which the next round takes away.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use filmgate_catalog::{Deletion, Pack, PackToDelete, Stays};
-use filmgate_model::{InstanceState, PackId, compute};
+use filmgate_model::{InstanceState, PackId, Timestamp, compute};
 
 use crate::{Error, Repack, Road, error::chain, retrieve::pack_name};
 
@@ -33,6 +39,30 @@ impl Deleted {
     }
 }
 
+/// Where the lists go on in the next round, so that what cannot go now holds up nothing behind it.
+#[derive(Debug, Default)]
+pub(crate) struct Deleting {
+    deletions: Turn,
+    replaced: Turn,
+}
+
+/// How many at the head of a list are known to wait.
+#[derive(Debug, Default)]
+struct Turn(AtomicU32);
+
+impl Turn {
+    fn skip(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// `looked_at` were on the list and `waiting` of them are on it still; at its end it begins anew.
+    fn looked_at(&self, looked_at: usize, waiting: usize) {
+        let is_over = looked_at < ROUND as usize;
+        let skip = if is_over { 0 } else { self.skip().saturating_add(waiting as u32) };
+        self.0.store(skip, Ordering::Relaxed);
+    }
+}
+
 /// Why a pack does not go now.
 enum Waits {
     For(String),
@@ -45,9 +75,11 @@ impl Road {
     /// # Errors
     /// When catalog or disk fails. What a bucket refuses, or a hold forbids, is written down and no error.
     pub async fn delete_due(self: &Arc<Self>) -> Result<Deleted, Error> {
-        let mut done = Deleted::default();
+        let (mut done, mut waiting) = (Deleted::default(), 0);
         let now = self.clock.now();
-        for deletion in self.catalog.deletions_due(now, ROUND).await? {
+        let due = self.catalog.deletions_due(now, self.deleting.deletions.skip(), ROUND).await?;
+        let looked_at = due.len();
+        for deletion in due {
             let waits = match self.carry_out(&deletion, &mut done).await {
                 Ok(Waits::For(what)) => Some(what),
                 Ok(Waits::NoMore) => None,
@@ -58,11 +90,10 @@ impl Road {
                 Err(error) => return Err(error),
             };
             self.catalog.deletion_waits(deletion.deletion_id, waits.as_deref()).await?;
+            waiting += usize::from(waits.is_some());
         }
-        let before = now.minus(self.settings.repack_grace);
-        for pack_id in self.catalog.replaced_packs(before, ROUND).await? {
-            done.given_up += usize::from(self.give_up(pack_id).await?.is_none());
-        }
+        self.deleting.deletions.looked_at(looked_at, waiting);
+        self.give_up_replaced(now, &mut done).await?;
         for pack in self.catalog.packs_going(now, ROUND).await? {
             done.gone += usize::from(self.take_bytes_away(&pack).await?);
         }
@@ -71,6 +102,17 @@ impl Road {
             self.catalog.forget_cached(pack_id).await?;
         }
         Ok(done)
+    }
+
+    async fn give_up_replaced(&self, now: Timestamp, done: &mut Deleted) -> Result<(), Error> {
+        let before = now.minus(self.settings.repack_grace);
+        let replaced = self.catalog.replaced_packs(before, self.deleting.replaced.skip(), ROUND).await?;
+        let (looked_at, given_up) = (replaced.len(), done.given_up);
+        for pack_id in replaced {
+            done.given_up += usize::from(self.give_up(pack_id).await?.is_none());
+        }
+        self.deleting.replaced.looked_at(looked_at, looked_at - (done.given_up - given_up));
+        Ok(())
     }
 
     async fn carry_out(self: &Arc<Self>, deletion: &Deletion, done: &mut Deleted) -> Result<Waits, Error> {

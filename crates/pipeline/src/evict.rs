@@ -9,6 +9,16 @@ use crate::{Error, Road, retrieve::pack_name};
 /// Packs given up between two looks at the free space.
 const BATCH: u32 = 8;
 
+/// One look for room.
+#[derive(Default)]
+struct Round {
+    evicted: usize,
+    /// Packs that could not be given up; they are the first on the list again.
+    stay: u32,
+    /// Nothing is left to give up, or a placement is away: no pack can be asked for there.
+    is_over: bool,
+}
+
 impl Road {
     /// Makes room where it is needed: first in the quarantine, then on the disk; how many packs were given up.
     ///
@@ -16,20 +26,16 @@ impl Road {
     /// When disk or catalog fails.
     pub async fn evict(self: &Arc<Self>) -> Result<usize, Error> {
         self.note_reads().await?;
-        let mut evicted = 0;
-        while self.quarantine_is_full().await? {
-            match self.evict_some(true).await? {
-                0 => break,
-                some => evicted += some,
-            }
+        let mut of_quarantine = Round::default();
+        while !of_quarantine.is_over && self.quarantine_is_full().await? {
+            self.evict_some(true, &mut of_quarantine).await?;
         }
         self.quarantine_full.store(self.quarantine_is_full().await?, Ordering::SeqCst);
-        while self.cache_is_full().await? {
-            match self.evict_some(false).await? {
-                0 => break,
-                some => evicted += some,
-            }
+        let mut of_all = Round::default();
+        while !of_all.is_over && self.cache_is_full().await? {
+            self.evict_some(false, &mut of_all).await?;
         }
+        let evicted = of_quarantine.evicted + of_all.evicted;
         metrics::counter!("filmgate_evicted_packs_total").increment(evicted as u64);
         Ok(evicted)
     }
@@ -44,30 +50,39 @@ impl Road {
         Ok(self.catalog.record_read(&read, self.clock.now()).await?)
     }
 
-    async fn evict_some(self: &Arc<Self>, quarantined: bool) -> Result<usize, Error> {
-        let mut evicted = 0;
-        for pack in self.catalog.evictable(quarantined, BATCH).await? {
+    async fn evict_some(self: &Arc<Self>, quarantined: bool, round: &mut Round) -> Result<(), Error> {
+        let packs = self.catalog.evictable(quarantined, round.stay, BATCH).await?;
+        round.is_over = packs.is_empty();
+        for pack in packs {
             let pack_id = pack.pack_id;
-            match self.is_everywhere(pack_id).await {
-                Ok(true) => {}
-                Ok(false) => continue,
+            let given_up = match self.is_everywhere(pack_id).await {
+                Ok(everywhere) => everywhere && self.give_up_local(pack_id).await?,
                 Err(error @ Error::Catalog(_)) => return Err(error),
                 // What cannot be asked for cannot be relied on: this copy stays, others may go.
                 Err(error) => {
                     tracing::warn!(%pack_id, error = &error as &dyn std::error::Error, "a local pack stays");
-                    continue;
+                    round.is_over = matches!(&error, Error::Bucket(bucket) if bucket.is_unclear());
+                    false
                 }
+            };
+            round.evicted += usize::from(given_up);
+            round.stay += u32::from(!given_up);
+            if round.is_over {
+                break;
             }
-            // Known as gone first: after a crash between the two, the next start unlinks what is left over.
-            // One that is not verified any more stays.
-            if !self.catalog.record_evicted(pack_id).await? {
-                continue;
-            }
-            let road = Arc::clone(self);
-            compute(move || road.packs.remove(pack_id)).await??;
-            evicted += 1;
         }
-        Ok(evicted)
+        Ok(())
+    }
+
+    /// False when it is not verified any more: then it stays.
+    async fn give_up_local(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
+        // Known as gone first: after a crash between the two, the next start unlinks what is left over.
+        if !self.catalog.record_evicted(pack_id).await? {
+            return Ok(false);
+        }
+        let road = Arc::clone(self);
+        compute(move || road.packs.remove(pack_id)).await??;
+        Ok(true)
     }
 
     /// Looks for pack and key in every placement before the last copy here is given up. One that is missing, or an

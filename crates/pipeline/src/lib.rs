@@ -269,6 +269,7 @@ pub struct Road {
     quarantine_full: AtomicBool,
     /// Local packs that were read since it was last written down.
     read: Mutex<BTreeSet<PackId>>,
+    deleting: delete::Deleting,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
     site_key_placed: site_key::Placed,
     /// A key is wrapped under a site key that is not here: another node may have changed them.
@@ -315,6 +316,7 @@ impl Road {
             unclear: Mutex::new(Vec::new()),
             quarantine_full: AtomicBool::new(false),
             read: Mutex::default(),
+            deleting: delete::Deleting::default(),
             site_key_placed: site_key::Placed::default(),
             keeper: Mutex::default(),
             contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),

@@ -344,20 +344,24 @@ impl Catalog {
             .await
     }
 
-    /// Deletions whose time has come, the one that waits longest first.
+    /// Deletions whose time has come, the one that waits longest first, behind the first `skip`.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn deletions_due(&self, now: Timestamp, limit: u32) -> Result<Vec<Deletion>, Error> {
+    pub async fn deletions_due(&self, now: Timestamp, skip: u32, limit: u32) -> Result<Vec<Deletion>, Error> {
         let sql = format!(
             "SELECT {COLUMNS} WHERE d.site_id = $1 AND d.due_at IS NOT NULL AND d.due_at <= $2
                 AND d.cancelled_at IS NULL AND d.done_at IS NULL
-             ORDER BY d.due_at, d.deletion_id LIMIT $3"
+             ORDER BY d.due_at, d.deletion_id LIMIT $3 OFFSET $4"
         );
         self.engine
             .run("list deletions that are due", async {
                 let mut reader = self.engine.reader().await?;
-                let query = query(AssertSqlSafe(sql)).bind(self.site()).bind(now.0).bind(i64::from(limit));
+                let query = query(AssertSqlSafe(sql))
+                    .bind(self.site())
+                    .bind(now.0)
+                    .bind(i64::from(limit))
+                    .bind(i64::from(skip));
                 query.fetch_all(&mut reader).await?.iter().map(deletion).collect()
             })
             .await

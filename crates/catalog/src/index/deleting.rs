@@ -205,11 +205,16 @@ impl Catalog {
         Ok(deletion)
     }
 
-    /// Packs of this node whose records all stand in other packs since before `before`.
+    /// Packs of this node whose records all stand in other packs since before `before`, behind the first `skip`.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn replaced_packs(&self, before: Timestamp, limit: u32) -> Result<Vec<PackId>, Error> {
+    pub async fn replaced_packs(
+        &self,
+        before: Timestamp,
+        skip: u32,
+        limit: u32,
+    ) -> Result<Vec<PackId>, Error> {
         self.engine
             .run("list replaced packs", async {
                 let mut reader = self.engine.reader().await?;
@@ -219,12 +224,13 @@ impl Catalog {
                         AND p.gone_at IS NULL AND p.state <> 'deleted'
                         AND NOT EXISTS (SELECT 1 FROM index_instances i
                             WHERE i.pack_id = p.pack_id AND i.state <> 'deleted')
-                     ORDER BY p.replaced_at, p.pack_id LIMIT $4",
+                     ORDER BY p.replaced_at, p.pack_id LIMIT $4 OFFSET $5",
                 )
                 .bind(self.site())
                 .bind(self.node())
                 .bind(before.0)
                 .bind(i64::from(limit))
+                .bind(i64::from(skip))
                 .fetch_all(&mut reader)
                 .await?;
                 rows.iter().map(|row| Ok(PackId(id(row, "pack_id")?))).collect()

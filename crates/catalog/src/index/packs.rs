@@ -93,11 +93,17 @@ pub(super) const COLUMNS: &str =
     FROM index_packs";
 
 impl Catalog {
-    /// Verified packs with a local copy, the one read longest ago first; only those of quarantined records when asked so.
+    /// Verified packs with a local copy, the one read longest ago first, behind the first `skip`; only those of
+    /// quarantined records when asked so.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn evictable(&self, quarantined: bool, limit: u32) -> Result<Vec<EvictablePack>, Error> {
+    pub async fn evictable(
+        &self,
+        quarantined: bool,
+        skip: u32,
+        limit: u32,
+    ) -> Result<Vec<EvictablePack>, Error> {
         self.engine
             .run("list packs to evict", async {
                 let mut reader = self.engine.reader().await?;
@@ -105,12 +111,13 @@ impl Catalog {
                     "SELECT l.pack_id, l.bytes FROM index_local_packs l JOIN index_packs p ON p.pack_id = l.pack_id
                      WHERE l.site_id = $1 AND l.node_id = $2 AND p.state = 'verified'
                         AND (p.quarantine = TRUE OR $3 = FALSE)
-                     ORDER BY l.last_read_at, l.pack_id LIMIT $4",
+                     ORDER BY l.last_read_at, l.pack_id LIMIT $4 OFFSET $5",
                 )
                 .bind(self.site())
                 .bind(self.node())
                 .bind(quarantined)
                 .bind(i64::from(limit))
+                .bind(i64::from(skip))
                 .fetch_all(&mut reader)
                 .await?;
                 let packs = rows.iter().map(|row| {

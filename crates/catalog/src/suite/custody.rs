@@ -67,7 +67,7 @@ pub(super) async fn a_deletion_takes_what_it_named_and_nothing_later(catalog: &C
     assert_eq!(said(catalog).await, 1, "hidden at once; what came later answers");
     let early = catalog.give_up_pack(pack_id(1), 0, 0, after(59)).await;
     assert!(matches!(early, Err(Error::NotOpen { .. })), "{early:?}");
-    assert_eq!(catalog.deletions_due(after(59), 10).await.expect("due"), []);
+    assert_eq!(catalog.deletions_due(after(59), 0, 10).await.expect("due"), []);
 
     assert_eq!(catalog.give_up_pack(pack_id(1), 0, 0, after(60)).await.expect("give up"), None);
     let done = catalog.deletion(id).await.expect("read").expect("known");
@@ -224,8 +224,8 @@ pub(super) async fn records_move_to_another_pack(catalog: &Catalog) {
 
     let early = catalog.give_up_pack(pack_id(1), 0, 10_000, after(11)).await.expect("ask");
     assert_eq!(early, Some(Stays::Grace));
-    assert_eq!(catalog.replaced_packs(after(1), 10).await.expect("look"), []);
-    assert_eq!(catalog.replaced_packs(after(2), 10).await.expect("look").len(), 2);
+    assert_eq!(catalog.replaced_packs(after(1), 0, 10).await.expect("look"), []);
+    assert_eq!(catalog.replaced_packs(after(2), 0, 10).await.expect("look").len(), 2);
     assert_eq!(catalog.give_up_pack(pack_id(1), 0, 10_000, after(12)).await.expect("ask"), None);
     let in_use = catalog.give_up_pack(pack_id(3), 0, 0, after(12)).await.expect("ask");
     assert_eq!(in_use, Some(Stays::Named));

@@ -229,7 +229,7 @@ async fn prove(catalog: &Catalog, pack: u8, placement: &str, required: &[&str], 
 
 /// Pack 1 is verified, pack 2 is not.
 async fn eviction(catalog: &Catalog) {
-    let evictable = || async { catalog.evictable(false, 10).await.expect("evictable") };
+    let evictable = || async { catalog.evictable(false, 0, 10).await.expect("evictable") };
     assert_eq!(evictable().await.iter().map(|pack| pack.pack_id).collect::<Vec<_>>(), [pack_id(1)]);
     catalog.record_uploaded(pack_id(2), "main", MAIN, NOW).await.expect("upload");
     prove(catalog, 2, "main", MAIN, NOW).await;

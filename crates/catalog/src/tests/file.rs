@@ -130,7 +130,7 @@ async fn what_a_fixture_knows(catalog: &Catalog) {
     let known: Vec<_> = packs.iter().map(|pack| (pack.pack_id, pack.own, pack.local)).collect();
     assert_eq!(known, [(pack_id(1), true, true), (pack_id(2), true, false)]);
     assert_eq!(catalog.totals().await.expect("totals").local_pack_bytes, 10_000);
-    assert_eq!(catalog.evictable(false, 9).await.expect("evictable").len(), 1);
+    assert_eq!(catalog.evictable(false, 0, 9).await.expect("evictable").len(), 1);
     let counts = catalog.counts_by_state().await.expect("counts");
     assert_eq!((counts[&InstanceState::Verified], counts[&InstanceState::Damaged]), (3, 1));
     let place = catalog.locate(record(2)).await.expect("locate").expect("known").pack.expect("packed");

@@ -47,11 +47,11 @@ async fn a_node_sees_to_its_own_records_packs_and_disk() {
     assert_eq!(there.claim_verification("main", NOW, &[]).await.expect("claim"), None);
     here.record_proven(pack_id(1), "main", &["main"], &stated(1), NOW).await.expect("prove");
     here.record_logged(&[stated(1).fact_id], NOW).await.expect("log");
-    assert_eq!(there.evictable(false, 9).await.expect("evictable"), []);
+    assert_eq!(there.evictable(false, 0, 9).await.expect("evictable"), []);
 
     // A copy on the other disk is that node's to give up, and only that.
     there.record_cached(pack_id(1), NOW).await.expect("cache");
-    assert_eq!(there.evictable(false, 9).await.expect("evictable").len(), 1);
+    assert_eq!(there.evictable(false, 0, 9).await.expect("evictable").len(), 1);
     let known = there.known_packs().await.expect("packs");
     assert_eq!(known.iter().map(|pack| (pack.own, pack.local)).collect::<Vec<_>>(), [(false, true)]);
     assert!(there.record_evicted(pack_id(1)).await.expect("evict"));

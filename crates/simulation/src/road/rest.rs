@@ -72,7 +72,7 @@ impl Run {
         let told = |error: filmgate_catalog::Error| error.to_string();
         let now = self.clock.now();
         let going = self.wait(self.catalog.packs_going(Timestamp(i64::MAX), 1)).map_err(told)?;
-        let replaced = self.wait(self.catalog.replaced_packs(Timestamp(i64::MAX), 1)).map_err(told)?;
+        let replaced = self.wait(self.catalog.replaced_packs(Timestamp(i64::MAX), 0, 1)).map_err(told)?;
         let switching = self.wait(self.catalog.packs_to_switch()).map_err(told)?;
         let failed = self.wait(self.catalog.failed_repacks()).map_err(told)?;
         let deletions = self.wait(self.catalog.deletions(None, 1000)).map_err(told)?;
