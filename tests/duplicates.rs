@@ -2,7 +2,7 @@
 //! the bucket holds exactly what it should. Elsewhere a re-sent instance has deleted the stored one: old and new shared a
 //! name, and the clean-up of the old one took both.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -227,10 +227,9 @@ fn again_while_the_bucket_is_away() {
         let home = home().set("UPLOAD__RETRY_DELAY_MAX_MS", 1000);
         let twice = Twice::new(&home, again, number);
         let mut gateway = home.serve();
-        gateway.expect_log("content");
-        // A file where the folder of packs should be.
-        let packs = home.bucket_dir().join("v1/pack");
-        take_away(&packs);
+        for complaint in home.store().take_away() {
+            gateway.expect_log(complaint);
+        }
         home.send(&gateway, &[&twice.first]);
         wait_for("it is tried again", SOON, || {
             (gateway.records().first()?.state == "retrying").then_some(())
@@ -240,16 +239,10 @@ fn again_while_the_bucket_is_away() {
             let records = gateway.records();
             (records.len() == twice.kept() && records.iter().all(|one| one.state != "received")).then_some(())
         });
-        std::fs::remove_file(&packs).expect("bring the bucket back");
+        home.store().bring_back();
         twice.check_whole(&home, &gateway);
         gateway.stop();
     }
-}
-
-fn take_away(packs: &Path) {
-    std::fs::create_dir_all(packs.parent().expect("a parent")).expect("make the bucket");
-    let _ = std::fs::remove_dir(packs);
-    std::fs::write(packs, "no folder").expect("take the bucket away");
 }
 
 #[test]

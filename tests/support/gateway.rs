@@ -13,9 +13,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{Finished, finish, resident_bytes};
-use super::servers::{Database, S3};
+use super::servers::Database;
+use super::store::Store;
+use super::wait_for;
 use super::web::Web;
-use super::{files_below, wait_for};
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
 const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
@@ -26,6 +27,7 @@ pub(crate) const AE_TITLE: &str = "FILMGATE";
 pub(crate) struct Home {
     folder: TempDir,
     settings: Vec<(String, String)>,
+    store: Store,
     /// Its catalog, where the run is over PostgreSQL; dropped with the rest.
     _database: Option<Database>,
 }
@@ -38,12 +40,15 @@ impl Home {
         let database = chosen("FILMGATE_TEST_CATALOG", "postgres")
             .then(|| Database::make().expect("a PostgreSQL for the catalog"));
         let url = database.as_ref().map(Database::url);
-        let home = Self {
-            folder: TempDir::new().expect("make a folder"),
-            settings: Vec::new(),
-            _database: database,
+        let folder = TempDir::new().expect("make a folder");
+        let store = if chosen("FILMGATE_TEST_BUCKET", "s3") {
+            Store::on_s3()
+        } else {
+            Store::Folder { packs: folder.path().join("bucket"), keys: folder.path().join("bucket-keys") }
         };
-        let (data_dir, bucket_dir) = (home.data_dir(), home.bucket_dir());
+        let of_store = store.settings();
+        let home = Self { folder, settings: Vec::new(), store, _database: database };
+        let data_dir = home.data_dir();
         let home = home
             .set("NODE__DATA_DIR", data_dir.display())
             .set("DICOM__BIND", "127.0.0.1:0")
@@ -55,21 +60,7 @@ impl Home {
             Some(url) => home.set("CATALOG__URL", url),
             None => home,
         };
-        if chosen("FILMGATE_TEST_BUCKET", "s3") {
-            return home.on_s3(&S3::told().expect("an S3 server for the bucket"));
-        }
-        home.set("BUCKET__MAIN__KIND", "local").set("BUCKET__MAIN__PATH", bucket_dir.display())
-    }
-
-    /// With buckets of its own on this server.
-    fn on_s3(self, s3: &S3) -> Self {
-        self.set("BUCKET__MAIN__KIND", "s3")
-            .set("BUCKET__MAIN__BUCKET", s3.make_bucket())
-            .set("BUCKET__MAIN__KEYS_BUCKET", s3.make_bucket())
-            .set("BUCKET__MAIN__ENDPOINT", &s3.endpoint)
-            .set("BUCKET__MAIN__REGION", &s3.region)
-            .set("BUCKET__MAIN__ACCESS_KEY_ID", &s3.access_key)
-            .set("BUCKET__MAIN__SECRET_ACCESS_KEY", &s3.secret_key)
+        of_store.into_iter().fold(home, |home, (key, value)| home.set(&format!("BUCKET__MAIN__{key}"), value))
     }
 
     /// Sets `FILMGATE__<key>`.
@@ -88,18 +79,30 @@ impl Home {
         self.path().join("data")
     }
 
+    /// The folder that is its bucket, in tests of what lies in it.
     pub(crate) fn bucket_dir(&self) -> PathBuf {
-        self.path().join("bucket")
+        match &self.store {
+            Store::Folder { packs, .. } => packs.clone(),
+            Store::S3 { .. } => panic!("this test is of a local bucket"),
+        }
     }
 
     /// Keys have a bucket of their own.
     pub(crate) fn bucket_keys_dir(&self) -> PathBuf {
-        self.path().join("bucket-keys")
+        match &self.store {
+            Store::Folder { keys, .. } => keys.clone(),
+            Store::S3 { .. } => panic!("this test is of a local bucket"),
+        }
+    }
+
+    /// Its bucket.
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Every pack in the bucket.
-    pub(crate) fn packs_in_bucket(&self) -> Vec<PathBuf> {
-        files_below(&self.bucket_dir().join("v1/pack"))
+    pub(crate) fn packs_in_bucket(&self) -> Vec<String> {
+        self.store.packs()
     }
 
     /// Where the gateway keeps its key: beside the data directory.

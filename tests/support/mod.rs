@@ -7,6 +7,7 @@ pub(crate) mod generated;
 pub(crate) mod peers;
 pub(crate) mod process;
 pub(crate) mod servers;
+pub(crate) mod store;
 pub(crate) mod tap;
 pub(crate) mod test_data;
 pub(crate) mod web;

@@ -16,9 +16,9 @@ const SEEDS: u64 = 200;
 
 /// What instances are kept in beside the embedded defaults, and how the tests are told so.
 const OTHER_STORES: [(&str, &[(&str, &str)]); 2] = [
-    ("round trips over S3", &[("FILMGATE_TEST_BUCKET", "s3")]),
+    ("stories over S3", &[("FILMGATE_TEST_BUCKET", "s3")]),
     (
-        "round trips over S3 and PostgreSQL",
+        "stories over S3 and PostgreSQL",
         &[("FILMGATE_TEST_BUCKET", "s3"), ("FILMGATE_TEST_CATALOG", "postgres")],
     ),
 ];
@@ -47,7 +47,7 @@ impl Test {
             told(servers.as_ref(), cargo(&["test", "--release", "--workspace", "--no-fail-fast"]))
         });
         for (name, settings) in OTHER_STORES {
-            steps.step(name, &needs, || told(servers.as_ref(), round_trips(settings)));
+            steps.step(name, &needs, || told(servers.as_ref(), stories(settings)));
         }
         steps.finish()
     }
@@ -63,8 +63,9 @@ fn told(servers: Option<&Servers>, mut tests: Command) -> Result<()> {
     run(servers.tell(&mut tests))
 }
 
-/// What arrives is given back the same, whatever it is kept in: the embedded defaults are part of the other tests.
-fn round_trips(settings: &[(&str, &str)]) -> Command {
+/// What arrives is given back the same, twice or deleted, whatever it is kept in: the embedded defaults are part of the
+/// other tests.
+fn stories(settings: &[(&str, &str)]) -> Command {
     let mut tests = cargo(&[
         "test",
         "--release",
@@ -74,6 +75,8 @@ fn round_trips(settings: &[(&str, &str)]) -> Command {
         "--",
         "--nocapture",
         "round_trip::",
+        "duplicates::",
+        "custody::",
     ]);
     tests.envs(settings.iter().copied());
     tests
