@@ -90,6 +90,12 @@ impl Catalog {
         self.engine.name()
     }
 
+    /// Ends the connections to a database server, when those on loan are back; a file is closed with the catalog. For the
+    /// end of a process: the runtime they live on must not end before them.
+    pub async fn disconnect(&self) {
+        self.engine.disconnect().await;
+    }
+
     /// Closes every connection in order.
     ///
     /// # Errors

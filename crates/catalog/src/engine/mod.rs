@@ -104,6 +104,13 @@ impl Engine {
         }
     }
 
+    /// Ends the connections to a server, when those on loan are back.
+    pub(crate) async fn disconnect(&self) {
+        if let Database::Postgres(postgres) = &self.database {
+            postgres.close().await;
+        }
+    }
+
     /// Closes every connection in order.
     pub(crate) async fn close(self) -> Result<(), Error> {
         let close = async {

@@ -185,7 +185,7 @@ impl Postgres {
         .await
     }
 
-    pub(super) async fn close(self) {
+    pub(super) async fn close(&self) {
         self.pool.close().await;
     }
 }

@@ -218,6 +218,9 @@ impl Doors {
         for (name, thread) in journal {
             wait_for(name, thread).await;
         }
+        if tokio::time::timeout(DRAIN, self.gateway.road.catalog().disconnect()).await.is_err() {
+            tracing::debug!("a connection to the catalog was cut off");
+        }
         tracing::info!("filmgate is closed");
     }
 }
