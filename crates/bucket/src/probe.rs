@@ -11,7 +11,7 @@ pub struct Probe {
     pub checks_md5: bool,
     /// It refused to replace an object that was to be new.
     pub honours_conditions: bool,
-    /// It keeps what is deleted or replaced as an old version.
+    /// It keeps what is deleted or replaced as an old version, or once did; a deletion takes every version then.
     pub keeps_versions: bool,
     /// It refused to delete an object that was locked.
     pub locks_objects: bool,

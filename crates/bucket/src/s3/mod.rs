@@ -12,6 +12,7 @@ mod probe;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
+mod versions;
 
 use std::{
     ops::Range,
@@ -39,13 +40,21 @@ pub struct S3Bucket {
     role: Role,
     /// A probe saw the server refuse to replace an object by a whole one.
     refuses_to_replace: Arc<AtomicBool>,
+    /// A probe saw no versions kept, and none ever asked for: what is deleted is gone.
+    never_versioned: Arc<AtomicBool>,
 }
 
 impl S3Bucket {
     /// The bucket of this name; nothing is asked of the endpoint yet.
     #[must_use]
     pub fn new(client: &S3Client, bucket: impl Into<String>, role: Role) -> Self {
-        Self { client: client.clone(), bucket: bucket.into(), role, refuses_to_replace: Arc::default() }
+        Self {
+            client: client.clone(),
+            bucket: bucket.into(),
+            role,
+            refuses_to_replace: Arc::default(),
+            never_versioned: Arc::default(),
+        }
     }
 
     /// An object's name as the server knows it.
@@ -142,9 +151,10 @@ impl Bucket for S3Bucket {
     async fn delete(&self, name: &str) -> Result<(), Error> {
         let delete = self.client.quick.delete_object().bucket(&self.bucket).key(self.key(name)?);
         match delete.send().await.map_err(|error| told(name, error)) {
-            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) | Err(Error::NotFound(_)) => {}
+            Err(error) => return Err(error),
         }
+        if self.never_versioned.load(Ordering::Relaxed) { Ok(()) } else { self.delete_versions(name).await }
     }
 
     fn parts(&self) -> Option<&dyn Multipart> {
@@ -155,6 +165,7 @@ impl Bucket for S3Bucket {
         let probe = self.find_out(token).await?;
         self.refuse_unfit(&probe)?;
         self.refuses_to_replace.store(probe.honours_conditions, Ordering::Relaxed);
+        self.never_versioned.store(!probe.keeps_versions, Ordering::Relaxed);
         Ok(Some(probe))
     }
 }

@@ -42,7 +42,7 @@ impl S3Bucket {
             checks_sha256: !self.stands(&name("sha256"), wrong_sha256).await?,
             checks_md5: !self.stands(&name("md5"), wrong_md5).await?,
             honours_conditions,
-            keeps_versions,
+            keeps_versions: keeps_versions || self.is_said_to_version().await?,
             locks_objects: self.locks(&name("lock"), &right, token).await?,
         })
     }

@@ -110,9 +110,7 @@ async fn keys_are_not_put_where_they_would_stay() {
     let Some(server) = Server::told() else { return };
     let client = server.client();
     let (versioned, locked) = (server.make(false).await, server.make(true).await);
-    let versioning = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-    let put = client.quick.put_bucket_versioning().bucket(&versioned).versioning_configuration(versioning);
-    put.send().await.expect("version a bucket");
+    set_versioning(&client, &versioned, BucketVersioningStatus::Enabled).await;
     for (name, what) in [(&versioned, "keeps versions"), (&locked, "keeps versions")] {
         let refused = S3Bucket::new(&client, name, Role::Keys).probe(&token("b0")).await;
         let refused = refused.expect_err("unfit").to_string();
@@ -121,6 +119,41 @@ async fn keys_are_not_put_where_they_would_stay() {
     let packs = S3Bucket::new(&client, &versioned, Role::Packs { require_object_lock: false });
     let probe = packs.probe(&token("b1")).await.expect("probe").expect("found out");
     assert!(probe.keeps_versions && !probe.locks_objects);
+}
+
+async fn set_versioning(client: &S3Client, bucket: &str, status: BucketVersioningStatus) {
+    let versioning = VersioningConfiguration::builder().status(status).build();
+    let put = client.quick.put_bucket_versioning().bucket(bucket).versioning_configuration(versioning);
+    put.send().await.expect("set versioning");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_deleted_is_gone_with_every_version() {
+    let Some(server) = Server::told() else { return };
+    let client = server.client();
+    let name = server.make(false).await;
+    set_versioning(&client, &name, BucketVersioningStatus::Enabled).await;
+    let packs = S3Bucket::new(&client, &name, Role::Packs { require_object_lock: false });
+    let pack = Source::from_bytes(&b"a pack"[..]);
+    packs.put("v1/pack/1", &pack).await.expect("put");
+    packs.put("v1/pack/2", &pack).await.expect("put");
+    let versions = || async {
+        let listed = client.quick.list_object_versions().bucket(&name).prefix("v1/pack/").send().await;
+        let listed = listed.expect("list versions");
+        (listed.versions().len(), listed.delete_markers().len())
+    };
+    assert_eq!(versions().await, (2, 0));
+    packs.delete("v1/pack/1").await.expect("delete, nothing known of the bucket yet");
+    assert_eq!(versions().await, (1, 0));
+    // Versions made before it was suspended stay as well.
+    set_versioning(&client, &name, BucketVersioningStatus::Suspended).await;
+    let probe = packs.probe(&token("d0")).await.expect("probe").expect("found out");
+    assert!(probe.keeps_versions);
+    packs.delete("v1/pack/2").await.expect("delete");
+    assert_eq!(versions().await, (0, 0));
+    packs.delete("v1/pack/2").await.expect("delete what is gone");
+    let keys = S3Bucket::new(&client, &name, Role::Keys).probe(&token("d1")).await;
+    assert!(keys.expect_err("unfit").to_string().contains("keeps versions"));
 }
 
 /// A lock is believed when a deletion was refused, and not before.
