@@ -26,4 +26,5 @@ mod receive;
 mod regression;
 mod restart;
 mod round_trip;
+mod shred;
 mod support;

@@ -54,11 +54,21 @@ impl S3 {
 
     /// A signed request without a body; what it answers, if it answers well.
     pub(crate) fn ask(&self, method: &str, path_and_query: &str) -> String {
+        self.request(method, path_and_query, &[])
+    }
+
+    /// Puts a setting of a bucket.
+    pub(crate) fn put(&self, path_and_query: &str, body: &str) {
+        self.request("PUT", path_and_query, &["-H", "Content-Type: application/xml", "--data-binary", body]);
+    }
+
+    fn request(&self, method: &str, path_and_query: &str, more: &[&str]) -> String {
         let user = format!("{}:{}", self.access_key, self.secret_key);
         let signature = format!("aws:amz:{}:s3", self.region);
         let mut curl = Command::new("curl");
         curl.args(["-sS", "--fail-with-body", "-X", method, "--user", &user, "--aws-sigv4", &signature])
             .args(["-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"])
+            .args(more)
             .arg(format!("{}{path_and_query}", self.endpoint));
         finish(&mut curl, DEADLINE).ended(0).out
     }

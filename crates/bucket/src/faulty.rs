@@ -136,6 +136,11 @@ impl Bucket for FaultyBucket {
         after(fault, Operation::Delete, ())
     }
 
+    async fn versions_left(&self, prefix: &str) -> Result<usize, Error> {
+        let fault = self.before(Operation::List, prefix)?;
+        after(fault, Operation::List, self.inner.versions_left(prefix).await?)
+    }
+
     fn parts(&self) -> Option<&dyn Multipart> {
         self.inner.parts().map(|_| self as &dyn Multipart)
     }

@@ -79,6 +79,15 @@ pub trait Bucket: Send + Sync + 'static {
     /// When the store could not be asked.
     async fn delete(&self, name: &str) -> Result<(), Error>;
 
+    /// How many earlier versions of objects whose names begin with `prefix` the store still gives to who asks for them:
+    /// what [`Bucket::delete`] left behind. 0 where versions cannot be.
+    ///
+    /// # Errors
+    /// When the store could not be asked.
+    async fn versions_left(&self, _prefix: &str) -> Result<usize, Error> {
+        Ok(0)
+    }
+
     /// How a large object is put so that what has arrived is not sent again; `None` where [`Bucket::put`] does as well.
     fn parts(&self) -> Option<&dyn Multipart> {
         None

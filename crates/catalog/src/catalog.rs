@@ -96,6 +96,12 @@ impl Catalog {
         self.engine.disconnect().await;
     }
 
+    /// True when other nodes of the site may work on the same database: what is entered here, they see.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.engine.name() == "postgresql"
+    }
+
     /// Closes every connection in order.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use filmgate_model::{FactId, PackId, RecordId, Tag, Timestamp};
+use filmgate_model::{FactId, PackId, RecordId, StudyKeyId, Tag, Timestamp};
 
 /// What can go wrong with the catalog.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +87,9 @@ pub enum Error {
         /// The copy that was to stay.
         same_as: RecordId,
     },
+    /// A pack is sealed under a key that was destroyed since.
+    #[error("study key {0} is shredded: what was sealed under it is packed again under another")]
+    KeyShredded(StudyKeyId),
     /// No such pack.
     #[error("pack {0} is not in the catalog")]
     UnknownPack(PackId),

@@ -51,6 +51,7 @@ pub use book::{
     outbox::Outgoing,
     retention::Retention,
     sessions::Session,
+    shredding::{KeysGivenUp, PlaceOfKey, PlaceToEmpty, ShredPlace, ShreddedKey},
     tokens::Token,
 };
 pub use catalog::{Catalog, CatalogOptions};

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use filmgate_model::{RecordId, Timestamp};
+use filmgate_model::{RecordId, StudyKeyId, Timestamp};
 
 /// What can go wrong with keys.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +74,9 @@ pub enum Error {
         /// When.
         heard_at: Timestamp,
     },
+    /// A study's key was destroyed, and nothing brings it back.
+    #[error("study key {0} is shredded: what is sealed under it is gone for ever")]
+    Shredded(StudyKeyId),
     /// Keys of another site than this one.
     #[error("{} belongs to another site", path.display())]
     OtherSite {

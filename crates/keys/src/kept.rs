@@ -37,6 +37,11 @@ impl OpenKeys {
         self.0.lock().clear();
     }
 
+    /// Wipes one.
+    pub(crate) fn drop_one(&self, kind: Kind, id: [u8; 16]) {
+        self.0.lock().remove(&(kind, id));
+    }
+
     fn keep(&self, kind: Kind, id: [u8; 16], key: Key) {
         let mut open = self.0.lock();
         if open.len() >= OPEN_KEYS_MAX {
@@ -127,15 +132,20 @@ impl KeyRing {
     fn kept(&self, kind: Kind, id: [u8; 16]) -> Result<Key, Error> {
         // Past the lease nothing that was opened is used, wiped yet or not.
         self.site()?;
+        self.refuse_shredded(kind, id)?;
         if let Some(key) = self.open_keys.get(kind, id) {
             return Ok(key);
         }
+        // Held until it is among the open ones, for the same reason.
+        let shredded = self.shredded.read();
+        shredded.refuse(kind, id)?;
         let (_, _, key) = self.read_kept(kind, id)?;
         self.open_keys.keep(kind, id, key.clone());
         Ok(key)
     }
 
     fn kept_object(&self, kind: Kind, id: [u8; 16]) -> Result<(String, Vec<u8>), Error> {
+        self.refuse_shredded(kind, id)?;
         let (label, bytes, _) = self.read_kept(kind, id)?;
         Ok((label.object_name(), bytes))
     }
@@ -143,6 +153,9 @@ impl KeyRing {
     fn adopt_kept(&self, kind: Kind, object: &[u8]) -> Result<[u8; 16], Error> {
         let origin = Path::new("key object");
         let label = Label::read(object, origin)?;
+        // Held until it is stored: a key that is destroyed meanwhile does not come back.
+        let shredded = self.shredded.read();
+        shredded.refuse(kind, label.id)?;
         let key = self.open_kept(kind, label.id, &label, object, origin)?;
         let cached = self.read_kept(kind, label.id);
         if cached.is_err() || cached.is_ok_and(|(cached, _, _)| cached.generation < label.generation) {

@@ -161,6 +161,23 @@ impl KeyRing {
         Ok(idle.len())
     }
 
+    /// True when a landing key is there that was made before then: what the journal holds of before may open with it.
+    #[must_use]
+    pub fn has_landing_before(&self, at: Timestamp) -> bool {
+        self.landing.lock().keys.values().any(|landing| landing.created_at <= at)
+    }
+
+    /// Makes the next landing key when the current one has had its day, as the next record that is received would.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Locked`].
+    pub fn turn_landing(&self) -> Result<(), Error> {
+        if self.landing.lock().current.is_none() {
+            return Ok(());
+        }
+        self.current_landing().map(drop)
+    }
+
     /// The key new records are wrapped under; made when there is none or the last one has had its day. Distance of
     /// time counts both ways, so that a clock set back does not keep a key in use for ever.
     fn current_landing(&self) -> Result<(LandingKeyId, Landing), Error> {

@@ -33,6 +33,7 @@
 //! | `sheet` | what a person keeps on paper to bring a site back |
 //! | `landing` | keys of the journal: rotated daily, destroyed when nothing needs them |
 //! | `kept` | keys of studies and of the log: made, kept, taken over from a bucket |
+//! | `shred` | keys of studies that are destroyed, and stay so |
 //! | `peer` | record keys between the nodes of a site |
 //! | `signing` | what a node signs with |
 
@@ -47,6 +48,7 @@ mod peer;
 mod ring;
 mod rotate;
 mod sheet;
+mod shred;
 mod signing;
 mod site;
 mod take;

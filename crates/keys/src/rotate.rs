@@ -86,6 +86,7 @@ impl KeyRing {
         if !label.kind.is_in_bucket() {
             return Err(Error::Damaged { path: origin.to_owned(), problem: "it is no key of a bucket" });
         }
+        self.refuse_shredded(label.kind, label.id)?;
         let rewrapped = self.rewrap_stored(object, origin)?;
         let next = Label { generation: label.generation + 1, ..label };
         Ok(rewrapped.map(|bytes| Rewrapped { name: next.object_name(), bytes }))
@@ -94,9 +95,11 @@ impl KeyRing {
     /// Puts a later generation of a key in place of the one in the local key cache; a key that is not there stays away.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Damaged`], [`Error::Newer`].
+    /// [`Error::Io`]; [`Error::Damaged`], [`Error::Newer`], [`Error::Shredded`].
     pub fn replace_cached(&self, object: &[u8]) -> Result<(), Error> {
         let label = Label::read(object, Path::new("key object"))?;
+        let shredded = self.shredded.read();
+        shredded.refuse(label.kind, label.id)?;
         let path = kept_file(&self.folder, label.kind, label.id);
         if !self.disk.exists(&path).map_err(Error::io("look for key", &path))? {
             return Ok(());
@@ -122,6 +125,7 @@ impl KeyRing {
                 let label =
                     read_key_file(&*self.disk, &path, kind).and_then(|bytes| Label::read(&bytes, &path));
                 match label {
+                    Ok(label) if self.refuse_shredded(label.kind, label.id).is_err() => {}
                     Ok(label) => keys.push((hex::encode(label.id), label.generation)),
                     Err(error @ Error::Io { .. }) => return Err(error),
                     Err(error) => tracing::error!(error = %error, "a key of the local cache is left out"),
@@ -140,6 +144,9 @@ impl KeyRing {
             return Ok(None);
         };
         for kind in [Kind::Study, Kind::Log] {
+            if self.refuse_shredded(kind, id).is_err() {
+                continue;
+            }
             let path = kept_file(&self.folder, kind, id);
             match read_key_file(&*self.disk, &path, kind) {
                 Ok(bytes) if Label::read(&bytes, &path).is_ok() => return Ok(Some(bytes)),
@@ -165,13 +172,17 @@ impl KeyRing {
             if kind.is_in_bucket() && site.earlier().is_empty() {
                 continue;
             }
-            match read_key_file(&*self.disk, &path, kind).and_then(|bytes| self.rewrap_stored(&bytes, &path))
+            let shredded = self.shredded.read();
+            let kept = |bytes: &[u8]| Label::read(bytes, &path).map(|label| shredded.refuse(kind, label.id));
+            match read_key_file(&*self.disk, &path, kind)
+                .and_then(|bytes| kept(&bytes)?.map(|()| bytes))
+                .and_then(|bytes| self.rewrap_stored(&bytes, &path))
             {
                 Ok(Some(bytes)) => {
                     write_durably(&*self.disk, &path, &bytes).map_err(Error::io("write key", path))?;
                     rewrapped += 1;
                 }
-                Ok(None) | Err(Error::Missing { .. }) => {}
+                Ok(None) | Err(Error::Missing { .. } | Error::Shredded(_)) => {}
                 Err(error @ (Error::Io { .. } | Error::Locked { .. })) => return Err(error),
                 Err(error) => tracing::error!(error = %error, "a key is left as it is"),
             }

@@ -325,6 +325,18 @@ impl Merge {
         self.shredded.get(&study_key_id).cloned().unwrap_or_default()
     }
 
+    /// Every key that somebody destroyed, and the nodes that have.
+    pub fn shredded_keys(&self) -> impl Iterator<Item = (StudyKeyId, &BTreeSet<NodeId>)> {
+        self.shredded.iter().map(|(study_key_id, nodes)| (*study_key_id, nodes))
+    }
+
+    /// Every node that was heard of and was not taken over by another: who may have a copy of a key.
+    #[must_use]
+    pub fn nodes(&self) -> BTreeSet<NodeId> {
+        let of_heartbeats = self.heartbeats.values().map(|(_, author, _)| author.node);
+        of_heartbeats.filter(|node| !self.adopters.contains_key(node)).collect()
+    }
+
     /// The latest generation stated of a key.
     #[must_use]
     pub fn generation(&self, key_id: &[u8; 16]) -> Option<u32> {

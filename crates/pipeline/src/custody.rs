@@ -51,6 +51,13 @@ pub enum CustodyChange {
         /// Why.
         why: String,
     },
+    /// A study is to be deleted, and its keys are to be destroyed without a grace.
+    RequestShredding {
+        /// The study.
+        study: String,
+        /// Why.
+        why: String,
+    },
     /// A deletion is meant.
     ConfirmDeletion {
         /// The deletion.
@@ -136,6 +143,8 @@ pub struct DeletionShown {
     cancelled_at: Option<String>,
     done_at: Option<String>,
     waits_for: Option<String>,
+    keys_gone_at: Option<String>,
+    keys_wait_for: Option<String>,
     records: u64,
     records_gone: u64,
 }
@@ -177,8 +186,18 @@ impl Road {
                 let asked = self.request_deletion(study, instance.as_deref(), &because(why)).await?;
                 Ok(asked_told(&asked))
             }
+            CustodyChange::RequestShredding { study, why } => {
+                let asked = self.request_shredding(study, &because(why)).await?;
+                let keys = self.catalog.count_keys_of(study).await?;
+                tracing::info!(target: "audit", event = "shredding-asked", by = who, deletion = %asked.deletion_id, keys);
+                Ok(shredding_told(&asked, keys))
+            }
             CustodyChange::ConfirmDeletion { deletion } => {
-                Ok(confirmed_told(&self.confirm_deletion(*deletion, who).await?))
+                let confirmed = self.confirm_deletion(*deletion, who).await?;
+                if confirmed.shreds {
+                    tracing::info!(target: "audit", event = "shredding-confirmed", by = who, deletion = %deletion);
+                }
+                Ok(confirmed_told(&confirmed))
             }
             CustodyChange::CancelDeletion { deletion, why } => {
                 let back = self.cancel_deletion(*deletion, &because(why)).await?;
@@ -273,6 +292,25 @@ impl Road {
         instance: Option<&str>,
         because: &Because,
     ) -> Result<Deletion, Error> {
+        self.ask_to_delete(study, instance, false, because).await
+    }
+
+    /// Asks to delete a study and to destroy its keys, once it is confirmed without a grace. A study of which only keys
+    /// are left can be named as well.
+    ///
+    /// # Errors
+    /// When it is held or must be kept, when there is nothing of it, or the catalog cannot be written.
+    pub async fn request_shredding(&self, study: &str, because: &Because) -> Result<Deletion, Error> {
+        self.ask_to_delete(study, None, true, because).await
+    }
+
+    async fn ask_to_delete(
+        &self,
+        study: &str,
+        instance: Option<&str>,
+        shreds: bool,
+        because: &Because,
+    ) -> Result<Deletion, Error> {
         // What was received and is not entered yet came before this as well.
         for _ in 0..INDEX_ROUNDS_MAX {
             if self.index_received().await? == 0 {
@@ -283,6 +321,7 @@ impl Road {
             deletion_id: FactId::random(&self.random),
             study_instance_uid: study.to_owned(),
             sop_instance_uid: instance.map(str::to_owned),
+            shreds,
             because: because.clone(),
         };
         Ok(self.catalog.request_deletion(&new, self.deletion_rules(), self.clock.now()).await?)
@@ -340,8 +379,25 @@ fn asked_told(asked: &Deletion) -> Changed {
     Changed { done, id: Some(id) }
 }
 
+fn shredding_told(asked: &Deletion, keys: u64) -> Changed {
+    let (id, records, study) = (asked.deletion_id, asked.records, &asked.study_instance_uid);
+    let done = format!(
+        "deletion {id} names {records} records and the {keys} keys of study {study}; nothing changes before: filmgate delete \
+         confirm {id}. Then they go at once, and nothing brings them back"
+    );
+    Changed { done, id: Some(id) }
+}
+
 fn confirmed_told(confirmed: &Deletion) -> Changed {
     let (id, records) = (confirmed.deletion_id, confirmed.records);
+    if confirmed.shreds {
+        let done = format!(
+            "{records} records are hidden now and go with the keys of the study; how far that is: filmgate key shredded \
+             --study {}",
+            confirmed.study_instance_uid
+        );
+        return Changed { done, id: Some(id) };
+    }
     let due_at = confirmed.due_at.unwrap_or_default();
     let done = format!(
         "{records} records are hidden now and go after {due_at}; until then: filmgate delete cancel {id}"
@@ -401,6 +457,8 @@ impl From<Deletion> for DeletionShown {
             cancelled_at: cancelled_at.map(told),
             done_at: deletion.done_at.map(told),
             waits_for: deletion.waits_for,
+            keys_gone_at: deletion.keys_gone_at.map(told),
+            keys_wait_for: deletion.keys_wait_for,
             records: deletion.records,
             records_gone: deletion.records_gone,
         }

@@ -29,6 +29,8 @@ pub struct Deleted {
     pub gone: usize,
     /// Records that were copied because what they stood beside goes.
     pub copied: usize,
+    /// Places a study's key is gone from.
+    pub shredded: usize,
 }
 
 impl Deleted {
@@ -101,6 +103,7 @@ impl Road {
             self.remove_local(pack_id).await?;
             self.catalog.forget_cached(pack_id).await?;
         }
+        done.shredded = self.shred_due().await?;
         Ok(done)
     }
 
@@ -155,7 +158,8 @@ impl Road {
                 quarantine: self.catalog.pack(pack.pack_id).await?.is_some_and(|pack| pack.quarantine),
                 packs: vec![pack.pack_id],
                 leave_out: Some(deletion.deletion_id),
-                new_key: false,
+                // What stays of a study that goes is not to keep the key that goes with it.
+                new_key: deletion.sop_instance_uid.is_none(),
             })
             .await?;
         done.copied += repacked.records;

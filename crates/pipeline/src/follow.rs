@@ -60,6 +60,10 @@ impl Road {
         for incarnation in incarnations {
             self.read_on(following, incarnation).await?;
         }
+        if following.logs.batches > before {
+            self.hear_shredded(&following.logs).await?;
+        }
+        self.shred_places().await?;
         self.enter_stated(following).await?;
         self.tell_follow(following, began);
         Ok(following.logs.batches - before)
@@ -135,7 +139,10 @@ impl Road {
         let mut packs = Vec::new();
         for pack_id in std::mem::take(&mut following.waiting) {
             match following.logs.merge.pack(pack_id) {
-                PackStanding::Live(pack) if self.catalog.pack(pack_id).await?.is_none() => {
+                PackStanding::Live(pack)
+                    if following.logs.merge.shredded(pack.study_key_id).is_empty()
+                        && self.catalog.pack(pack_id).await?.is_none() =>
+                {
                     packs.push(pack.clone())
                 }
                 _ => {}

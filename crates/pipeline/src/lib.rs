@@ -14,6 +14,7 @@
 //! | – | `rotate` | another key of keys, another site key |
 //! | – | `repack` | records of some packs go into a new one: merged, left out, made whole |
 //! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
+//! | – | `shred` | the keys of what was deleted are destroyed, place by place |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
 //! | – | `peer` | what only another node of the site holds |
 //! | – | `fitness` | what a placement does is found out before the first object is put there |
@@ -56,6 +57,7 @@ mod recover;
 mod repack;
 mod retrieve;
 mod rotate;
+mod shred;
 mod site_key;
 mod status;
 mod upload;
@@ -102,6 +104,7 @@ pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
 pub use retrieve::{BulkValue, OpenRecord};
 pub use rotate::Rotation;
+pub use shred::{KeyShown, PlaceShown, ShredShown};
 pub use status::{
     Alarm, PlacementOfPack, PlacementStatus, Quarantined, RetryingPack, SpoolStatus, Status, Waiting,
 };

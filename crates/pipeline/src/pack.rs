@@ -107,7 +107,8 @@ impl Road {
             Ok(()) => {}
             Err(
                 error @ (filmgate_catalog::Error::NotPackable { .. }
-                | filmgate_catalog::Error::CopyGone { .. }),
+                | filmgate_catalog::Error::CopyGone { .. }
+                | filmgate_catalog::Error::KeyShredded(_)),
             ) => {
                 // Refused once more after an entry that was made without our hearing of it, the pack is known and stays.
                 if self.catalog.pack(pack.pack_id).await?.is_none() {

@@ -71,6 +71,8 @@ impl Road {
     ) -> Result<Rebuilt, Error> {
         self.catalog.wipe_index().await?;
         let logs = self.read_logs().await?;
+        self.load_shredded().await?;
+        self.hear_shredded(&logs).await?;
         let mut rebuilt = Rebuilt { batches: logs.batches, ..Rebuilt::default() };
         let stopped = logs.stopped.iter();
         rebuilt.problems.extend(stopped.map(|(incarnation, why)| format!("log {incarnation} stops: {why}")));
@@ -142,6 +144,7 @@ impl Road {
                 // Its node lives and is about to name it.
                 Ok((_, node)) if self.is_alive(logs, node) => {}
                 Ok((pack, _)) => found.push(Candidate { pack, named: false }),
+                Err(Error::Keys(filmgate_keys::Error::Shredded(_))) => {}
                 Err(error) if error.is_permanent() || matches!(error, Error::Keys(_)) => {
                     problems
                         .push(format!("pack {pack_id} is in no log and does not open: {}", chain(&error)));
@@ -314,6 +317,9 @@ fn named_packs(logs: &SiteLogs, problems: &mut Vec<String>) -> Vec<Candidate> {
     let mut packs = Vec::new();
     for (pack_id, standing) in logs.merge.packs() {
         match standing {
+            // Deleted with its key, whether its node had the time to say the first or not.
+            PackStanding::Live(pack) | PackStanding::Disputed(pack)
+                if !logs.merge.shredded(pack.study_key_id).is_empty() => {}
             PackStanding::Live(pack) => packs.push(Candidate { pack: pack.clone(), named: true }),
             PackStanding::Disputed(pack) => {
                 problems

@@ -34,6 +34,7 @@ impl Road {
     /// # Errors
     /// When disk or catalog fails; nothing is lost then, and the next start tries again.
     pub async fn recover(self: &Arc<Self>) -> Result<Recovered, Error> {
+        self.load_shredded().await?;
         let (packs_removed, packs_adopted) = self.settle_unknown_packs().await?;
         let packs_missing = self.settle_missing_packs().await?;
         let freed = self.free_packed_records().await?;
@@ -101,6 +102,11 @@ impl Road {
                 None => match self.adopt(pack_id).await {
                     Ok(true) => adopted += 1,
                     Ok(false) => removed += 1,
+                    // What is in it was not freed from the journal: that comes after it is known.
+                    Err(Error::Keys(filmgate_keys::Error::Shredded(_))) => {
+                        self.packs.remove(pack_id)?;
+                        removed += 1;
+                    }
                     // It stays where it is, and the doors open all the same.
                     Err(error) if error.is_permanent() => {
                         tracing::error!(%pack_id, error = &error as &dyn std::error::Error, "a local pack nobody knows cannot be read");

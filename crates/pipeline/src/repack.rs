@@ -134,7 +134,9 @@ impl Road {
             created_at: now,
         };
         let known = self.catalog.record_repacked(&new, &moves, now).await;
-        if let Err(filmgate_catalog::Error::NotPackable { .. }) = known {
+        if let Err(filmgate_catalog::Error::NotPackable { .. } | filmgate_catalog::Error::KeyShredded(_)) =
+            known
+        {
             self.take_away(written.pack_id).await;
         }
         known?;

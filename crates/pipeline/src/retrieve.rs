@@ -204,8 +204,11 @@ impl Road {
     /// A study's key: this node's copy, else a placement's, which is this node's again from then on.
     pub(crate) async fn study_key(self: &Arc<Self>, id: StudyKeyId) -> Result<Zeroizing<[u8; 32]>, Error> {
         let road = Arc::clone(self);
-        if let Ok(key) = compute(move || road.keys.study_key(id)).await? {
-            return Ok(key);
+        match compute(move || road.keys.study_key(id)).await? {
+            Ok(key) => return Ok(key),
+            // No bucket is asked for what is not to come back.
+            Err(error @ filmgate_keys::Error::Shredded(_)) => return Err(error.into()),
+            Err(_) => {}
         }
         // One brings it, the others wait: packs of a study are often opened together.
         let _turn = self.key_gates[usize::from(id.0[0]) % KEY_GATES].lock().await;

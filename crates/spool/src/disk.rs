@@ -67,6 +67,12 @@ pub trait Disk: Send + Sync + 'static {
     /// What the operating system says.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
 
+    /// False when a second directory lacks what was done here: a file that was removed may still be there, until the next
+    /// start has caught it up.
+    fn is_whole(&self) -> bool {
+        true
+    }
+
     /// Whether a file or folder of this name exists.
     ///
     /// # Errors

@@ -250,6 +250,10 @@ impl Disk for MirroredDisk {
         self.0.both(path, |disk, path| disk.sync_dir(path))
     }
 
+    fn is_whole(&self) -> bool {
+        Self::is_whole(self)
+    }
+
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let first = self.0.first.disk.free_bytes(path)?;
         // One that may be gone without does not decide who may come in.

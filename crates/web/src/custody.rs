@@ -4,7 +4,7 @@ use axum::{
     Extension, Json,
     extract::{Query, Request, State},
 };
-use filmgate_pipeline::{Changed, CustodyChange, CustodyShown};
+use filmgate_pipeline::{Changed, CustodyChange, CustodyShown, ShredShown};
 use serde::Deserialize;
 
 use crate::{Asker, Error, body, router::App};
@@ -21,6 +21,14 @@ pub(crate) async fn show(
     Query(which): Query<Which>,
 ) -> Result<Json<CustodyShown>, Error> {
     Ok(Json(app.road().show_custody(which.study.as_deref()).await?))
+}
+
+/// How far the destruction of keys is.
+pub(crate) async fn shredded(
+    State(app): State<App>,
+    Query(which): Query<Which>,
+) -> Result<Json<Vec<ShredShown>>, Error> {
+    Ok(Json(app.road().show_shredded(which.study.as_deref()).await?))
 }
 
 /// What somebody asks for.

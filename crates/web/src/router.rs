@@ -132,6 +132,7 @@ fn own_api() -> Router<App> {
         .route("/api/verify", post(api::verify))
         .route("/api/ae", get(callers::show).post(callers::change))
         .route("/api/custody", get(custody::show).post(custody::change))
+        .route("/api/shredded", get(custody::shredded))
         .route("/api/peer/records/{record}/sealed", get(peer::sealed))
         .route("/api/peer/records/{record}/key", get(peer::key))
 }

@@ -157,6 +157,18 @@ impl Bucket for S3Bucket {
         if self.never_versioned.load(Ordering::Relaxed) { Ok(()) } else { self.delete_versions(name).await }
     }
 
+    async fn versions_left(&self, prefix: &str) -> Result<usize, Error> {
+        let prefix = format!("{}{prefix}", self.client.prefix);
+        let list = self.client.quick.list_object_versions().bucket(&self.bucket).prefix(prefix);
+        match list.send().await.map_err(|error| told("the versions of objects", error)) {
+            // One page tells that there are some. A mark of deletion is nothing that could be read.
+            Ok(page) => Ok(page.versions().len()),
+            // A server that knows no versions keeps none.
+            Err(Error::Rejected(_)) => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
     fn parts(&self) -> Option<&dyn Multipart> {
         Some(self)
     }

@@ -22,6 +22,8 @@ pub struct NewDeletion {
     pub study_instance_uid: String,
     /// One instance of it, with every copy of it; `None` for all of the study.
     pub sop_instance_uid: Option<String>,
+    /// The keys of the study are meant as well: no grace once it is confirmed, and it may name no record at all.
+    pub shreds: bool,
     /// Who asks, and why.
     pub because: Because,
 }
@@ -72,6 +74,8 @@ pub struct Deletion {
     pub study_instance_uid: String,
     /// One instance of it; `None` for all of the study.
     pub sop_instance_uid: Option<String>,
+    /// The keys of the study are meant as well: without a grace.
+    pub shreds: bool,
     /// Who asked, and why.
     pub because: Because,
     /// When.
@@ -86,6 +90,10 @@ pub struct Deletion {
     pub done_at: Option<Timestamp>,
     /// What keeps it from being carried out.
     pub waits_for: Option<String>,
+    /// When the last key of what it named was given up; never, when it names one instance.
+    pub keys_gone_at: Option<Timestamp>,
+    /// What keeps a key, once it is carried out.
+    pub keys_wait_for: Option<String>,
     /// Records it names.
     pub records: u64,
     /// Those that are gone.
@@ -113,6 +121,7 @@ impl Deletion {
 
 const COLUMNS: &str = "d.deletion_id, d.study_instance_uid, d.sop_instance_uid, d.who, d.why, d.requested_at,
     d.confirmed_by, d.confirmed_at, d.due_at, d.cancelled_by, d.cancelled_why, d.cancelled_at, d.done_at, d.waits_for,
+    d.shreds, d.keys_gone_at, d.keys_wait_for,
     (SELECT COUNT(*) FROM book_deletion_records r WHERE r.deletion_id = d.deletion_id) AS records,
     (SELECT COUNT(*) FROM book_deletion_records r WHERE r.deletion_id = d.deletion_id AND r.deleted_at IS NOT NULL)
         AS records_gone
@@ -136,7 +145,9 @@ impl Catalog {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 self.take_custody(&mut transaction, &new.study_instance_uid).await?;
-                if self.name_records(&mut transaction, new, at).await? == 0 {
+                if self.name_records(&mut transaction, new, at).await? == 0
+                    && !(new.shreds && self.count_keys(&mut transaction, &new.study_instance_uid).await? > 0)
+                {
                     let uid = new.sop_instance_uid.as_ref().unwrap_or(&new.study_instance_uid);
                     return Err(Error::NothingToDelete(uid.clone()));
                 }
@@ -163,8 +174,8 @@ impl Catalog {
     ) -> Result<u64, Error> {
         query(
             "INSERT INTO book_deletions
-                (deletion_id, site_id, study_instance_uid, sop_instance_uid, who, why, requested_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (deletion_id) DO NOTHING",
+                (deletion_id, site_id, study_instance_uid, sop_instance_uid, who, why, requested_at, shreds)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (deletion_id) DO NOTHING",
         )
         .bind(new.deletion_id.as_bytes().as_slice())
         .bind(self.site())
@@ -173,6 +184,7 @@ impl Catalog {
         .bind(&new.because.who)
         .bind(&new.because.why)
         .bind(at.0)
+        .bind(new.shreds)
         .execute(&mut *writer)
         .await?;
         query(
@@ -223,7 +235,8 @@ impl Catalog {
                 }
                 let study = &known.study_instance_uid;
                 self.refuse_if_bound(&mut transaction, study, deletion_id, rules.retention_years, at).await?;
-                let due_at = at.0.saturating_add(i64::try_from(rules.grace_ms).unwrap_or(i64::MAX));
+                let grace_ms = if known.shreds { 0 } else { rules.grace_ms };
+                let due_at = at.0.saturating_add(i64::try_from(grace_ms).unwrap_or(i64::MAX));
                 query(
                     "UPDATE book_deletions SET confirmed_by = $2, confirmed_at = $3, due_at = $4
                      WHERE deletion_id = $1",
@@ -445,6 +458,9 @@ fn deletion(row: &Row) -> Result<Deletion, Error> {
         cancelled,
         done_at: optional_time(row, "done_at")?,
         waits_for: get(row, "waits_for")?,
+        shreds: get(row, "shreds")?,
+        keys_gone_at: optional_time(row, "keys_gone_at")?,
+        keys_wait_for: get(row, "keys_wait_for")?,
         records: unsigned(row, "records")?,
         records_gone: unsigned(row, "records_gone")?,
     })

@@ -9,4 +9,5 @@ pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod retention;
 pub(crate) mod sessions;
+pub(crate) mod shredding;
 pub(crate) mod tokens;

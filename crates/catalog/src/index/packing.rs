@@ -175,8 +175,8 @@ impl Catalog {
     /// that brought nothing new leave, a conflict raises an alarm. All or nothing.
     ///
     /// # Errors
-    /// [`Error::NotPackable`] and [`Error::CopyGone`] when the catalog has moved on since the records were listed:
-    /// nothing is entered, the pack is to be unlinked and made again.
+    /// [`Error::NotPackable`], [`Error::CopyGone`] and [`Error::KeyShredded`] when the catalog has moved on since the
+    /// records were listed: nothing is entered, the pack is to be unlinked and made again.
     pub async fn record_packed(
         &self,
         pack: &NewPack,
@@ -228,6 +228,7 @@ impl Catalog {
         pack: &NewPack,
         at: Timestamp,
     ) -> Result<(), Error> {
+        self.refuse_shredded(&mut *writer, pack.study_key_id).await?;
         let entered = query(
             "INSERT INTO index_packs (pack_id, site_id, node_id, study_instance_uid, study_key_id, quarantine, bytes,
                 sha256, created_at, state, state_at)

@@ -40,7 +40,8 @@ impl Catalog {
     /// Enters a pack that holds copies of records of other packs. Nothing is read from it before it is verified.
     ///
     /// # Errors
-    /// [`Error::NotPackable`] when a record is not where it was, or on its way already: nothing is entered then.
+    /// [`Error::NotPackable`] when a record is not where it was, or on its way already; [`Error::KeyShredded`]: nothing is
+    /// entered then.
     pub async fn record_repacked(&self, new: &NewPack, moves: &[Move], at: Timestamp) -> Result<(), Error> {
         self.engine
             .run("record a repacked pack", async {

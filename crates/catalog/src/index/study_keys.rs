@@ -8,7 +8,8 @@ use crate::{
 };
 
 impl Catalog {
-    /// This node's newest key of a study; `None` when it has none yet.
+    /// This node's newest key of a study; `None` when it has none yet, or when all it has go with what was deleted of the
+    /// study.
     ///
     /// # Errors
     /// When the catalog cannot be read.
@@ -21,8 +22,13 @@ impl Catalog {
             .run("look for a study's key", async {
                 let mut reader = self.engine.reader().await?;
                 let row = query(
-                    "SELECT study_key_id FROM index_study_keys
+                    "SELECT study_key_id FROM index_study_keys k
                      WHERE site_id = $1 AND study_instance_uid = $2 AND node_id = $3 AND quarantine = $4
+                        AND NOT EXISTS (SELECT 1 FROM book_shredded_keys g WHERE g.study_key_id = k.study_key_id)
+                        AND NOT EXISTS (SELECT 1 FROM book_deletions d
+                            WHERE d.site_id = $1 AND d.study_instance_uid = $2 AND d.sop_instance_uid IS NULL
+                                AND d.confirmed_at IS NOT NULL AND d.cancelled_at IS NULL
+                                AND COALESCE(d.done_at, d.confirmed_at) >= k.remembered_at)
                      ORDER BY remembered_at DESC, study_key_id LIMIT 1",
                 )
                 .bind(self.site())

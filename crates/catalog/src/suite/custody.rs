@@ -26,6 +26,7 @@ fn deletion(number: u8, sop: Option<&str>) -> NewDeletion {
         deletion_id: FactId([number; 16]),
         study_instance_uid: "1.2".to_owned(),
         sop_instance_uid: sop.map(str::to_owned),
+        shreds: false,
         because: because("ann"),
     }
 }

@@ -8,6 +8,7 @@ mod placing;
 pub mod postgres;
 mod received;
 mod search;
+mod shredding;
 pub(crate) mod support;
 
 use std::future::Future;
@@ -49,6 +50,8 @@ where
     custody::what_must_be_kept_is_kept(&open().await).await;
     custody::records_move_to_another_pack(&open().await).await;
     custody::a_new_index_knows_what_was_deleted(&open().await).await;
+    shredding::keys_go_with_the_last_pack_under_them(&open().await).await;
+    shredding::places_are_emptied_one_by_one(&open().await).await;
     nodes::nodes_tell_where_they_are_and_what_they_hold(&open().await).await;
     search::names(&open().await).await;
     search::dates_times_and_numbers(&open().await).await;

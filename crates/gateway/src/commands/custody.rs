@@ -13,7 +13,7 @@ const YEAR_MS: i64 = 31_556_952_000;
 
 /// Whose settings, and who asks.
 #[derive(Debug, Args)]
-struct Asking {
+pub(super) struct Asking {
     #[command(flatten)]
     settings: SettingsFrom,
     /// Who you are: it is kept beside what you do.
@@ -26,15 +26,15 @@ struct Asking {
 
 /// Which rows, and how they are shown.
 #[derive(Debug, Args)]
-struct Listing {
+pub(super) struct Listing {
     #[command(flatten)]
-    settings: SettingsFrom,
+    pub(super) settings: SettingsFrom,
     /// Only of this study.
     #[arg(long, value_name = "UID")]
-    study: Option<String>,
+    pub(super) study: Option<String>,
     /// As JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -194,7 +194,7 @@ pub(crate) fn repack(arguments: RepackArguments) -> anyhow::Result<u8> {
 }
 
 /// By the running gateway; without one, in the data directory itself.
-fn change(asking: &Asking, change: &CustodyChange) -> anyhow::Result<u8> {
+pub(super) fn change(asking: &Asking, change: &CustodyChange) -> anyhow::Result<u8> {
     let settings = asking.settings.load()?;
     let done = match Local::find(&settings)? {
         Some(running) => {
@@ -219,7 +219,7 @@ fn change(asking: &Asking, change: &CustodyChange) -> anyhow::Result<u8> {
 fn list(listing: &Listing, which: &str, line: fn(&Value) -> String) -> anyhow::Result<u8> {
     let settings = listing.settings.load()?;
     let shown = match Local::find(&settings)? {
-        Some(running) => running.get(&which_study(listing.study.as_deref()))?,
+        Some(running) => running.get(&of_study("/api/custody", listing.study.as_deref()))?,
         None => runtime()?.block_on(async {
             let gateway = build::open(&settings).await?;
             let shown = gateway.road.show_custody(listing.study.as_deref()).await?;
@@ -235,10 +235,10 @@ fn list(listing: &Listing, which: &str, line: fn(&Value) -> String) -> anyhow::R
 }
 
 /// Only what a UID may hold goes into the address.
-fn which_study(study: Option<&str>) -> String {
+pub(super) fn of_study(route: &str, study: Option<&str>) -> String {
     let plain = |character: &char| character.is_ascii_alphanumeric() || *character == '.';
     let only = study.map(|study| format!("?study={}", study.chars().filter(plain).collect::<String>()));
-    format!("/api/custody{}", only.unwrap_or_default())
+    format!("{route}{}", only.unwrap_or_default())
 }
 
 /// What stands against it says what to do; that it came by way of the catalog helps nobody.
@@ -303,6 +303,8 @@ fn deletion_line(row: &Value) -> String {
         ),
         ("done_at", format!("; done {}", of("done_at"))),
         ("waits_for", format!("; waits: {}", of("waits_for"))),
+        ("keys_gone_at", format!("; its keys given up {}", of("keys_gone_at"))),
+        ("keys_wait_for", format!("; its keys wait: {}", of("keys_wait_for"))),
     ];
     more.iter().filter(|(key, _)| !of(key).is_empty()).for_each(|(_, told)| line += told);
     line

@@ -36,13 +36,15 @@ pub(crate) struct Log {
     folder: LogFolder,
     writer: tokio::sync::Mutex<Option<Writer>>,
     /// What the writer last said of itself: shown without waiting for it.
-    told: Mutex<Option<(IncarnationId, u64)>>,
+    pub(crate) told: Mutex<Option<(IncarnationId, u64)>>,
     /// Why nothing can be put now.
     problem: Mutex<Option<String>>,
     /// Something is to be stated.
     proven: Notify,
     /// What was last read of all logs for a deletion, and when.
     objections: Mutex<Option<(Timestamp, Arc<SiteLogs>)>>,
+    /// What was read of the logs of nodes with a catalog of their own, and when last.
+    pub(crate) heard: tokio::sync::Mutex<(Option<Timestamp>, SiteLogs)>,
 }
 
 /// How the log stands.
@@ -78,6 +80,7 @@ impl Log {
             problem: Mutex::default(),
             proven: Notify::new(),
             objections: Mutex::default(),
+            heard: tokio::sync::Mutex::default(),
         }
     }
 }

@@ -45,6 +45,16 @@ impl SiteLogs {
     }
 }
 
+/// Every incarnation of these batches, and the last of its numbers.
+fn last_batches<'a>(names: impl Iterator<Item = &'a String>) -> BTreeMap<IncarnationId, u64> {
+    let mut last: BTreeMap<IncarnationId, u64> = BTreeMap::new();
+    for place in names.filter_map(|name| Place::of_object(name)) {
+        let known = last.entry(place.incarnation).or_default();
+        *known = (*known).max(place.sequence);
+    }
+    last
+}
+
 impl Road {
     /// Reads every log to its end, as far as it is sound. An incarnation with a gap, a forged or a damaged batch is read up
     /// to there and said to be stopped.
@@ -61,13 +71,17 @@ impl Road {
 
     /// Every incarnation any placement holds a batch of, and the last of its numbers.
     pub(crate) async fn incarnations(&self) -> Result<BTreeMap<IncarnationId, u64>, Error> {
-        let mut last: BTreeMap<IncarnationId, u64> = BTreeMap::new();
-        for object in self.list_everywhere(LOGS).await?.keys() {
-            let Some(place) = Place::of_object(object) else { continue };
-            let known = last.entry(place.incarnation).or_default();
-            *known = (*known).max(place.sequence);
+        Ok(last_batches(self.list_everywhere(LOGS).await?.keys()))
+    }
+
+    /// The same of the placements that can be asked now, which may be none.
+    pub(crate) async fn incarnations_at_hand(&self) -> BTreeMap<IncarnationId, u64> {
+        let mut names = Vec::new();
+        for placement in &self.placements {
+            let listed = placement.bucket.list(LOGS).await.unwrap_or_default();
+            names.extend(listed.into_iter().map(|object| object.name));
         }
-        Ok(last)
+        last_batches(names.iter())
     }
 
     /// Names of the placements that hold each object whose name begins so, and its length. A placement that cannot be asked
@@ -101,7 +115,7 @@ impl Road {
         }
     }
 
-    async fn read_incarnation(
+    pub(crate) async fn read_incarnation(
         self: &Arc<Self>,
         logs: &mut SiteLogs,
         incarnation: IncarnationId,

@@ -46,6 +46,7 @@ const TABLE: &[(Method, &str, Needs)] = &[
     (Method::POST, "/api/verify", OPERATE),
     (Method::GET, "/api/custody", OPERATE),
     (Method::POST, "/api/custody", OPERATE),
+    (Method::GET, "/api/shredded", OPERATE),
     (Method::GET, "/api/peer/records/{record}/sealed", READ),
     (Method::GET, "/api/peer/records/{record}/key", READ),
     (Method::GET, "/api/ae", OPERATE),

@@ -2,6 +2,7 @@
 
 mod backup;
 mod page;
+mod shred;
 
 use std::{cell::Cell, path::PathBuf, sync::Arc};
 
@@ -12,7 +13,7 @@ use filmgate_model::Random;
 use filmgate_pipeline::Rotation;
 use serde_json::{Value, json};
 
-use super::{SettingsFrom, local::Local, runtime};
+use super::{SettingsFrom, custody::Listing, local::Local, runtime};
 use crate::{
     build::{self, Gateway},
     config::{KeyProvider, Settings, milliseconds},
@@ -39,6 +40,11 @@ enum What {
     /// Change the site key: every key is wrapped anew, no image is rewritten. It may be cut off anywhere and called again.
     /// On a site of several nodes, call it on each before it is finished.
     Rotate(Rotate),
+    /// Destroy the keys of a study: it is deleted, and no copy of it anywhere opens again. Asked for here, and meant by
+    /// `filmgate delete confirm`.
+    Shred(shred::Shred),
+    /// How far the destruction of keys is, study by study and place by place.
+    Shredded(Listing),
     /// Write the recovery sheet: a page to print, which brings the site back when every machine is lost.
     Backup(backup::Backup),
     /// Type the printed sheet back, to see that it is right; the gateway asks for it until then.
@@ -80,6 +86,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         What::List(ask) => list(ask),
         What::Make(ask) => make(ask),
         What::Rotate(rotate) => rotate_keys(rotate),
+        What::Shred(asked) => shred::shred(asked),
+        What::Shredded(listing) => shred::report(listing),
         What::Backup(asked) => backup::backup(asked),
         What::Confirm(typed) => backup::confirm(typed),
         What::Restore(typed) => backup::restore(typed),
