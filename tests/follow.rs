@@ -1,7 +1,10 @@
 //! A second data directory that follows: fed by nothing but the bucket, it answers and serves the same bytes.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -89,6 +92,65 @@ fn a_follower_answers_and_serves_the_same_bytes() {
         follower.status()["follow"]["caught_up_at"].is_i64().then(|| follower.records())
     });
     assert_eq!(records.len(), sent);
+    follower.stop();
+}
+
+fn verified(gateway: &Gateway) -> u64 {
+    gateway.status()["states"]["verified"].as_u64().expect("a number")
+}
+
+/// Samples of how many were verified there, and how long each stayed ahead of what the follower answered.
+#[derive(Default)]
+struct Lag {
+    ahead: VecDeque<(u64, Instant)>,
+    longest: Duration,
+}
+
+impl Lag {
+    fn look(&mut self, gateway: &Gateway, follower: &Gateway) {
+        let there = verified(gateway);
+        if self.ahead.back().is_none_or(|(last, _)| *last < there) {
+            self.ahead.push_back((there, Instant::now()));
+        }
+        let here = verified(follower);
+        while let Some((_, since)) = self.ahead.front().filter(|(reached, _)| *reached <= here) {
+            self.longest = self.longest.max(since.elapsed());
+            self.ahead.pop_front();
+        }
+    }
+}
+
+/// `FILMGATE_TEST_FOLLOW_STUDIES` makes it longer. How far behind it was at most is printed.
+#[test]
+fn a_follower_keeps_up_with_what_never_pauses() {
+    let studies = std::env::var("FILMGATE_TEST_FOLLOW_STUDIES")
+        .map_or(40, |studies| studies.parse().expect("a number"));
+    let home = Home::new();
+    let gateway = home.serve();
+    let following = follower_of(&home);
+    let follower = following.serve();
+    let (over, mut lag) = (AtomicBool::new(false), Lag::default());
+    let (home, gateway, over) = (&home, &gateway, &over);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for study in 0..studies {
+                let (_, folder) = study_to_send(home, 20_000 + study, 10);
+                assert_eq!(send(home, gateway, &folder), Some(0));
+                fs::remove_dir_all(&folder).expect("tidy up");
+            }
+            over.store(true, Ordering::SeqCst);
+        });
+        wait_for("the follower has all that was sent", CATCH_UP_DEADLINE * 20, || {
+            let sent = over.load(Ordering::SeqCst);
+            lag.look(gateway, &follower);
+            (sent && verified(&follower) == studies * 10).then_some(())
+        });
+    });
+    println!(
+        "under load a follower was {} ms behind at most, {studies} studies long",
+        lag.longest.as_millis()
+    );
+    assert_eq!(verified(gateway), studies * 10);
     follower.stop();
 }
 

@@ -35,6 +35,7 @@ impl Soak {
         steps.step("round trips", &["test peers", "test data"], || self.story("round_trip::"));
         steps.step("malformed input", &["test peers", "test data"], || self.story("malformed::"));
         steps.step("rotation of 10,000 keys", &[], || self.story("keys::"));
+        steps.step("a follower of 2,000 studies", &[], || self.story("follow::"));
         steps.step("attacks", &[], || self.story("bounded::"));
         steps.step("four instances of 2 GB at once", &[], || self.story("fairness::"));
         steps.step("test servers", &[], install::test_servers);
@@ -53,6 +54,7 @@ impl Soak {
         let mut tests =
             cargo(&["test", "--release", "--workspace", "--test", "filmgate", "--", "--nocapture", filter]);
         tests.env("FILMGATE_TEST_ROTATED_KEYS", "10000");
+        tests.env("FILMGATE_TEST_FOLLOW_STUDIES", "2000");
         tests.env("FILMGATE_TEST_KILLS", self.kills.to_string());
         tests.env("FILMGATE_TEST_CLOUD_BYTES", OUTAGE_BYTES.to_string());
         tests.env("FILMGATE_TEST_BIG_FRAMES", LONG_FRAMES.to_string());
