@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::support::dicom::Image;
 use crate::support::gateway::{AE_TITLE, Gateway, Home};
+use crate::support::servers::Database;
 use crate::support::{files_below, wait_for};
 
 const IMAGES: u64 = 12;
@@ -190,6 +191,47 @@ fn a_rotten_local_pack_is_served_from_the_bucket() {
     gateway.stop();
 }
 
+/// The journal is what an answer rests on: a database that is away holds up what follows, and no success is lost.
+#[test]
+fn a_database_that_is_away_for_a_while_costs_only_time() {
+    let Some(database) = Database::make() else { return };
+    let home = Home::new().set("CATALOG__URL", database.url());
+    let mut gateway = home.serve();
+    let mut sent = images(40);
+    send(&home, &gateway, &sent);
+    gateway.settled(sent.len());
+    // Each step says what it could not do.
+    gateway.expect_log("catalog");
+    gateway.expect_log("testing the connection on-release");
+    database.take_away();
+    let stored = try_to_send(&home, &gateway, &images(41));
+    let answer = gateway.web.get("/api/status", "application/json");
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    database.bring_back();
+    wait_for("it answers again", SOON, || {
+        (gateway.web.get("/api/status", "application/json").status == 200).then_some(())
+    });
+    // What was refused meanwhile is sent again, as senders do; what was taken comes a second time.
+    sent.extend(images(41));
+    send(&home, &gateway, &sent);
+    let records = gateway.settled(sent.len());
+    assert!(records.iter().all(|record| record.state == "verified"));
+    check(&home, &gateway, &sent);
+    println!("{stored} of {IMAGES} were taken without the database");
+    gateway.stop();
+}
+
+/// How many the gateway answered for with a success.
+fn try_to_send(home: &Home, gateway: &Gateway, images: &[Image]) -> usize {
+    let folder = home.path().join("try");
+    fs::create_dir_all(&folder).expect("make a folder");
+    images.iter().for_each(|image| drop(image.write(&folder)));
+    let folder = folder.display().to_string();
+    let sent = home.run(&["send", &gateway.dicom, &folder, "--aec", AE_TITLE, "--json"]);
+    let lines = sent.lines::<serde_json::Value>();
+    lines.iter().filter(|line| line["outcome"] == "stored").count()
+}
+
 /// Wrapped study keys are in every placement too.
 #[test]
 fn study_keys_that_are_gone_come_back_from_the_bucket() {
@@ -214,7 +256,8 @@ fn study_keys_that_are_gone_come_back_from_the_bucket() {
 /// Damage without another copy is a state with an alarm, not only an error on reading.
 #[test]
 fn damage_that_is_found_is_a_state() {
-    let home = Home::new();
+    // All of it in one pack, however slowly it arrives: one byte is one damaged instance.
+    let home = Home::new().set("PACK__QUIET_MS", 3_000);
     let gateway = home.serve();
     let images = images(39);
     send(&home, &gateway, &images);

@@ -96,6 +96,18 @@ impl Database {
         format!("{server}/{}", self.name)
     }
 
+    /// From here on nobody is connected to it, and nobody can be.
+    pub(crate) fn take_away(&self) {
+        self.server_does(&format!("ALTER DATABASE \"{}\" WITH ALLOW_CONNECTIONS false", self.name));
+        let others = format!("FROM pg_stat_activity WHERE datname = '{}'", self.name);
+        self.server_does(&format!("SELECT pg_terminate_backend(pid) {others}"));
+    }
+
+    /// It takes connections again.
+    pub(crate) fn bring_back(&self) {
+        self.server_does(&format!("ALTER DATABASE \"{}\" WITH ALLOW_CONNECTIONS true", self.name));
+    }
+
     fn server_does(&self, sql: &str) {
         psql(&self.server, sql);
     }

@@ -169,6 +169,12 @@ const PASSING: [i64; 5] = [5, 6, 10, 13, 14];
 const PASSING_CLASSES: [&str; 7] = ["08", "25", "40", "53", "55", "57", "58"];
 
 impl Error {
+    /// True when the database did not answer: the same may go well in a moment.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        matches!(self, Self::Away { .. } | Self::Connect(_))
+    }
+
     /// True when trying again cannot help.
     #[must_use]
     pub fn is_permanent(&self) -> bool {

@@ -57,6 +57,12 @@ pub enum Error {
     /// Too much of the same is going on.
     #[error("too many requests of this kind are at work: ask again later")]
     Busy,
+    /// The database of the catalog.
+    #[error("the database of the catalog is away or busy: ask again in a moment")]
+    CatalogAway,
+    /// A bucket that alone has it.
+    #[error("what is asked for lies in a bucket that does not answer now: ask again later")]
+    BucketAway,
     /// The answer took too long.
     #[error("the answer took too long: ask for less, or again later")]
     TimedOut,
@@ -77,6 +83,8 @@ impl Error {
             | Self::NoRoom
             | Self::KeysLocked
             | Self::Busy
+            | Self::CatalogAway
+            | Self::BucketAway
             | Self::TimedOut
             | Self::TooSlow(_)
             | Self::BrokenOff => false,
@@ -110,6 +118,16 @@ impl Error {
             }
             Self::Road(error) if error.is_no_room() => Self::NoRoom.told(),
             Self::Road(error) if error.is_locked() => Self::KeysLocked.told(),
+            Self::Road(filmgate_pipeline::Error::Catalog(error)) | Self::Catalog(error)
+                if error.is_away() =>
+            {
+                Self::CatalogAway.told()
+            }
+            Self::CatalogAway => (StatusCode::SERVICE_UNAVAILABLE, "catalog-away", self.to_string()),
+            Self::Road(filmgate_pipeline::Error::Bucket(error)) if error.is_unclear() => {
+                Self::BucketAway.told()
+            }
+            Self::BucketAway => (StatusCode::SERVICE_UNAVAILABLE, "bucket-away", self.to_string()),
             Self::KeysLocked => (StatusCode::SERVICE_UNAVAILABLE, "keys-locked", self.to_string()),
             Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no-room", self.to_string()),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", self.to_string()),
@@ -172,6 +190,10 @@ mod tests {
 
     use super::*;
 
+    fn bucket_away() -> filmgate_bucket::Error {
+        filmgate_bucket::Error::Unavailable { reason: "0707".to_owned(), retry_after: None }
+    }
+
     #[test]
     fn errors_are_told_by_status_and_keep_what_is_inside() {
         let lost = filmgate_pipeline::Error::Lost(RecordId([7; 16]));
@@ -182,6 +204,7 @@ mod tests {
             (Error::Catalog(unmatchable), 400, "(0008,0020)"),
             (Error::NoRoom, 503, "later"),
             (Error::KeysLocked, 503, "key provider"),
+            (Error::Road(filmgate_pipeline::Error::Bucket(bucket_away())), 503, "bucket"),
             (Error::UnknownHost, 421, "localhost"),
         ] {
             let (told, _, message) = error.told();
