@@ -4,18 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use filmgate_faults::{Fault, Passed, Proxy, Request, Seeded};
+use filmgate_faults::{Fault, Passed, Request, Seeded};
 use serde_json::Value;
 
+use crate::support::cloud::Cloud;
 use crate::support::dicom::Image;
 use crate::support::gateway::{AE_TITLE, Gateway, Home};
 use crate::support::generated::Generated;
-use crate::support::servers::S3;
 use crate::support::wait_for;
 
 const SOON: Duration = Duration::from_secs(120);
@@ -25,43 +24,10 @@ const FRAMES_OF_SOME_PARTS: usize = 128;
 /// What is received while the server is away.
 const OUTAGE_BYTES: u64 = 512 << 20;
 
-/// A server behind a proxy, and buckets of one's own there.
-struct Cloud {
-    s3: S3,
-    proxy: Arc<Proxy>,
-    packs: String,
-    keys: String,
-}
-
 impl Cloud {
-    fn told() -> Option<Self> {
-        let s3 = S3::told()?;
-        let upstream = s3.endpoint.strip_prefix("http://").expect("plain HTTP on loopback");
-        let upstream: SocketAddr = upstream.trim_end_matches('/').parse().expect("an address");
-        let proxy = Arc::new(Proxy::before(upstream).expect("a proxy"));
-        let (packs, keys) = (s3.make_bucket(), s3.make_bucket());
-        Some(Self { s3, proxy, packs, keys })
-    }
-
-    /// Settings by which `placement` is this server. Retries come soon, and silence is not borne for long.
-    fn set(&self, home: Home, placement: &str) -> Home {
-        let key = |key: &str| format!("BUCKET__{placement}__{key}");
-        home.set(&key("KIND"), "s3")
-            .set(&key("BUCKET"), &self.packs)
-            .set(&key("KEYS_BUCKET"), &self.keys)
-            .set(&key("ENDPOINT"), format!("http://{}", self.proxy.address()))
-            .set(&key("REGION"), &self.s3.region)
-            .set(&key("ACCESS_KEY_ID"), &self.s3.access_key)
-            .set(&key("SECRET_ACCESS_KEY"), &self.s3.secret_key)
-            .set(&key("READ_TIMEOUT_MS"), 5_000)
-            .set(&key("OPERATION_TIMEOUT_MS"), 10_000)
-            .set("UPLOAD__RETRY_DELAY_MIN_MS", 100)
-            .set("UPLOAD__RETRY_DELAY_MAX_MS", 800)
-            .set("UPLOAD__PART_SIZE_BYTES", PART_BYTES)
-    }
-
+    /// Settings of a gateway that puts its packs there in parts.
     fn home(&self) -> Home {
-        self.set(Home::new(), "MAIN")
+        self.set(Home::new(), "MAIN").set("UPLOAD__PART_SIZE_BYTES", PART_BYTES)
     }
 
     /// Nothing begun in parts is left on the server.

@@ -9,6 +9,7 @@
 mod access;
 mod bounded;
 mod cloud;
+mod cold;
 mod config;
 mod custody;
 mod doors;

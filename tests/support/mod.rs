@@ -1,6 +1,7 @@
 //! What the stories share: a gateway to talk to, peers that talk to it, and bytes to send.
 
 pub(crate) mod certificates;
+pub(crate) mod cloud;
 pub(crate) mod dicom;
 pub(crate) mod gateway;
 pub(crate) mod generated;

@@ -7,7 +7,9 @@ use filmgate_bucket::{Bucket, LocalBucket, S3Bucket, S3Client};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Encoding, Random};
-use filmgate_pipeline::{CallerSettings, Callers, IdleCores, Parts, Placement, Recovered, Road, Roles};
+use filmgate_pipeline::{
+    Cached, CallerSettings, Callers, IdleCores, Parts, Placement, Recovered, Road, Roles,
+};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{
     Admission, Disk, Journal, JournalOptions, MirrorMode, MirroredDisk, PackFolder, RealDisk, Reserve, Side,
@@ -85,6 +87,9 @@ pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gatewa
             .context("open the journal")?;
     let packs = PackFolder::open_folder(Arc::clone(&disk), &root.join("packs"))
         .context("open the folder of packs")?;
+    let cache = &settings.cache;
+    let cached = Cached::open(&disk, &root.join("cache"), cache.ranges_bytes_max, cache.footers_bytes_max)
+        .context("open the cache")?;
     let catalog = Arc::new(open_catalog(settings, &keys).await?);
     let callers = Callers::open(Arc::clone(&catalog), clock.clone(), caller_settings(settings)).await?;
     let (users, admin_token) =
@@ -97,6 +102,7 @@ pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gatewa
         data_dir: root.clone(),
         log_dir: root.join("log"),
         packs,
+        cached,
         keys,
         catalog,
         placements,
@@ -311,6 +317,8 @@ fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
         upload_abandoned_after: milliseconds(settings.upload.abandoned_after_ms),
         cache_free_bytes_min: settings.cache.free_bytes_min,
         cache_bytes_max: settings.cache.bytes_max,
+        read_bytes_max: settings.cache.read_bytes_max,
+        read_ahead_bytes: settings.cache.read_ahead_bytes,
         quarantine_bytes_max: settings.quarantine.bytes_max,
         small_pack_bytes: settings.repack.small_pack_bytes,
         repack_after: milliseconds(settings.repack.after_ms),

@@ -1,4 +1,5 @@
-//! Step 6: verified packs leave the local disk, the least recently read first, when room is needed and only then.
+//! Step 6: verified packs leave the local disk, the least recently read first, when room is needed and only then. What was
+//! cached of others leaves before them, and what opens their records stays behind.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -31,10 +32,12 @@ impl Road {
             self.evict_some(true, &mut of_quarantine).await?;
         }
         self.quarantine_full.store(self.quarantine_is_full().await?, Ordering::SeqCst);
+        self.give_up_cached(true).await?;
         let mut of_all = Round::default();
         while !of_all.is_over && self.cache_is_full().await? {
             self.evict_some(false, &mut of_all).await?;
         }
+        self.give_up_cached(false).await?;
         let evicted = of_quarantine.evicted + of_all.evicted;
         metrics::counter!("filmgate_evicted_packs_total").increment(evicted as u64);
         Ok(evicted)
@@ -76,6 +79,8 @@ impl Road {
 
     /// False when it is not verified any more: then it stays.
     async fn give_up_local(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
+        let road = Arc::clone(self);
+        compute(move || road.keep_footer_here(pack_id)).await?;
         // Known as gone first: after a crash between the two, the next start unlinks what is left over.
         if !self.catalog.record_evicted(pack_id).await? {
             return Ok(false);
@@ -117,7 +122,27 @@ impl Road {
     }
 
     async fn cache_is_full(&self) -> Result<bool, Error> {
-        let short = self.disk_free_bytes()? < self.settings.cache_free_bytes_min;
+        let short = self.short_bytes()? > 0;
         Ok(short || self.catalog.totals().await?.local_pack_bytes > self.settings.cache_bytes_max)
+    }
+
+    /// What receipt lacks of free room on the disk.
+    fn short_bytes(&self) -> Result<u64, Error> {
+        Ok(self.free_bytes_for_receipt().saturating_sub(self.disk_free_bytes()?))
+    }
+
+    /// Ranges of packs that are elsewhere leave when room is needed; their footers only when that and the packs do not do.
+    async fn give_up_cached(self: &Arc<Self>, ranges: bool) -> Result<(), Error> {
+        let short = self.short_bytes()?;
+        if short > 0 {
+            let road = Arc::clone(self);
+            let given_up = compute(move || match ranges {
+                true => road.cached.ranges.give_up(short),
+                false => road.cached.footers.give_up(short),
+            });
+            let bytes = given_up.await?;
+            tracing::debug!(bytes, "the cache gave way");
+        }
+        Ok(())
     }
 }

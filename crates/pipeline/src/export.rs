@@ -63,6 +63,7 @@ impl OpenRecord {
     pub async fn write_file(&self, out: &mut (dyn Write + Send)) -> Result<Exported, Error> {
         let head = self.file_head();
         out.write_all(&head)?;
+        self.will_read(0..u64::MAX);
         let mut digest = Sha256::new();
         let mut number = 0;
         while let Some(chunk) = self.chunk(number).await? {

@@ -16,6 +16,7 @@
 //! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
 //! | – | `shred` | the keys of what was deleted are destroyed, place by place |
 //! | – | `retrieve`, `export` | the way back, from wherever the record is |
+//! | – | `footers`, `ranges` | what is read of packs that are only in a bucket, and kept while there is room |
 //! | – | `peer` | what only another node of the site holds |
 //! | – | `fitness` | what a placement does is found out before the first object is put there |
 //! | – | `pace` | how the steps behind the journal yield to receipt |
@@ -51,6 +52,7 @@ mod pack_file;
 mod pack_journaled;
 mod parts;
 mod peer;
+mod ranges;
 mod rebuild;
 mod receive;
 mod recover;
@@ -98,6 +100,7 @@ pub use metadata::METADATA_VERSION;
 pub use pace::Yielding;
 pub use pack::Packed;
 pub use peer::{HELD_RANGE_BYTES_MAX, NodeStatus, Peers, Reach};
+pub use ranges::Cached;
 pub use rebuild::{RebuildProgress, Rebuilt};
 pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
 pub use recover::Recovered;
@@ -147,6 +150,10 @@ pub struct Settings {
     pub cache_free_bytes_min: u64,
     /// … or when they take more than this.
     pub cache_bytes_max: u64,
+    /// At most so much of a pack that is only in a bucket is fetched at a time; a reader may hold as much in memory.
+    pub read_bytes_max: u64,
+    /// So much is fetched at a time for somebody who goes through such a pack; 0 for no more than is wanted.
+    pub read_ahead_bytes: u64,
     /// Bytes quarantined instances may take on the local disk; past it, what cannot be understood is refused.
     pub quarantine_bytes_max: u64,
     /// Packs shorter than this are merged with others of their study …
@@ -188,6 +195,8 @@ impl Default for Settings {
             upload_abandoned_after: Duration::from_secs(3 * 24 * 60 * 60),
             cache_free_bytes_min: 4 * 1024 * 1024 * 1024,
             cache_bytes_max: u64::MAX,
+            read_bytes_max: 8 * 1024 * 1024,
+            read_ahead_bytes: 4 * 1024 * 1024,
             quarantine_bytes_max: 4 * 1024 * 1024 * 1024,
             small_pack_bytes: 8 * 1024 * 1024,
             repack_after: Duration::from_secs(6 * 60 * 60),
@@ -221,6 +230,8 @@ pub struct Parts {
     pub log_dir: PathBuf,
     /// Packs on the local disk.
     pub packs: PackFolder,
+    /// What is kept of packs that are elsewhere.
+    pub cached: Cached,
     /// The keys of this node.
     pub keys: Arc<KeyRing>,
     /// What is known.
@@ -247,6 +258,8 @@ pub struct Road {
     disk: Arc<dyn Disk>,
     data_dir: PathBuf,
     packs: PackFolder,
+    cached: Cached,
+    fetching: ranges::Fetching,
     keys: Arc<KeyRing>,
     catalog: Arc<Catalog>,
     placements: Vec<Placement>,
@@ -308,6 +321,8 @@ impl Road {
             disk: parts.disk,
             data_dir: parts.data_dir,
             packs: parts.packs,
+            cached: parts.cached,
+            fetching: ranges::Fetching::new(),
             keys: parts.keys,
             catalog: parts.catalog,
             placements: parts.placements,

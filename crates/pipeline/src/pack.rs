@@ -89,7 +89,7 @@ impl Road {
                 quarantine: study.quarantine,
                 bytes: written.bytes,
                 sha256: written.sha256,
-                created_at: now,
+                created_at: written.created_at,
             };
             self.pace.moved(written.bytes);
             let instances = packed_instances(&written, &sorted.packed);

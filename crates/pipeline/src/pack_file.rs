@@ -4,7 +4,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use filmgate_model::{PackId, RecordId, StudyKeyId};
+use filmgate_model::{PackId, RecordId, StudyKeyId, Timestamp};
 use filmgate_seal::{
     Class, PackKind, PackWriter, RecordKey, RecordTable, TRAILER_BYTES, open_table, table_range,
 };
@@ -17,6 +17,8 @@ pub(crate) struct Written {
     pub(crate) pack_id: PackId,
     pub(crate) bytes: u64,
     pub(crate) sha256: [u8; 32],
+    /// The time its header bears.
+    pub(crate) created_at: Timestamp,
     /// Where each record begins.
     pub(crate) offsets: Vec<(RecordId, u64)>,
 }
@@ -29,6 +31,7 @@ const WRITE_BYTES: usize = 1 << 20;
 /// A pack file under the pen. Dropped before it is finished it is taken away.
 pub(crate) struct NewPackFile {
     pack_id: PackId,
+    created_at: Timestamp,
     file: filmgate_spool::PackFile,
     writer: PackWriter,
     digest: Sha256,
@@ -68,7 +71,8 @@ impl NewPackFile {
         self.file.write(&self.unwritten)?;
         self.file.finish()?;
         let sha256 = self.digest.finalize().into();
-        Ok(Written { pack_id: self.pack_id, bytes: self.bytes, sha256, offsets: self.offsets })
+        let Self { pack_id, created_at, bytes, offsets, .. } = self;
+        Ok(Written { pack_id, bytes, sha256, created_at, offsets })
     }
 }
 
@@ -165,6 +169,7 @@ impl Road {
             PackWriter::new(pack_id, self.keys.site_id(), study_key_id, &study_key, now, kind);
         let mut file = NewPackFile {
             pack_id,
+            created_at: now,
             file: self.packs.create(pack_id)?,
             writer: writer.with_metadata_generator(METADATA_VERSION),
             digest: Sha256::new(),

@@ -162,7 +162,7 @@ impl Road {
         pack_id: PackId,
         bytes: u64,
     ) -> Result<(PackVerified, NodeId), Error> {
-        let footer = self.read_footer(pack_id, bytes).await?;
+        let footer = self.read_footer(pack_id, bytes, None).await?;
         self.open_every_record(placement, pack_id, &footer).await?;
         let mut digest = Sha256::new();
         for piece in pieces(bytes) {
@@ -234,7 +234,10 @@ impl Road {
         let mut progress = RebuildProgress { packs: packs.len() as u64, ..RebuildProgress::default() };
         let mut footers = stream::iter(packs)
             .map(|candidate| async move {
-                let read = self.read_footer(candidate.pack.pack_id, candidate.pack.bytes).await;
+                let pack = &candidate.pack;
+                let told =
+                    self.header_told(pack.pack_id, pack.study_key_id, pack.created_at, pack.quarantine);
+                let read = self.read_footer(pack.pack_id, pack.bytes, Some(&told)).await;
                 (candidate, read)
             })
             .buffered(READS);

@@ -131,7 +131,7 @@ impl Road {
             quarantine: repack.quarantine,
             bytes: written.bytes,
             sha256: written.sha256,
-            created_at: now,
+            created_at: written.created_at,
         };
         let known = self.catalog.record_repacked(&new, &moves, now).await;
         if let Err(filmgate_catalog::Error::NotPackable { .. } | filmgate_catalog::Error::KeyShredded(_)) =

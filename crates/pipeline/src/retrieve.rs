@@ -3,6 +3,8 @@
 //!
 //! A record may move while it is read (journal → pack → bucket, or into another pack). Then it is looked up again and reading goes on
 //! with the same chunk: a record's bytes are the same everywhere.
+//!
+//! Who says what will be read ([`OpenRecord::will_read`]) has it brought by one request where it is in a bucket.
 
 use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
@@ -18,6 +20,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, Placement, Road,
+    ranges::{Ahead, Of},
     rotate::{self, KEY_OBJECT_BYTES_MAX, KEYS},
 };
 
@@ -29,6 +32,8 @@ pub(crate) const KEY_GATES: usize = 16;
 /// Where the records of a pack are, and their keys.
 pub(crate) struct PackContents {
     records: HashMap<RecordId, PackedRecord>,
+    /// Where the last of them ends in the pack.
+    records_end: u64,
 }
 
 /// Weighs the contents of a pack by what they take in memory: records and their chunks.
@@ -43,6 +48,22 @@ impl Weighter<PackId, Arc<PackContents>> for Weigh {
 }
 
 impl PackContents {
+    /// What a footer says of where the records are, and the metadata it has of them.
+    pub(crate) fn of(footer: PackFooter) -> (Self, HashMap<RecordId, Vec<u8>>) {
+        let (mut records, mut metadata) = (HashMap::new(), HashMap::new());
+        let mut records_end = 0;
+        for record in footer.records {
+            records_end = records_end.max(record.offset.saturating_add(record.table.record_bytes));
+            if record.metadata_generator == crate::METADATA_VERSION {
+                metadata.insert(record.record_id, record.metadata_json);
+            }
+            let packed =
+                PackedRecord { offset: record.offset, key: record.key, table: Arc::new(record.table) };
+            records.insert(record.record_id, packed);
+        }
+        (Self { records, records_end }, metadata)
+    }
+
     /// A record of the pack.
     pub(crate) fn record(&self, record_id: RecordId) -> Option<PackedRecord> {
         self.records.get(&record_id).cloned()
@@ -64,6 +85,12 @@ pub struct OpenRecord {
     key: RecordKey,
     table: Arc<RecordTable>,
     place: Mutex<Place>,
+    /// What will be read of the sealed record, by its own offsets.
+    expected: Mutex<Range<u64>>,
+    /// What came along with what was read last: where it begins in the sealed record, and the bytes.
+    at_hand: Mutex<(u64, Bytes)>,
+    /// The cache is passed by: it is the copies that are looked at.
+    copies_only: bool,
 }
 
 /// Where the sealed bytes of a record are.
@@ -72,7 +99,7 @@ pub(crate) enum Place {
     /// In this node's journal.
     Journal,
     /// In a pack, here or in a bucket.
-    Pack { pack_id: PackId, offset: u64 },
+    Pack { pack_id: PackId, offset: u64, records_end: u64 },
     /// With another node, and nowhere else yet.
     Peer { node_id: NodeId },
 }
@@ -105,29 +132,19 @@ impl Road {
         if self.is_held_elsewhere(&location) {
             let node_id = location.node_id;
             let (key, table) = self.held_elsewhere(record_id, node_id).await?;
-            let place = Mutex::new(Place::Peer { node_id });
-            return Ok(OpenRecord { road: Arc::clone(self), key, table: Arc::new(table), place });
+            return Ok(OpenRecord::new(self, key, Arc::new(table), Place::Peer { node_id }));
         }
         let pack_id = location.pack.ok_or(Error::Lost(record_id))?.pack_id;
         let contents = self.pack_contents(pack_id).await?;
         let record = contents.record(record_id).ok_or(Error::Lost(record_id))?;
-        Ok(OpenRecord {
-            road: Arc::clone(self),
-            key: record.key,
-            table: record.table,
-            place: Mutex::new(Place::Pack { pack_id, offset: record.offset }),
-        })
+        let place = Place::Pack { pack_id, offset: record.offset, records_end: contents.records_end };
+        Ok(OpenRecord::new(self, record.key, record.table, place))
     }
 
     async fn open_in_journal(self: &Arc<Self>, record_id: RecordId) -> Result<OpenRecord, Error> {
         let road = Arc::clone(self);
         let (key, table) = compute(move || road.journaled_table(record_id)).await??;
-        Ok(OpenRecord {
-            road: Arc::clone(self),
-            key,
-            table: Arc::new(table),
-            place: Mutex::new(Place::Journal),
-        })
+        Ok(OpenRecord::new(self, key, Arc::new(table), Place::Journal))
     }
 
     /// Key and table of a journaled record; blocks on the disk.
@@ -149,56 +166,6 @@ impl Road {
         let sealed = read(range)?;
         let table = filmgate_seal::open_table(&key, record_id, &sealed)?;
         Ok((key, table))
-    }
-
-    /// The tables of a pack, from the cache, the local disk or a bucket.
-    pub(crate) async fn pack_contents(self: &Arc<Self>, pack_id: PackId) -> Result<Arc<PackContents>, Error> {
-        if let Some(contents) = self.contents.get(&pack_id) {
-            return Ok(contents);
-        }
-        let footer = self.pack_footer(pack_id).await?;
-        let records = footer.records.into_iter().map(|record| {
-            let packed =
-                PackedRecord { offset: record.offset, key: record.key, table: Arc::new(record.table) };
-            (record.record_id, packed)
-        });
-        let contents = Arc::new(PackContents { records: records.collect() });
-        self.contents.insert(pack_id, Arc::clone(&contents));
-        Ok(contents)
-    }
-
-    /// The opened footer of a pack: everything it says of its records.
-    pub(crate) async fn pack_footer(self: &Arc<Self>, pack_id: PackId) -> Result<PackFooter, Error> {
-        let pack = self.catalog.pack(pack_id).await?;
-        let pack = pack.ok_or(Error::Differs { pack_id, what: "the catalog does not know it" })?;
-        match self.open_pack_footer(pack_id, pack.bytes, false).await {
-            Err(error @ (Error::Seal(_) | Error::Spool(_))) if pack.local => {
-                let placed = self.open_pack_footer(pack_id, pack.bytes, true).await;
-                let footer = placed.map_err(|placed| error.unless_passing(placed))?;
-                self.local_is_rotten(pack_id).await?;
-                Ok(footer)
-            }
-            opened => opened,
-        }
-    }
-
-    async fn open_pack_footer(
-        self: &Arc<Self>,
-        pack_id: PackId,
-        pack_bytes: u64,
-        placed: bool,
-    ) -> Result<PackFooter, Error> {
-        let read = async |range: Range<u64>| match placed {
-            true => self.placed_bytes(pack_id, range).await,
-            false => self.pack_bytes(pack_id, range).await,
-        };
-        let header_end = (filmgate_seal::PACK_HEADER_BYTES as u64).min(pack_bytes);
-        let header = filmgate_seal::pack_header(&read(0..header_end).await?)?;
-        let trailer_start = pack_bytes.saturating_sub(filmgate_seal::PACK_TRAILER_BYTES as u64);
-        let trailer = read(trailer_start..pack_bytes).await?;
-        let footer = read(filmgate_seal::footer_range(pack_bytes, &trailer)?).await?;
-        let study_key = self.study_key(header.study_key_id).await?;
-        Ok(compute(move || filmgate_seal::open_footer(&study_key, &header, &footer)).await??)
     }
 
     /// A study's key: this node's copy, else a placement's, which is this node's again from then on.
@@ -252,53 +219,15 @@ impl Road {
     }
 
     /// A local pack does not open and a bucket's copy does: the local one goes when it is verified elsewhere.
-    async fn local_is_rotten(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
-        if self.catalog.record_evicted(pack_id).await? {
+    pub(crate) async fn local_is_rotten(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
+        let road = Arc::clone(self);
+        let is_here = compute(move || road.packs.contains(pack_id)).await??;
+        if is_here && self.catalog.record_evicted(pack_id).await? {
             tracing::error!(%pack_id, "a local pack does not open and was given up; the bucket's copy serves");
             let road = Arc::clone(self);
             compute(move || road.packs.remove(pack_id)).await??;
         }
         Ok(())
-    }
-
-    /// A range of a pack: from the local disk when it is there, else from the first placement that has it.
-    pub(crate) async fn pack_bytes(
-        self: &Arc<Self>,
-        pack_id: PackId,
-        range: Range<u64>,
-    ) -> Result<Bytes, Error> {
-        let road = Arc::clone(self);
-        let wanted = range.clone();
-        match compute(move || road.packs.open(pack_id)?.read(wanted)).await? {
-            Ok(bytes) => return Ok(bytes.into()),
-            Err(error) if is_absent(&error) => {}
-            Err(error) => return Err(error.into()),
-        }
-        self.placed_bytes(pack_id, range).await
-    }
-
-    /// The same from the first placement that has it; when none does, the error of one that may have it once it answers.
-    async fn placed_bytes(self: &Arc<Self>, pack_id: PackId, range: Range<u64>) -> Result<Bytes, Error> {
-        let name = pack_name(pack_id);
-        let mut failed: Option<Error> = None;
-        for placement in &self.placements {
-            match placement.bucket.get(&name, range.clone()).await {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) => failed = Some(failed.filter(Error::may_pass).unwrap_or(error.into())),
-            }
-        }
-        Err(failed.unwrap_or(Error::Differs { pack_id, what: "there is no placement" }))
-    }
-
-    /// The metadata kept of every record in a pack (DICOM JSON).
-    pub(crate) async fn packed_metadata(
-        self: &Arc<Self>,
-        pack_id: PackId,
-    ) -> Result<HashMap<RecordId, Vec<u8>>, Error> {
-        let footer = self.pack_footer(pack_id).await?;
-        let current = |version: u32| version == crate::METADATA_VERSION;
-        let kept = footer.records.into_iter().filter(|record| current(record.metadata_generator));
-        Ok(kept.map(|record| (record.record_id, record.metadata_json)).collect())
     }
 
     /// Only a simulation and a test should want this: opens what the journal holds, without the catalog.
@@ -325,6 +254,32 @@ pub(crate) fn pack_name(pack_id: PackId) -> String {
 }
 
 impl OpenRecord {
+    fn new(road: &Arc<Road>, key: RecordKey, table: Arc<RecordTable>, place: Place) -> Self {
+        Self {
+            road: Arc::clone(road),
+            key,
+            table,
+            place: Mutex::new(place),
+            expected: Mutex::new(0..0),
+            at_hand: Mutex::default(),
+            copies_only: false,
+        }
+    }
+
+    /// The same, read from where it is kept for sure and not from the cache.
+    pub(crate) fn of_copies_only(mut self) -> Self {
+        self.copies_only = true;
+        self
+    }
+
+    /// The pack it is in, when it is in one that this node reads.
+    pub(crate) fn pack_id(&self) -> Option<PackId> {
+        match *self.place.lock() {
+            Place::Pack { pack_id, .. } => Some(pack_id),
+            Place::Journal | Place::Peer { .. } => None,
+        }
+    }
+
     /// What is known of the record.
     #[must_use]
     pub fn table(&self) -> &RecordTable {
@@ -347,6 +302,17 @@ impl OpenRecord {
         self.table.chunks.len()
     }
 
+    /// Says which range of the dataset will be read, from its beginning on: what of it is in a bucket is then brought by
+    /// one request, or by a few where it is long (`read_bytes_max`).
+    pub fn will_read(&self, range: Range<u64>) {
+        let sealed_end = |chunk: &ChunkEntry| chunk.record_offset + u64::from(chunk.sealed_bytes);
+        let mut chunks = self.table.chunks_of(range).map(|(_, chunk)| chunk);
+        if let Some(first) = chunks.next() {
+            let end = chunks.last().map_or(sealed_end(first), sealed_end);
+            *self.expected.lock() = first.record_offset..end;
+        }
+    }
+
     /// One chunk's bytes of the dataset, opened and authenticated. `None` past the last.
     ///
     /// # Errors
@@ -356,22 +322,56 @@ impl OpenRecord {
         let range = entry.record_offset..entry.record_offset + u64::from(entry.sealed_bytes);
         let sealed = self.sealed(range.clone()).await?;
         match self.open_chunk(number, entry.clone(), sealed).await {
-            // What rotted on the local disk may be whole in a bucket.
+            // What rotted on the local disk, or in the cache, may be whole in a bucket.
             Err(error @ Error::Seal(_)) => {
                 let (pack_id, offset) = match *self.place.lock() {
-                    Place::Pack { pack_id, offset } => (pack_id, offset),
+                    Place::Pack { pack_id, offset, .. } => (pack_id, offset),
                     Place::Peer { node_id } => return Err(error.held_by(node_id, self.table.record_id)),
                     Place::Journal => return Err(error),
                 };
-                let range = offset + range.start..offset + range.end;
-                let placed = self.road.placed_bytes(pack_id, range).await;
-                let sealed = placed.map_err(|placed| error.unless_passing(placed))?;
-                let opened = self.open_chunk(number, entry, sealed).await?;
+                let in_pack = offset + range.start..offset + range.end;
+                // The cache has no part in what the copies are like.
+                if !self.copies_only {
+                    self.forget_cached(pack_id, in_pack.clone()).await?;
+                }
+                let opened = self.placed_chunk(number, &entry, pack_id, in_pack, error).await?;
                 self.road.local_is_rotten(pack_id).await?;
                 Ok(Some(opened))
             }
             opened => opened.map(Some),
         }
+    }
+
+    async fn forget_cached(&self, pack_id: PackId, range: Range<u64>) -> Result<(), Error> {
+        *self.at_hand.lock() = Default::default();
+        let road = Arc::clone(&self.road);
+        if compute(move || road.cached.ranges.forget(pack_id, &range)).await? > 0 {
+            tracing::warn!(%pack_id, "a range in the cache does not open; it is fetched again");
+        }
+        Ok(())
+    }
+
+    /// A chunk from the first placement in which it opens; `unsound` is why the placements are asked.
+    async fn placed_chunk(
+        &self,
+        number: usize,
+        entry: &ChunkEntry,
+        pack_id: PackId,
+        range: Range<u64>,
+        mut unsound: Error,
+    ) -> Result<Bytes, Error> {
+        let name = pack_name(pack_id);
+        for placement in &self.road.placements {
+            let opened = match self.road.object_bytes(placement, &name, range.clone(), Of::Range).await {
+                Ok(sealed) => self.open_chunk(number, entry.clone(), sealed).await,
+                Err(error) => Err(error),
+            };
+            match opened {
+                Ok(opened) => return Ok(opened),
+                Err(error) => unsound = unsound.unless_passing(error),
+            }
+        }
+        Err(unsound)
     }
 
     async fn open_chunk(&self, number: usize, entry: ChunkEntry, sealed: Bytes) -> Result<Bytes, Error> {
@@ -405,6 +405,7 @@ impl OpenRecord {
     /// When a chunk cannot be had.
     pub async fn dataset_range(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
+        self.expect_at_least(&range);
         let first = self.table.chunks.partition_point(|chunk| chunk_range(chunk).end <= range.start);
         for number in first..self.chunks() {
             let covers = chunk_range(&self.table.chunks[number]);
@@ -420,11 +421,22 @@ impl OpenRecord {
         Ok(bytes)
     }
 
+    /// Says that a range will be read, unless more was said already.
+    fn expect_at_least(&self, range: &Range<u64>) {
+        let first = self.table.chunks_of(range.clone()).next().map(|(_, chunk)| chunk.record_offset);
+        if first.is_some_and(|first| !self.expected.lock().contains(&first)) {
+            self.will_read(range.clone());
+        }
+    }
+
     /// A range of the record's sealed bytes, looked up again when the record moved meanwhile.
     ///
     /// # Errors
     /// When they cannot be fetched; [`Error::Lost`] when they are nowhere.
     pub async fn sealed(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        if let Some(bytes) = self.from_at_hand(&range) {
+            return Ok(bytes);
+        }
         let record_id = self.table.record_id;
         let mut last = Error::Lost(record_id);
         for _ in 0..MOVES_MAX {
@@ -435,7 +447,8 @@ impl OpenRecord {
                     let again = self.road.try_open(record_id).await?;
                     *self.place.lock() = again.place.into_inner();
                 }
-                other => return other,
+                Ok(bytes) => return Ok(self.put_at_hand(&range, bytes)),
+                Err(error) => return Err(error),
             }
         }
         match last {
@@ -445,15 +458,45 @@ impl OpenRecord {
         }
     }
 
+    /// To where it is read on from this range.
+    fn until(&self, range: &Range<u64>) -> u64 {
+        let expected = self.expected.lock();
+        if expected.contains(&range.start) { expected.end.max(range.end) } else { range.end }
+    }
+
+    fn from_at_hand(&self, range: &Range<u64>) -> Option<Bytes> {
+        let at_hand = self.at_hand.lock();
+        let start = usize::try_from(range.start.checked_sub(at_hand.0)?).ok()?;
+        let end = usize::try_from(range.end.checked_sub(at_hand.0)?).ok()?;
+        (start < end && end <= at_hand.1.len()).then(|| at_hand.1.slice(start..end))
+    }
+
+    /// What was wanted of what came; the rest stays at hand.
+    fn put_at_hand(&self, range: &Range<u64>, bytes: Bytes) -> Bytes {
+        let wanted = bytes.slice(..bytes.len().min((range.end - range.start) as usize));
+        let more = bytes.len() > wanted.len();
+        *self.at_hand.lock() = if more { (range.start, bytes) } else { Default::default() };
+        wanted
+    }
+
+    /// The bytes of a range, and what came along behind it.
     async fn sealed_at(&self, place: Place, range: Range<u64>) -> Result<Bytes, Error> {
         match place {
             Place::Journal => {
                 let (road, record_id) = (Arc::clone(&self.road), self.table.record_id);
                 Ok(compute(move || road.journal.read(record_id, range)).await??.into())
             }
-            Place::Pack { pack_id, offset } => {
+            Place::Pack { pack_id, offset, records_end } => {
                 self.road.read.lock().insert(pack_id);
-                self.road.pack_bytes(pack_id, offset + range.start..offset + range.end).await
+                let in_pack = offset + range.start..offset + range.end;
+                if let Some(bytes) = self.road.local_bytes(pack_id, in_pack.clone()).await? {
+                    return Ok(bytes);
+                }
+                let ahead = Ahead { until: offset + self.until(&range), records_end };
+                match self.copies_only {
+                    true => self.road.placed_bytes(pack_id, self.road.with_ahead(&in_pack, ahead)).await,
+                    false => self.road.distant_bytes(pack_id, in_pack, ahead).await,
+                }
             }
             Place::Peer { node_id } => {
                 self.road.ask_peer(node_id, self.table.record_id, "sealed", range).await

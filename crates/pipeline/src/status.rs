@@ -96,6 +96,8 @@ pub struct SpoolStatus {
     pub disk_free_bytes: u64,
     /// Packs on the local disk.
     pub packs_bytes: u64,
+    /// Kept of packs that are elsewhere; no copy that counts.
+    pub cached_bytes: u64,
     /// True when associations are accepted.
     pub accepting: bool,
 }
@@ -209,6 +211,7 @@ impl Road {
             uncommitted_bytes: room.uncommitted_bytes,
             disk_free_bytes: self.disk_free_bytes()?,
             packs_bytes,
+            cached_bytes: self.cached.bytes(),
             accepting: self.refusal()?.is_none(),
         })
     }

@@ -1,7 +1,7 @@
 //! Step 5: key object and pack are read back from every placement; only what is equal to the last byte goes to the outbox
 //! of the log, which is the last step to *verified*.
 
-use std::{ops::Range, sync::Arc};
+use std::{collections::HashSet, ops::Range, sync::Arc};
 
 use filmgate_bucket::{PIECE_BYTES, Source};
 use filmgate_catalog::Pack;
@@ -162,7 +162,8 @@ impl Road {
     /// # Errors
     /// When a byte cannot be fetched or opened, or the digest differs.
     pub async fn check_record(self: &Arc<Self>, record_id: RecordId) -> Result<u64, Error> {
-        let opened = self.open(record_id).await?;
+        let opened = self.open(record_id).await?.of_copies_only();
+        opened.will_read(0..u64::MAX);
         let mut digest = Sha256::new();
         let mut number = 0;
         while let Some(chunk) = opened.chunk(number).await? {
@@ -177,6 +178,20 @@ impl Road {
         }
     }
 
+    /// The same, and that the footer of its pack opens: where the pack is now, not as it is cached.
+    async fn check_deep(
+        self: &Arc<Self>,
+        record_id: RecordId,
+        opened_packs: &mut HashSet<PackId>,
+    ) -> Result<u64, Error> {
+        let pack_id = self.open(record_id).await?.pack_id();
+        if let Some(pack_id) = pack_id.filter(|pack_id| !opened_packs.contains(pack_id)) {
+            self.check_footer(pack_id).await?;
+            opened_packs.insert(pack_id);
+        }
+        self.check_record(record_id).await
+    }
+
     /// Looks at every record the catalog knows: that it opens, and with `deep` that every byte does. One of this node that
     /// does not is damaged from then on, and raises an alarm; what is wrong with another node's is told, and is that
     /// node's to judge: it may have what this one cannot read.
@@ -185,7 +200,7 @@ impl Road {
     /// When the catalog cannot be asked; what is wrong with a record is a finding.
     pub async fn verify_all(self: &Arc<Self>, deep: bool) -> Result<VerifyReport, Error> {
         let mut report = VerifyReport::default();
-        let mut after = None;
+        let (mut after, mut opened_packs) = (None, HashSet::new());
         loop {
             let page = self.catalog.records_after(after, 500).await?;
             let Some(last) = page.last() else { return Ok(report) };
@@ -193,7 +208,7 @@ impl Road {
             for row in page {
                 report.records += 1;
                 let checked = if deep {
-                    self.check_record(row.record_id).await
+                    self.check_deep(row.record_id, &mut opened_packs).await
                 } else {
                     self.open(row.record_id).await.map(|_| 0)
                 };

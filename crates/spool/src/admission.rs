@@ -62,14 +62,21 @@ impl Admission {
         Self { reserve, refusal: None }
     }
 
+    /// What has to be free on the disk for a gate that closed to open again; whoever can do without room leaves it.
+    #[must_use]
+    pub fn disk_free_bytes_wanted(&self, unpacked_bytes: u64) -> u64 {
+        with_margin(self.disk_need(unpacked_bytes), self.reserve.reopen_percent)
+    }
+
+    fn disk_need(&self, unpacked_bytes: u64) -> u64 {
+        unpacked_bytes.saturating_add(self.reserve.pack_bytes_max).saturating_add(self.reserve.catalog_bytes)
+    }
+
     /// Whether a new association may come in now; `None` when it may.
     pub fn refusal(&mut self, now: &Situation) -> Option<Refusal> {
         let margin_percent = if self.refusal.is_some() { self.reserve.reopen_percent } else { 0 };
-        let with_margin = |need: u64| need.saturating_add(need / 100 * margin_percent);
-        let disk_need = now
-            .unpacked_bytes
-            .saturating_add(self.reserve.pack_bytes_max)
-            .saturating_add(self.reserve.catalog_bytes);
+        let with_margin = |need: u64| with_margin(need, margin_percent);
+        let disk_need = self.disk_need(now.unpacked_bytes);
         self.refusal = if now.journal_closed {
             Some(Refusal::JournalClosed)
         } else if now.disk_free_bytes < with_margin(disk_need) {
@@ -81,6 +88,10 @@ impl Admission {
         };
         self.refusal
     }
+}
+
+fn with_margin(need: u64, margin_percent: u64) -> u64 {
+    need.saturating_add(need / 100 * margin_percent)
 }
 
 #[cfg(test)]
@@ -108,6 +119,7 @@ mod tests {
         assert_eq!(ask(4_999), Some(Refusal::DiskFull));
         assert_eq!(ask(5_000), None);
         assert_eq!(ask(4_000), None, "open again down to the need");
+        assert_eq!(gate.disk_free_bytes_wanted(2_000), 5_000);
     }
 
     #[test]

@@ -16,9 +16,11 @@
 //! | `journal` | segments, frames, group commit, recovery; FORMAT.md is the layout to the byte |
 //! | `mirror` | [`MirroredDisk`], a second directory that gets every write |
 //! | `pack_folder` | packs, whole or absent |
+//! | `cache_folder` | ranges of packs that are elsewhere, kept while there is room; no copy that counts |
 //! | `admission` | who may come in, by what is free |
 
 mod admission;
+mod cache_folder;
 mod disk;
 mod error;
 #[cfg(test)]
@@ -29,6 +31,7 @@ mod mirror;
 mod pack_folder;
 
 pub use admission::{Admission, Refusal, Reserve, Situation};
+pub use cache_folder::CacheFolder;
 pub use disk::{Disk, DiskFile, Open, RealDisk, read_exact_at, read_file, write_durably};
 pub use error::Error;
 pub use journal::{Epoch, Journal, JournalOptions, JournalRecord, RecordWriter, Room, Ticket};

@@ -42,6 +42,7 @@ fn gauges(status: &Status) -> String {
         ("filmgate_spool_uncommitted_bytes", "Of instances still arriving.", status.spool.uncommitted_bytes),
         ("filmgate_disk_free_bytes", "Free on the disk of the packs.", status.spool.disk_free_bytes),
         ("filmgate_packs_bytes", "Packs on the local disk.", status.spool.packs_bytes),
+        ("filmgate_cached_bytes", "Kept of packs that are elsewhere.", status.spool.cached_bytes),
         ("filmgate_accepting", "1 when associations are accepted.", u64::from(status.spool.accepting)),
         (
             "filmgate_retrying_packs",

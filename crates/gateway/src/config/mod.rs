@@ -425,17 +425,28 @@ impl Default for Yield {
     }
 }
 
-/// Packs kept on the local disk after they are verified.
+/// What is kept on the local disk though it is safe elsewhere: verified packs, and what was read of packs that left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Cache {
     pub(crate) free_bytes_min: u64,
     pub(crate) bytes_max: u64,
+    pub(crate) ranges_bytes_max: u64,
+    pub(crate) footers_bytes_max: u64,
+    pub(crate) read_bytes_max: u64,
+    pub(crate) read_ahead_bytes: u64,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { free_bytes_min: 4 << 30, bytes_max: 1 << 40 }
+        Self {
+            free_bytes_min: 4 << 30,
+            bytes_max: 1 << 40,
+            ranges_bytes_max: 16 << 30,
+            footers_bytes_max: 4 << 30,
+            read_bytes_max: 8 << 20,
+            read_ahead_bytes: 4 << 20,
+        }
     }
 }
 

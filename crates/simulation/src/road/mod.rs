@@ -16,7 +16,8 @@ use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Random, RecordId, Timestamp};
 use filmgate_pipeline::{
-    Committing, Error, OpenRecord, Parts, Placement, Received, Receiving, Road, Settings, Verdict, Yielding,
+    Cached, Committing, Error, OpenRecord, Parts, Placement, Received, Receiving, Road, Settings, Verdict,
+    Yielding,
 };
 use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Journal, JournalOptions, PackFolder, Reserve};
@@ -506,6 +507,8 @@ impl Run {
         )
         .map_err(|error| told(&error))?;
         let packs = PackFolder::open_folder(Arc::clone(&disk), &self.disk.folder("packs"));
+        // So small that what is read comes from everywhere.
+        let cached = Cached::open(&disk, &self.disk.folder("cache"), 256 << 10, 256 << 10);
         let road = Road::new(Parts {
             idle_cores: None,
             peers: filmgate_pipeline::Peers::default(),
@@ -516,6 +519,7 @@ impl Run {
             log_dir: self.disk.folder("log"),
             disk,
             packs: packs.map_err(|error| told(&error))?,
+            cached: cached.map_err(|error| told(&error))?,
             keys,
             catalog: Arc::clone(&self.catalog),
             placements: vec![self.placement.clone()],

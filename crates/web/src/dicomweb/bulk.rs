@@ -86,6 +86,7 @@ async fn send_part(
     outlet: Outlet,
 ) -> Result<(), Stopped> {
     let mut head = Some(head);
+    record.will_read(range.clone());
     for piece in pieces(range) {
         let bytes = record.dataset_range(piece).await?;
         if let Some(head) = head.take() {
@@ -98,6 +99,7 @@ async fn send_part(
 }
 
 async fn send_range(record: Arc<OpenRecord>, range: Range<u64>, outlet: Outlet) -> Result<(), Stopped> {
+    record.will_read(range.clone());
     for piece in pieces(range) {
         outlet.send(record.dataset_range(piece).await?).await?;
     }

@@ -201,6 +201,7 @@ async fn send_parts(
 
 /// Sends a record as a Part 10 file with something before it; nothing leaves before the first chunk has opened.
 pub(crate) async fn send_file(record: &OpenRecord, before: &str, outlet: &Outlet) -> Result<(), Stopped> {
+    record.will_read(0..u64::MAX);
     let mut chunk = record.chunk(0).await?;
     let head = [before.as_bytes(), &record.file_head()].concat();
     if !head.is_empty() {

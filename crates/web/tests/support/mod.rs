@@ -18,7 +18,7 @@ use filmgate_bucket::{Bucket, Fault, FaultyBucket, LocalBucket};
 use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Pace, Random, part10};
-use filmgate_pipeline::{CallerSettings, Callers, Parts, Peers, Placement, Road, Settings};
+use filmgate_pipeline::{Cached, CallerSettings, Callers, Parts, Peers, Placement, Road, Settings};
 use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Disk, Journal, JournalOptions, PackFolder, RealDisk, Reserve};
 use filmgate_web::{UserSettings, Users, Web, WebSettings};
@@ -89,6 +89,7 @@ impl Gateway {
             random,
             journal,
             packs: PackFolder::open_folder(Arc::clone(&disk), &dir.path().join("packs")).expect("packs"),
+            cached: Cached::open(&disk, &dir.path().join("cache"), 1 << 30, 1 << 30).expect("a cache"),
             disk,
             data_dir: dir.path().to_owned(),
             log_dir: dir.path().join("log"),

@@ -1,0 +1,270 @@
+//! Ranges of packs that are only in a bucket: one request brings what is wanted with what will be read right after it,
+//! and what it brought is kept on the local disk while there is room.
+//!
+//! What is kept is sealed as it is everywhere and is opened like everything else: bytes that rotted in the cache do not
+//! open, are forgotten and fetched again. It is no copy: nothing is deleted, evicted or called verified because of it, and
+//! whoever looks whether the copies are sound passes it by.
+
+use std::{
+    collections::HashMap,
+    ops::Range,
+    path::Path,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use filmgate_model::{PackId, compute, spawn};
+use filmgate_spool::{CacheFolder, Disk};
+use parking_lot::Mutex;
+use quick_cache::sync::Cache;
+
+use crate::{
+    Error, Placement, Road,
+    retrieve::{is_absent, pack_name},
+};
+
+/// A range that begins so close behind the last one follows it: between frames lie the ends and heads of records.
+const FOLLOWS_WITHIN_BYTES: u64 = 128 * 1024;
+/// Packs of which it is known where the last range ended.
+const PACKS_FOLLOWED: usize = 512;
+
+/// What is kept on the local disk of packs that are elsewhere.
+pub struct Cached {
+    /// Ranges of their records.
+    pub(crate) ranges: CacheFolder,
+    /// Header and footer of each, as one range from 0.
+    pub(crate) footers: CacheFolder,
+}
+
+impl Cached {
+    /// Opens both folders below `dir`, with what was kept there before.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        ranges_bytes_max: u64,
+        footers_bytes_max: u64,
+    ) -> Result<Self, Error> {
+        let open =
+            |name: &str, bytes_max| CacheFolder::open_folder(Arc::clone(disk), &dir.join(name), bytes_max);
+        Ok(Self { ranges: open("ranges", ranges_bytes_max)?, footers: open("footers", footers_bytes_max)? })
+    }
+
+    /// Forgets a pack that is deleted; blocks on the disk.
+    pub(crate) fn forget(&self, pack_id: PackId) {
+        self.ranges.forget(pack_id, &(0..u64::MAX));
+        self.footers.forget(pack_id, &(0..u64::MAX));
+    }
+
+    /// Bytes that are kept.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.ranges.bytes() + self.footers.bytes()
+    }
+}
+
+/// What is read of an object.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    Range,
+    Footer,
+}
+
+impl Of {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Range => "range",
+            Self::Footer => "footer",
+        }
+    }
+}
+
+/// How far what is wanted of a pack may be read on, by offsets in the pack.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead {
+    /// To here will be read next for sure.
+    pub(crate) until: u64,
+    /// Here the records end.
+    pub(crate) records_end: u64,
+}
+
+/// Requests on their way, and where the last one of a pack ended.
+pub(crate) struct Fetching {
+    under_way: Mutex<HashMap<PackId, Vec<Weak<Fetch>>>>,
+    ended: Cache<PackId, u64>,
+}
+
+/// One request; whoever wants any of its range waits for it.
+struct Fetch {
+    range: Range<u64>,
+    fetched: tokio::sync::Mutex<Option<Bytes>>,
+}
+
+impl Fetching {
+    pub(crate) fn new() -> Self {
+        Self { under_way: Mutex::default(), ended: Cache::new(PACKS_FOLLOWED) }
+    }
+
+    /// The request that brings `wanted` already, else a new one for `range`.
+    fn join(&self, pack_id: PackId, wanted: &Range<u64>, range: Range<u64>) -> Arc<Fetch> {
+        let mut under_way = self.under_way.lock();
+        under_way.retain(|_, fetches| {
+            fetches.retain(|fetch| fetch.strong_count() > 0);
+            !fetches.is_empty()
+        });
+        let of_pack = under_way.entry(pack_id).or_default();
+        let brings = |fetch: &Arc<Fetch>| fetch.range.start <= wanted.start && wanted.end <= fetch.range.end;
+        if let Some(found) = of_pack.iter().filter_map(Weak::upgrade).find(brings) {
+            return found;
+        }
+        let fetch = Arc::new(Fetch { range, fetched: tokio::sync::Mutex::default() });
+        of_pack.push(Arc::downgrade(&fetch));
+        fetch
+    }
+
+    /// True when this range follows the one that was fetched last: somebody goes through the pack.
+    fn follows(&self, pack_id: PackId, wanted: &Range<u64>) -> bool {
+        let distance = self.ended.get(&pack_id).and_then(|ended| wanted.start.checked_sub(ended));
+        distance.is_some_and(|distance| distance <= FOLLOWS_WITHIN_BYTES)
+    }
+}
+
+impl Road {
+    /// A range of a local pack; `None` when there is none.
+    pub(crate) async fn local_bytes(
+        self: &Arc<Self>,
+        pack_id: PackId,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, Error> {
+        let road = Arc::clone(self);
+        match compute(move || road.packs.open(pack_id)?.read(range)).await? {
+            Ok(bytes) => Ok(Some(bytes.into())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A range of a pack that is not here, from the cache or a bucket: all that is wanted, and what came along behind it.
+    pub(crate) async fn distant_bytes(
+        self: &Arc<Self>,
+        pack_id: PackId,
+        wanted: Range<u64>,
+        ahead: Ahead,
+    ) -> Result<Bytes, Error> {
+        if let Some(kept) = self.kept_bytes(pack_id, &wanted, ahead.until).await? {
+            return Ok(kept);
+        }
+        let range = self.range_to_fetch(pack_id, &wanted, ahead);
+        let fetch = self.fetching.join(pack_id, &wanted, range);
+        let mut fetched = fetch.fetched.lock().await;
+        let bytes = match &*fetched {
+            Some(bytes) => bytes.clone(),
+            None => {
+                // It may have come and gone between the two looks.
+                if let Some(kept) = self.kept_bytes(pack_id, &wanted, ahead.until).await? {
+                    return Ok(kept);
+                }
+                let bytes = self.placed_bytes(pack_id, fetch.range.clone()).await?;
+                self.fetching.ended.insert(pack_id, fetch.range.end);
+                self.keep_bytes(pack_id, Arc::clone(&fetch), bytes.clone());
+                fetched.insert(bytes).clone()
+            }
+        };
+        // The answer is as long as the range, which holds what is wanted.
+        Ok(bytes.slice((wanted.start - fetch.range.start) as usize..))
+    }
+
+    async fn kept_bytes(
+        self: &Arc<Self>,
+        pack_id: PackId,
+        wanted: &Range<u64>,
+        until: u64,
+    ) -> Result<Option<Bytes>, Error> {
+        let (road, wanted) = (Arc::clone(self), wanted.clone());
+        let until = until.min(wanted.start.saturating_add(self.settings.read_bytes_max));
+        let kept = compute(move || road.cached.ranges.read(pack_id, &wanted, until)).await?;
+        if kept.is_some() {
+            metrics::counter!("filmgate_cached_reads_total", "of" => Of::Range.as_str()).increment(1);
+        }
+        Ok(kept.map(Bytes::from))
+    }
+
+    /// What one request asks for: what is wanted, what is said to be read next, and some more for somebody who goes through
+    /// the pack; but nothing behind it that is kept already.
+    fn range_to_fetch(&self, pack_id: PackId, wanted: &Range<u64>, ahead: Ahead) -> Range<u64> {
+        let from = wanted.start;
+        let mut end = self.with_ahead(wanted, ahead).end;
+        if self.fetching.follows(pack_id, wanted) {
+            end = end.max(from.saturating_add(self.settings.read_ahead_bytes).min(ahead.records_end));
+        }
+        let kept_from = self.cached.ranges.next_start(pack_id, wanted.end).unwrap_or(u64::MAX);
+        from..end.min(kept_from).max(wanted.end)
+    }
+
+    /// What is wanted with what is said to be read next, as far as one request brings it.
+    pub(crate) fn with_ahead(&self, wanted: &Range<u64>, ahead: Ahead) -> Range<u64> {
+        let end = ahead.until.min(wanted.start.saturating_add(self.settings.read_bytes_max));
+        wanted.start..end.max(wanted.end)
+    }
+
+    /// Keeps what a request brought, while nobody waits for it. Until that is done the request is still found.
+    fn keep_bytes(self: &Arc<Self>, pack_id: PackId, fetch: Arc<Fetch>, bytes: Bytes) {
+        if !self.cache_may_take(bytes.len()) {
+            return;
+        }
+        let road = Arc::clone(self);
+        drop(spawn(async move {
+            let start = fetch.range.start;
+            match compute(move || road.cached.ranges.keep(pack_id, start, &bytes)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%pack_id, error = &error as &dyn std::error::Error, "a range is not kept");
+                }
+                Err(error) => tracing::warn!(%pack_id, %error, "a range is not kept"),
+            }
+            drop(fetch);
+        }));
+    }
+
+    /// True when the cache may take so many bytes of the disk: receipt comes first.
+    pub(crate) fn cache_may_take(&self, bytes: usize) -> bool {
+        let left = self.disk_free_bytes().map(|free| free.saturating_sub(bytes as u64));
+        left.is_ok_and(|left| left >= self.free_bytes_for_receipt())
+    }
+
+    /// What has to stay free on the disk before anything is kept there that is safe elsewhere.
+    pub(crate) fn free_bytes_for_receipt(&self) -> u64 {
+        let unpacked_bytes = self.journal.room().unpacked_bytes;
+        let wanted = self.admission.lock().disk_free_bytes_wanted(unpacked_bytes);
+        self.settings.cache_free_bytes_min.max(wanted)
+    }
+
+    /// A range of a pack from the first placement that has it; when none does, the error of one that may have it once it
+    /// answers.
+    pub(crate) async fn placed_bytes(&self, pack_id: PackId, range: Range<u64>) -> Result<Bytes, Error> {
+        let name = pack_name(pack_id);
+        let mut failed: Option<Error> = None;
+        for placement in &self.placements {
+            match self.object_bytes(placement, &name, range.clone(), Of::Range).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => failed = Some(failed.filter(Error::may_pass).unwrap_or(error)),
+            }
+        }
+        Err(failed.unwrap_or(Error::Differs { pack_id, what: "there is no placement" }))
+    }
+
+    /// One request to a bucket, counted.
+    pub(crate) async fn object_bytes(
+        &self,
+        placement: &Placement,
+        name: &str,
+        range: Range<u64>,
+        of: Of,
+    ) -> Result<Bytes, Error> {
+        let bytes = range.end.saturating_sub(range.start);
+        metrics::counter!("filmgate_object_reads_total", "of" => of.as_str()).increment(1);
+        metrics::counter!("filmgate_object_read_bytes_total", "of" => of.as_str()).increment(bytes);
+        Ok(placement.bucket.get(name, range).await?)
+    }
+}
