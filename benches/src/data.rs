@@ -79,6 +79,11 @@ pub(crate) struct Files {
 }
 
 impl Files {
+    /// Those of a folder.
+    pub(crate) fn in_folder(folder: &Path) -> Result<Self> {
+        Self::read(folder.to_owned())
+    }
+
     fn read(folder: PathBuf) -> Result<Self> {
         let mut names = Vec::new();
         let mut bytes = 0;

@@ -1,21 +1,28 @@
 //! Benchmarks beside peers: `cargo xtask bench` builds what they need and calls this.
 //!
 //! - `ingest`: DCMTK, Orthanc and the gateway receive the same files from the same senders, in turns.
+//! - `cold`: a frame of a pack that is only in S3, beside a plain range GET.
 //! - `rebuild`: instances a second that come back from bucket and keys alone.
 //! - `seal`: what a core seals and opens in a second, beside plain zstd.
 //! - `spool`: the journal's group commit beside a synced file for each instance.
+//! - `upload`: packs to S3 beside a plain copy, beside an object an instance, and while receiving.
 //!
 //! Every figure is a median over rounds in which all contenders take their turn, and stands beside what the machine
 //! can do at most, measured in the same run. A run whose count of instances is wrong is an error, never a figure.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark speaks to whoever runs it")]
 
+mod beside;
+mod cloud;
+mod cloud_gateway;
+mod cold;
 mod data;
 mod figures;
 mod goals;
 mod ingest;
 mod limits;
 mod machine;
+mod noise;
 mod process;
 mod rebuild;
 mod receivers;
@@ -24,6 +31,8 @@ mod rounds;
 mod seal;
 mod senders;
 mod spool;
+mod station;
+mod upload;
 
 use std::{
     fs::{self, File},
@@ -46,6 +55,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Bench {
+    /// A frame of a pack that is only in S3, beside a plain range GET
+    Cold(cold::Cold),
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest(ingest::Ingest),
     /// Bringing a catalog back from bucket and keys
@@ -54,6 +65,8 @@ enum Bench {
     Seal(seal::Seal),
     /// Making records durable: the journal beside a file for each
     Spool(spool::Spool),
+    /// Packs to S3, beside a plain copy and an object for each instance, and while receiving
+    Upload(upload::Upload),
 }
 
 /// Where things lie, and how long to measure.
@@ -111,10 +124,12 @@ impl Places {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().bench {
+        Bench::Cold(cold) => cold.run(),
         Bench::Ingest(ingest) => ingest.run(),
         Bench::Rebuild(rebuild) => rebuild.run(),
         Bench::Seal(seal) => seal.run(),
         Bench::Spool(spool) => spool.run(),
+        Bench::Upload(upload) => upload.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

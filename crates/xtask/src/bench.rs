@@ -1,12 +1,14 @@
 //! `cargo xtask bench`: installs the peers, builds gateway and benchmarks, and measures.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::install;
 use crate::run::{cargo, command, root, run, target_dir};
+use crate::servers::Servers;
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -19,6 +21,8 @@ pub(crate) struct Bench {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Which {
+    /// A frame of a pack that is only in S3, beside a plain range GET
+    Cold,
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest,
     /// Bringing a catalog back from bucket and keys
@@ -27,6 +31,8 @@ enum Which {
     Seal,
     /// The journal's group commit, beside a synced file for each instance
     Spool,
+    /// Packs to S3, beside a plain copy and an object for each instance, and while receiving
+    Upload,
 }
 
 impl Bench {
@@ -42,10 +48,24 @@ impl Bench {
     }
 
     fn measure(&self) -> Result<()> {
+        if !matches!(self.which, Which::Cold | Which::Upload) {
+            return run(&mut self.program()?);
+        }
+        install::test_servers()?;
+        let servers = Servers::only_s3()?;
+        run(servers.tell(&mut self.program()?))
+    }
+
+    fn program(&self) -> Result<Command> {
         let mut bench = command(target_dir().join("release/filmgate-bench"));
         match self.which {
-            Which::Ingest => {
-                bench.arg("ingest").arg("--gateway").arg(target_dir().join("release/filmgate"));
+            Which::Ingest | Which::Cold | Which::Upload => {
+                let name = match self.which {
+                    Which::Cold => "cold",
+                    Which::Upload => "upload",
+                    _ => "ingest",
+                };
+                bench.arg(name).arg("--gateway").arg(target_dir().join("release/filmgate"));
                 bench.arg("--test-data").arg(test_data()?);
             }
             Which::Seal => {
@@ -60,7 +80,8 @@ impl Bench {
         }
         bench.arg("--work").arg(target_dir().join("bench-data"));
         bench.arg("--benches").arg(root().join("benches"));
-        run(bench.args(&self.arguments))
+        bench.args(&self.arguments);
+        Ok(bench)
     }
 }
 

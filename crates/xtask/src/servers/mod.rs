@@ -46,7 +46,7 @@ impl Run {
 pub(crate) struct Servers {
     environment: Vec<(&'static str, String)>,
     _rgw: rgw::Rgw,
-    _postgres: postgres::Postgres,
+    _postgres: Option<postgres::Postgres>,
     _folder: Folder,
 }
 
@@ -65,7 +65,18 @@ impl Servers {
         environment.extend(postgres.environment());
         environment.push(("FILMGATE_TEST_SOFTHSM_MODULE", install::SOFTHSM_MODULE.to_owned()));
         environment.push(("FILMGATE_TEST_BAO", install::bao().display().to_string()));
-        Ok(Self { environment, _rgw: rgw, _postgres: postgres, _folder: folder })
+        Ok(Self { environment, _rgw: rgw, _postgres: Some(postgres), _folder: folder })
+    }
+
+    /// Starts the S3 server alone, as for a benchmark: nothing else shall take the machine's time.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn only_s3() -> Result<Self> {
+        let folder = Folder::new()?;
+        println!("starting Ceph RGW (about 20 s)");
+        let rgw = rgw::Rgw::start(&folder.0.join("rgw")).context("start Ceph RGW")?;
+        Ok(Self { environment: rgw.environment(), _rgw: rgw, _postgres: None, _folder: folder })
     }
 
     /// Lets a command know where they are.
