@@ -7,8 +7,11 @@ use filmgate_model::AeTitle;
 use filmgate_pipeline::CallerChange;
 use serde_json::{Value, json};
 
-use super::{SettingsFrom, local::Local, runtime};
-use crate::{build, failure};
+use super::{
+    SettingsFrom,
+    local::{Local, there_or_here},
+};
+use crate::{build::Gateway, failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -123,32 +126,22 @@ fn allow_of(allow: &Allow) -> CallerChange {
     }
 }
 
-/// Through the running gateway, where it holds at once; without one, in the data directory.
 fn change(settings: &SettingsFrom, change: &CallerChange) -> anyhow::Result<u8> {
     let settings = settings.load()?;
-    let done = match Local::find(&settings)? {
-        Some(gateway) => {
-            let answer = gateway.post("/api/ae", &serde_json::to_value(change)?)?;
-            answer["done"].as_str().unwrap_or_default().to_owned()
-        }
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            anyhow::Ok(gateway.callers.change(change, "command line").await?)
-        })?,
+    let there = |gateway: &Local| {
+        let answer = gateway.post("/api/ae", &serde_json::to_value(change)?)?;
+        Ok(answer["done"].as_str().unwrap_or_default().to_owned())
     };
+    let here = async |gateway: &Gateway| Ok(gateway.callers.change(change, "command line").await?);
+    let done = there_or_here(&settings, there, here)?;
     failure::print(&done);
     Ok(failure::DONE)
 }
 
 fn show(list: &List) -> anyhow::Result<u8> {
     let settings = list.settings.load()?;
-    let shown = match Local::find(&settings)? {
-        Some(gateway) => gateway.get("/api/ae")?,
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            anyhow::Ok(json!(gateway.callers.show().await?))
-        })?,
-    };
+    let here = async |gateway: &Gateway| Ok(json!(gateway.callers.show().await?));
+    let shown = there_or_here(&settings, |gateway| gateway.get("/api/ae"), here)?;
     if list.json {
         failure::print_json(&shown);
     } else {

@@ -5,8 +5,11 @@ use filmgate_model::{FactId, Timestamp};
 use filmgate_pipeline::CustodyChange;
 use serde_json::{Value, json};
 
-use super::{SettingsFrom, local::Local, runtime};
-use crate::{build, failure};
+use super::{
+    SettingsFrom,
+    local::{Local, there_or_here},
+};
+use crate::{build::Gateway, failure};
 
 /// Milliseconds of a year of the calendar, on average.
 const YEAR_MS: i64 = 31_556_952_000;
@@ -196,18 +199,16 @@ pub(crate) fn repack(arguments: RepackArguments) -> anyhow::Result<u8> {
 /// By the running gateway; without one, in the data directory itself.
 pub(super) fn change(asking: &Asking, change: &CustodyChange) -> anyhow::Result<u8> {
     let settings = asking.settings.load()?;
-    let done = match Local::find(&settings)? {
-        Some(running) => {
-            let mut body = serde_json::to_value(change)?;
-            body["as"] = json!(asking.who);
-            running.post("/api/custody", &body)?
-        }
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            let changed = gateway.road.change_custody(change, &asking.who).await.map_err(plainly)?;
-            Ok::<_, anyhow::Error>(serde_json::to_value(changed)?)
-        })?,
+    let there = |running: &Local| {
+        let mut body = serde_json::to_value(change)?;
+        body["as"] = json!(asking.who);
+        running.post("/api/custody", &body)
     };
+    let here = async |gateway: &Gateway| {
+        let changed = gateway.road.change_custody(change, &asking.who).await.map_err(plainly)?;
+        Ok(serde_json::to_value(changed)?)
+    };
+    let done = there_or_here(&settings, there, here)?;
     if asking.json {
         failure::print_json(&done);
     } else {
@@ -218,14 +219,11 @@ pub(super) fn change(asking: &Asking, change: &CustodyChange) -> anyhow::Result<
 
 fn list(listing: &Listing, which: &str, line: fn(&Value) -> String) -> anyhow::Result<u8> {
     let settings = listing.settings.load()?;
-    let shown = match Local::find(&settings)? {
-        Some(running) => running.get(&of_study("/api/custody", listing.study.as_deref()))?,
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            let shown = gateway.road.show_custody(listing.study.as_deref()).await?;
-            Ok::<_, anyhow::Error>(serde_json::to_value(shown)?)
-        })?,
+    let there = |running: &Local| running.get(&of_study("/api/custody", listing.study.as_deref()));
+    let here = async |gateway: &Gateway| {
+        Ok(serde_json::to_value(gateway.road.show_custody(listing.study.as_deref()).await?)?)
     };
+    let shown = there_or_here(&settings, there, here)?;
     if listing.json {
         failure::print_json(&shown[which]);
     } else {

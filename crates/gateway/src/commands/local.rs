@@ -7,11 +7,29 @@ use ureq::{
     tls::TlsConfig,
 };
 
+use super::runtime;
 use crate::{
+    build::{self, Gateway},
     config::Settings,
     data_dir::{self, Running},
     tls,
 };
+
+/// Does what a command is for: by the gateway that runs on the data directory, where it holds at once; without one, with
+/// what is opened here.
+pub(crate) fn there_or_here<T>(
+    settings: &Settings,
+    there: impl FnOnce(&Local) -> anyhow::Result<T>,
+    here: impl AsyncFnOnce(&Gateway) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    match Local::find(settings)? {
+        Some(local) => there(&local),
+        None => runtime()?.block_on(async {
+            let gateway = build::open(settings).await?;
+            here(&gateway).await
+        }),
+    }
+}
 
 /// A running gateway, for the commands of its own machine.
 pub(crate) struct Local {

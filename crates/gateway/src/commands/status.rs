@@ -4,8 +4,8 @@ use clap::Args;
 use filmgate_model::Timestamp;
 use serde_json::Value;
 
-use super::{SettingsFrom, local::Local, runtime};
-use crate::{build, failure};
+use super::{SettingsFrom, local::there_or_here};
+use crate::{build::Gateway, failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -19,13 +19,8 @@ pub(crate) struct Arguments {
 /// Asks the running gateway; without one, looks into the data directory itself.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
-    let status = match Local::find(&settings)? {
-        Some(gateway) => gateway.get("/api/status")?,
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            Ok::<_, anyhow::Error>(serde_json::to_value(gateway.road.status().await?)?)
-        })?,
-    };
+    let here = async |gateway: &Gateway| Ok(serde_json::to_value(gateway.road.status().await?)?);
+    let status = there_or_here(&settings, |gateway| gateway.get("/api/status"), here)?;
     if arguments.json {
         failure::print_json(&status);
     } else {

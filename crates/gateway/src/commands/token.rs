@@ -7,8 +7,11 @@ use clap::{Args, Subcommand};
 use filmgate_web::{NewToken, Scope};
 use serde_json::{Value, json};
 
-use super::{SettingsFrom, ae, local::Local, runtime};
-use crate::{build, failure};
+use super::{
+    SettingsFrom, ae,
+    local::{Local, there_or_here},
+};
+use crate::{build::Gateway, failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -87,13 +90,9 @@ fn make(create: &Create) -> anyhow::Result<u8> {
         scopes: create.scopes.clone(),
         lifetime_ms: (!create.forever).then_some(lifetime_ms),
     };
-    let made = match Local::find(&settings)? {
-        Some(gateway) => gateway.post("/api/tokens", &serde_json::to_value(&new)?)?,
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            anyhow::Ok(json!(gateway.users.create_token(&new, "command line").await?))
-        })?,
-    };
+    let there = |gateway: &Local| gateway.post("/api/tokens", &serde_json::to_value(&new)?);
+    let here = async |gateway: &Gateway| Ok(json!(gateway.users.create_token(&new, "command line").await?));
+    let made = there_or_here(&settings, there, here)?;
     if create.json {
         failure::print_json(&made);
     } else {
@@ -105,13 +104,8 @@ fn make(create: &Create) -> anyhow::Result<u8> {
 
 fn show(list: &List) -> anyhow::Result<u8> {
     let settings = list.settings.load()?;
-    let tokens = match Local::find(&settings)? {
-        Some(gateway) => gateway.get("/api/tokens")?,
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            anyhow::Ok(json!(gateway.users.tokens().await?))
-        })?,
-    };
+    let here = async |gateway: &Gateway| Ok(json!(gateway.users.tokens().await?));
+    let tokens = there_or_here(&settings, |gateway| gateway.get("/api/tokens"), here)?;
     if list.json {
         failure::print_json(&tokens);
         return Ok(failure::DONE);
@@ -133,13 +127,12 @@ fn line(token: &Value) -> String {
 
 fn end(revoke: &Revoke) -> anyhow::Result<u8> {
     let settings = revoke.settings.load()?;
-    match Local::find(&settings)? {
-        Some(gateway) => drop(gateway.post("/api/tokens/revoke", &json!({ "name": revoke.name }))?),
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            anyhow::Ok(gateway.users.revoke_token(&revoke.name, "command line").await?)
-        })?,
-    }
+    let there = |gateway: &Local| {
+        gateway.post("/api/tokens/revoke", &json!({ "name": revoke.name }))?;
+        Ok(())
+    };
+    let here = async |gateway: &Gateway| Ok(gateway.users.revoke_token(&revoke.name, "command line").await?);
+    there_or_here(&settings, there, here)?;
     failure::print(&format!("{} is good for nothing any more", revoke.name));
     Ok(failure::DONE)
 }

@@ -3,8 +3,11 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::{SettingsFrom, local::Local, runtime};
-use crate::{build, failure};
+use super::{
+    SettingsFrom,
+    local::{Local, there_or_here},
+};
+use crate::{build::Gateway, failure};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -20,13 +23,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
-    let report: Value = match Local::find(&settings)? {
-        Some(gateway) => gateway.post(&format!("/api/verify?deep={}", arguments.deep), &Value::Null)?,
-        None => runtime()?.block_on(async {
-            let gateway = build::open(&settings).await?;
-            Ok::<_, anyhow::Error>(serde_json::to_value(gateway.road.verify_all(arguments.deep).await?)?)
-        })?,
-    };
+    let there = |gateway: &Local| gateway.post(&format!("/api/verify?deep={}", arguments.deep), &Value::Null);
+    let here =
+        async |gateway: &Gateway| Ok(serde_json::to_value(gateway.road.verify_all(arguments.deep).await?)?);
+    let report = there_or_here(&settings, there, here)?;
     let findings = report["findings"].as_array().cloned().unwrap_or_default();
     if arguments.json {
         failure::print_json(&report);

@@ -1,5 +1,6 @@
 //! Records and packs from outside: what goes in comes back, nothing forged opens, whatever the bytes are.
 
+mod bulk;
 mod corpus;
 mod format;
 mod packs;

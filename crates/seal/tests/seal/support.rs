@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use filmgate_model::{Door, NodeId, Provenance, Random, RecordId, Tag, Timestamp, VR};
 use filmgate_seal::{
-    Helpers, RecordKey, RecordSealer, RecordTable, SealOptions, Value, Visitor, Work, open_chunk,
-    open_record, visit,
+    Helpers, Oddity, Reading, RecordKey, RecordSealer, RecordTable, SealOptions, Value, Visitor, Work,
+    open_chunk, open_record, visit,
 };
 
 pub(crate) const IMPLICIT: &str = "1.2.840.10008.1.2";
@@ -266,4 +266,13 @@ pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut noise = vec![0; bytes];
     Random::seeded(99).fill(&mut noise);
     noise
+}
+
+/// Seals it; it must be read to its end with these oddities and no others.
+#[track_caller]
+pub(crate) fn read_with(dataset: &[u8], syntax: &str, oddities: &[Oddity]) -> Sealed {
+    let sealed = seal(dataset, syntax);
+    assert_eq!(sealed.table.reading, Reading::Read);
+    assert_eq!(sealed.table.oddities, oddities);
+    sealed
 }
