@@ -335,3 +335,49 @@ fn a_study_that_is_read_while_it_is_repacked_reads() {
     home.run(&["verify", "--deep"]).ended(0);
     gateway.stop();
 }
+
+/// Two gateways of one site, each with a catalog of its own: what one of them knows binds the other before bytes go.
+#[test]
+fn a_hold_at_another_node_stops_a_deletion() {
+    let home = home(3_000).set("SITE_LOG__HEARTBEAT_MS", 1_000);
+    let gateway = home.serve();
+    let images = study(39, 2);
+    let uid = images[0].study_instance_uid.as_str();
+    send(&home, &gateway, &images);
+    gateway.settled(2);
+    let other = self::home(3_000)
+        .set("SITE_LOG__HEARTBEAT_MS", 1_000)
+        .set("BUCKET__MAIN__PATH", home.bucket_dir().display())
+        .set("NODE__KEY_FILE", home.key_path().display());
+    let elsewhere = other.serve();
+    let id = request(&home, &images[0], false);
+    confirm(&home, &id).ended(0);
+    let place = ["hold", "place", uid, "--why", "court order 39"];
+    let hold = ask(&other, &place).ended(0).json()["id"].as_str().expect("an id").to_owned();
+    let held = home.run(&["hold", "list", "--study", uid, "--json"]).ended(0).json();
+    assert_eq!(held, json!([]), "this node's own catalog knows nothing of it");
+    let waits = wait_for("it is due, and held back", SOON, || {
+        let waits = deletion(&home, &id)["waits_for"].as_str().map(str::to_owned);
+        waits.filter(|waits| waits.contains("court order 39"))
+    });
+    assert!(waits.contains("another node's log holds the study"), "{waits}");
+    assert_eq!(home.packs_in_bucket().len(), 1, "every byte of it is there");
+    assert_eq!(deletion(&home, &id)["records_gone"], 0);
+
+    // A node that cannot be heard of may hold it as well.
+    ask(&other, &["hold", "release", &hold, "--why", "settled"]).ended(0);
+    wait_until_done(&home, &id);
+    wait_for("its pack is gone", SOON, || home.packs_in_bucket().is_empty().then_some(()));
+    elsewhere.stop();
+    let again = study(40, 1);
+    send(&home, &gateway, &again);
+    wait_for("it is verified", SOON, || (gateway.status()["states"]["verified"] == 1).then_some(()));
+    let id = request(&home, &again[0], false);
+    confirm(&home, &id).ended(0);
+    wait_for("it waits for the node that is away", SOON, || {
+        let waits = deletion(&home, &id)["waits_for"].as_str().map(str::to_owned);
+        waits.filter(|waits| waits.contains("start that node"))
+    });
+    assert_eq!(home.packs_in_bucket().len(), 1);
+    gateway.stop();
+}

@@ -180,3 +180,57 @@ fn a_gap_stops_a_history_with_an_alarm() {
     assert!(follower.records().len() < 6, "nothing is skipped");
     follower.stop();
 }
+
+/// What is decided and repacked where it was received holds where it is followed.
+#[test]
+fn a_follower_hides_what_is_deleted_and_reads_from_new_packs() {
+    let home = Home::new()
+        .set("RETENTION__YEARS", 0)
+        .set("DELETION__GRACE_MS", 4_000)
+        .set("REPACK__SMALL_PACK_BYTES", 0)
+        .set("REPACK__GRACE_MS", 100);
+    let gateway = home.serve();
+    let following = follower_of(&home);
+    let follower = following.serve();
+    let mut images = Vec::new();
+    for (study, count) in [(9201, 3), (9202, 2), (9202, 4)] {
+        let (sent, folder) = study_to_send(&home, study, count);
+        assert_eq!(send(&home, &gateway, &folder), Some(0));
+        images.extend(sent);
+        gateway.settled(if images.len() == 9 { 7 } else { images.len() });
+    }
+    wait_for("the follower has them", CATCH_UP_DEADLINE, || (follower.records().len() == 7).then_some(()));
+    let (wrong, right) = (&images[0], images.last().expect("an image"));
+    let uid = wrong.study_instance_uid.as_str();
+    let ask =
+        |arguments: &[&str]| home.run(&[arguments, &["--as", "ann", "--json"]].concat()).ended(0).json();
+    let asked = ask(&["delete", "request", uid, "--why", "wrong patient"]);
+    ask(&["delete", "confirm", asked["id"].as_str().expect("an id")]);
+    wait_for("it is hidden there as well", CATCH_UP_DEADLINE, || {
+        let found = follower.web.get(&format!("/dicomweb/studies/{uid}/series"), "application/dicom+json");
+        (!found.text().contains(uid)).then_some(())
+    });
+    let old = home.packs_in_bucket();
+    ask(&["repack", "--study", &right.study_instance_uid]);
+    wait_for("every old pack is gone", CATCH_UP_DEADLINE, || {
+        let packs = home.packs_in_bucket();
+        (packs.len() == 1 && !old.contains(&packs[0])).then_some(())
+    });
+    let status = wait_for("the follower has heard of it", CATCH_UP_DEADLINE, || {
+        let status = follower.status();
+        (status["states"]["deleted"] == 3).then_some(status)
+    });
+    assert_eq!(status["follow"]["stopped"], serde_json::json!({}));
+    let served = wait_for("it reads from the new pack", CATCH_UP_DEADLINE, || {
+        let served = &follower.web;
+        served.instance(&right.study_instance_uid, &right.series_instance_uid, &right.sop_instance_uid).ok()
+    });
+    assert!(served.dataset() == right.dataset(), "the follower serves other bytes");
+    assert_eq!(instances(&follower), instances(&gateway));
+
+    // What is decided there would bind nobody.
+    let refused = following.run(&["hold", "place", uid, "--why", "x", "--as", "ann"]);
+    assert!(refused.code != Some(0) && refused.err.contains("gateway of the site"), "{}", refused.err);
+    follower.stop();
+    gateway.stop();
+}

@@ -5,13 +5,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::support::dicom::Image;
-use crate::support::files_below;
 use crate::support::gateway::{AE_TITLE, Gateway, Home};
+use crate::support::{files_below, wait_for};
 
+const SOON: Duration = Duration::from_secs(60);
 const STUDIES: u64 = 5;
 const IMAGES: u64 = 6;
 
@@ -211,5 +213,137 @@ fn a_directory_restored_from_a_copy_begins_another_history_and_loses_nothing() {
     let gateway = home.serve();
     assert_eq!(self::states(&gateway), states);
     assert_eq!(answers(&gateway), before);
+    gateway.stop();
+}
+
+fn of_study(number: u64) -> String {
+    Image::of_study(number, 1).study_instance_uid
+}
+
+/// What a person asks for; the id of what came of it.
+fn decide(home: &Home, arguments: &[&str]) -> String {
+    let done = home.run(&[arguments, &["--as", "ann", "--json"]].concat()).ended(0).json();
+    done["id"].as_str().unwrap_or_default().to_owned()
+}
+
+fn delete(home: &Home, study: &str) -> String {
+    let id = decide(home, &["delete", "request", study, "--why", "wrong patient"]);
+    decide(home, &["delete", "confirm", &id]);
+    id
+}
+
+fn deletion(home: &Home, id: &str) -> Value {
+    let all = home.run(&["delete", "list", "--json"]).ended(0).json();
+    all.as_array().into_iter().flatten().find(|one| one["deletion"] == id).cloned().unwrap_or_default()
+}
+
+fn finds(gateway: &Gateway, study: &str) -> bool {
+    let found = gateway.web.get(&format!("/dicomweb/studies/{study}/instances"), "application/dicom+json");
+    found.status == 200 && found.text().contains(study)
+}
+
+fn all_logged(gateway: &Gateway) {
+    wait_for("the log has heard of it", SOON, || (gateway.status()["log"]["waiting"] == 0).then_some(()));
+}
+
+/// Nothing is kept by rule, and packs are not merged by themselves.
+fn home_of_decisions() -> Home {
+    Home::new()
+        .set("RETENTION__YEARS", 0)
+        .set("REPACK__SMALL_PACK_BYTES", 0)
+        .set("REPACK__GRACE_MS", 200)
+        .set("DELETION__GRACE_MS", 100)
+}
+
+#[test]
+fn what_people_decided_outlives_the_house() {
+    let home = home_of_decisions();
+    let gateway = home.serve();
+    let [held, kept, gone, hidden, back, repacked] = [8101, 8102, 8103, 8104, 8105, 8106].map(of_study);
+    for study in 8101..=8106 {
+        for number in 1..=2 {
+            // Each in a pack of its own.
+            let folder = folder_of(&home.path().join("send"), &format!("{study}-{number}"));
+            Image::of_study(study, number).write(&folder);
+            send(&home, &gateway, &folder);
+            gateway.settled(((study - 8101) * 2 + number) as usize);
+        }
+    }
+    let hold = decide(&home, &["hold", "place", &held, "--why", "court order 12"]);
+    let over = decide(&home, &["hold", "place", &kept, "--why", "a mistake"]);
+    decide(&home, &["hold", "release", &over, "--why", "it was"]);
+    decide(&home, &["retention", "set", &kept, "--years", "2", "--why", "a trial"]);
+    let done = delete(&home, &gone);
+    wait_for("it is gone", SOON, || (deletion(&home, &done)["step"] == "done").then_some(()));
+    decide(&home, &["repack", "--study", &repacked]);
+    wait_for("two packs of one study became one, and two are gone", SOON, || {
+        (home.packs_in_bucket().len() == 9).then_some(())
+    });
+    all_logged(&gateway);
+    gateway.stop();
+    // The other two wait for their time when the house burns down.
+    let home = home.set("DELETION__GRACE_MS", 600_000);
+    let gateway = home.serve();
+    let waits = delete(&home, &hidden);
+    let cancelled = delete(&home, &back);
+    decide(&home, &["delete", "cancel", &cancelled, "--why", "it was the right one"]);
+    all_logged(&gateway);
+    let before = answers(&gateway);
+    gateway.stop();
+    let (deep, packs) = (verified(&home), home.packs_in_bucket());
+    burn(&home);
+
+    let rebuilt = home.run(&["rebuild", "--json"]).ended(0).json();
+    assert_eq!(rebuilt["problems"], serde_json::json!([]));
+    assert_eq!(verified(&home), deep);
+    let gateway = home.serve();
+    assert_eq!(answers(&gateway), before, "what was deleted does not come back, the rest is as it was");
+    assert!(!finds(&gateway, &gone) && !finds(&gateway, &hidden));
+    assert!([&held, &kept, &back, &repacked].into_iter().all(|study| finds(&gateway, study)));
+    assert_eq!(home.packs_in_bucket(), packs);
+
+    let refused =
+        |study: &str| home.run(&["delete", "request", study, "--as", "ann", "--why", "x"]).ended(1).err;
+    let why = refused(&held);
+    assert!(why.contains("court order 12") && why.contains(&hold), "{why}");
+    assert!(refused(&kept).contains("a trial"));
+    let [done, waits, cancelled] = [&done, &waits, &cancelled].map(|id| deletion(&home, id));
+    assert_eq!([&done["step"], &waits["step"], &cancelled["step"]], ["done", "confirmed", "cancelled"]);
+    assert_eq!(
+        (&waits["records"], &waits["confirmed_by"]),
+        (&serde_json::json!(2), &serde_json::json!("ann"))
+    );
+    // Taken back only now, it is there again.
+    decide(&home, &["delete", "cancel", waits["deletion"].as_str().expect("an id"), "--why", "it was not"]);
+    assert!(finds(&gateway, &hidden));
+    gateway.stop();
+}
+
+#[test]
+fn a_deletion_that_was_under_way_goes_on_after_the_catalog_is_lost() {
+    let home = home_of_decisions().set("DELETION__GRACE_MS", 8_000);
+    let gateway = home.serve();
+    let folder = folder_of(&home.path().join("send"), "1");
+    for number in 1..=3 {
+        Image::of_study(8201, number).write(&folder);
+        Image::of_study(8202, number).write(&folder);
+    }
+    send(&home, &gateway, &folder);
+    gateway.settled(6);
+    let id = delete(&home, &of_study(8201));
+    all_logged(&gateway);
+    gateway.stop();
+    assert_eq!(home.packs_in_bucket().len(), 2, "its time has not come");
+    for file in files_below(&home.data_dir()) {
+        if file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("catalog")) {
+            fs::remove_file(file).expect("lose the catalog");
+        }
+    }
+    home.run(&["rebuild", "--json"]).ended(0);
+    let gateway = home.serve();
+    assert!(!finds(&gateway, &of_study(8201)) && finds(&gateway, &of_study(8202)));
+    wait_for("its bytes are gone", SOON, || (home.packs_in_bucket().len() == 1).then_some(()));
+    wait_for("and it is done", SOON, || (deletion(&home, &id)["step"] == "done").then_some(()));
+    home.run(&["verify", "--deep"]).ended(0);
     gateway.stop();
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use filmgate_model::{NodeId, SiteId};
 
 use crate::{
-    Error,
+    Error, Teller,
     engine::{AssertSqlSafe, Engine, PostgresOptions, query},
 };
 
@@ -20,13 +20,15 @@ pub struct CatalogOptions {
     pub readers: usize,
     /// Every operation is driven to its end before its future first returns `Pending` (simulations).
     pub blocking: bool,
+    /// Puts what others must know into the words of the log; without one nothing is told.
+    pub teller: Option<Teller>,
 }
 
 impl CatalogOptions {
-    /// Four readers, not blocking.
+    /// Four readers, not blocking, and nothing told.
     #[must_use]
     pub fn new(site_id: SiteId, node_id: NodeId) -> Self {
-        Self { site_id, node_id, readers: 4, blocking: false }
+        Self { site_id, node_id, readers: 4, blocking: false, teller: None }
     }
 }
 
@@ -35,6 +37,7 @@ pub struct Catalog {
     pub(crate) engine: Engine,
     pub(crate) site_id: SiteId,
     pub(crate) node_id: NodeId,
+    pub(crate) teller: Option<Teller>,
 }
 
 /// Derived tables, in an order in which they can be emptied.
@@ -62,7 +65,7 @@ impl Catalog {
     /// [`Error::WrongKey`] when the file does not open with `key`.
     pub async fn open(path: &Path, key: &[u8; 32], options: &CatalogOptions) -> Result<Self, Error> {
         let engine = Engine::open_file(path, key, options.readers, options.blocking).await?;
-        Ok(Self { engine, site_id: options.site_id, node_id: options.node_id })
+        Ok(Self::over(engine, options))
     }
 
     /// A catalog in memory, unencrypted, with one connection: for tests and simulations.
@@ -71,7 +74,7 @@ impl Catalog {
     /// When SQLite cannot be started.
     pub async fn in_memory(options: &CatalogOptions) -> Result<Self, Error> {
         let engine = Engine::in_memory(options.blocking).await?;
-        Ok(Self { engine, site_id: options.site_id, node_id: options.node_id })
+        Ok(Self::over(engine, options))
     }
 
     /// Connects to a PostgreSQL database, which several nodes of the site may share, and brings its schema up to date.
@@ -81,7 +84,11 @@ impl Catalog {
     /// is away.
     pub async fn connect(database: &PostgresOptions, options: &CatalogOptions) -> Result<Self, Error> {
         let engine = Engine::connect(database).await?;
-        Ok(Self { engine, site_id: options.site_id, node_id: options.node_id })
+        Ok(Self::over(engine, options))
+    }
+
+    fn over(engine: Engine, options: &CatalogOptions) -> Self {
+        Self { engine, site_id: options.site_id, node_id: options.node_id, teller: options.teller }
     }
 
     /// Which database it is in: `sqlite` or `postgresql`.

@@ -22,7 +22,8 @@
 //! | `engine/` | SQLite and PostgreSQL under one statement; migrations; how an operation is driven |
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
-//! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions; nodes; the outbox of the log |
+//! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions; nodes; the outbox of
+//! the log and what is told by it |
 //! | `search/` | QIDO-RS keys, patterns, rows |
 //! | `suite` | the tests every engine must pass |
 
@@ -49,9 +50,11 @@ pub use book::{
     holds::Hold,
     nodes::Node,
     outbox::Outgoing,
+    restoring::{CustodyFound, DeletionFound},
     retention::Retention,
     sessions::Session,
     shredding::{KeysGivenUp, PlaceOfKey, PlaceToEmpty, ShredPlace, ShreddedKey},
+    telling::{Teller, Told},
     tokens::Token,
 };
 pub use catalog::{Catalog, CatalogOptions};

@@ -217,7 +217,8 @@ fn is_empty(data_dir: &Path) -> bool {
 }
 
 async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Catalog> {
-    let options = CatalogOptions::new(keys.site_id(), keys.node_id());
+    let teller = Some(filmgate_pipeline::tell as filmgate_catalog::Teller);
+    let options = CatalogOptions { teller, ..CatalogOptions::new(keys.site_id(), keys.node_id()) };
     match settings.catalog.engine(&settings.node.data_dir)? {
         Engine::Postgres(database) => {
             Catalog::connect(&database, &options).await.context("open the catalog (catalog.url)")

@@ -2,7 +2,7 @@
 //!
 //! A kind's layout never changes: what has more to say is a new kind, and older readers keep it as [`Body::Unknown`].
 
-use filmgate_model::{FactId, IncarnationId, NodeId, PackId, StudyKeyId, Timestamp};
+use filmgate_model::{FactId, IncarnationId, NodeId, PackId, RecordId, StudyKeyId, Timestamp};
 use filmgate_seal::wire::{Reader, put_bytes, put_varint};
 
 use crate::error::{Error, fits, malformed};
@@ -107,12 +107,33 @@ pub enum Body {
         /// Who and why.
         why: Why,
     },
-    /// The request's grace is over and every node's log was read past it: from here on it is final.
+    /// The records a deletion names: these go, and nothing that comes later. As many facts as it takes.
+    DeleteNames {
+        /// The request.
+        request: FactId,
+        /// Some of its records.
+        records: Vec<RecordId>,
+    },
+    /// The deletion is meant: what it names is hidden from here on, and goes after its grace.
     DeleteConfirmed {
+        /// The request.
+        request: FactId,
+        /// Nothing goes before.
+        due_at: Timestamp,
+        /// Who and why.
+        why: Why,
+    },
+    /// The deletion is taken back: what has not gone is as it was before.
+    DeleteWithdrawn {
         /// The request.
         request: FactId,
         /// Who and why.
         why: Why,
+    },
+    /// All that a deletion names is gone.
+    DeleteDone {
+        /// The request.
+        request: FactId,
     },
     /// Nothing of the study may be deleted until it is released.
     Hold {
@@ -136,6 +157,8 @@ pub enum Body {
         study: String,
         /// Until when.
         until: Timestamp,
+        /// Who and why.
+        why: Why,
     },
     /// A node has destroyed its copy of a study's key.
     KeyShredded {
@@ -195,6 +218,9 @@ impl Body {
             Self::NodeAdopted { .. } => 11,
             Self::Heartbeat { .. } => 12,
             Self::Correction(_) => 13,
+            Self::DeleteNames { .. } => 14,
+            Self::DeleteWithdrawn { .. } => 15,
+            Self::DeleteDone { .. } => 16,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -216,6 +242,9 @@ impl Body {
             Self::NodeAdopted { .. } => "node-adopted",
             Self::Heartbeat { .. } => "heartbeat",
             Self::Correction(_) => "correction",
+            Self::DeleteNames { .. } => "delete-names",
+            Self::DeleteWithdrawn { .. } => "delete-withdrawn",
+            Self::DeleteDone { .. } => "delete-done",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -241,10 +270,21 @@ impl Body {
                 put_target(&mut out, target)?;
                 put_why(&mut out, why)?;
             }
-            Self::DeleteConfirmed { request, why } => {
+            Self::DeleteNames { request, records } => {
+                out.extend_from_slice(request.as_bytes());
+                put_varint(&mut out, fits("a list of records", records.len(), IDS_MAX)? as u64);
+                records.iter().for_each(|record_id| out.extend_from_slice(record_id.as_bytes()));
+            }
+            Self::DeleteConfirmed { request, due_at, why } => {
+                out.extend_from_slice(request.as_bytes());
+                out.extend_from_slice(&due_at.0.to_le_bytes());
+                put_why(&mut out, why)?;
+            }
+            Self::DeleteWithdrawn { request, why } => {
                 out.extend_from_slice(request.as_bytes());
                 put_why(&mut out, why)?;
             }
+            Self::DeleteDone { request } => out.extend_from_slice(request.as_bytes()),
             Self::Hold { study, why } => {
                 put_text(&mut out, study)?;
                 put_why(&mut out, why)?;
@@ -254,9 +294,10 @@ impl Body {
                 put_text(&mut out, study)?;
                 put_why(&mut out, why)?;
             }
-            Self::Retention { study, until } => {
+            Self::Retention { study, until, why } => {
                 put_text(&mut out, study)?;
                 out.extend_from_slice(&until.0.to_le_bytes());
+                put_why(&mut out, why)?;
             }
             Self::KeyShredded { study_key_id, why } => {
                 out.extend_from_slice(study_key_id.as_bytes());
@@ -299,14 +340,22 @@ impl Body {
             2 => Self::PackReplaced { by: PackId(reader.array()?), replaced: packs(&mut reader)? },
             3 => Self::PackDeleted { pack_id: PackId(reader.array()?), why: why(&mut reader)? },
             4 => Self::DeleteRequested { target: target(&mut reader)?, why: why(&mut reader)? },
-            5 => Self::DeleteConfirmed { request: FactId(reader.array()?), why: why(&mut reader)? },
+            5 => Self::DeleteConfirmed {
+                request: FactId(reader.array()?),
+                due_at: time(&mut reader)?,
+                why: why(&mut reader)?,
+            },
             6 => Self::Hold { study: text(&mut reader)?, why: why(&mut reader)? },
             7 => Self::HoldReleased {
                 hold: FactId(reader.array()?),
                 study: text(&mut reader)?,
                 why: why(&mut reader)?,
             },
-            8 => Self::Retention { study: text(&mut reader)?, until: time(&mut reader)? },
+            8 => Self::Retention {
+                study: text(&mut reader)?,
+                until: time(&mut reader)?,
+                why: why(&mut reader)?,
+            },
             9 => Self::KeyShredded { study_key_id: StudyKeyId(reader.array()?), why: why(&mut reader)? },
             10 => Self::KeyGeneration { key_id: reader.array()?, generation: reader.u32()? },
             11 => Self::NodeAdopted {
@@ -315,6 +364,9 @@ impl Body {
             },
             12 => Self::Heartbeat { read: incarnations(&mut reader)? },
             13 => Self::Correction(correction(&mut reader)?),
+            14 => Self::DeleteNames { request: FactId(reader.array()?), records: records(&mut reader)? },
+            15 => Self::DeleteWithdrawn { request: FactId(reader.array()?), why: why(&mut reader)? },
+            16 => Self::DeleteDone { request: FactId(reader.array()?) },
             kind => return Ok(Self::Unknown { kind, bytes: bytes.to_vec() }),
         };
         reader.end()?;
@@ -402,6 +454,11 @@ fn time(reader: &mut Reader<'_>) -> Result<Timestamp, Error> {
 fn packs(reader: &mut Reader<'_>) -> Result<Vec<PackId>, Error> {
     let count = fits("a list of packs", reader.count(16)?, IDS_MAX)?;
     (0..count).map(|_| Ok(PackId(reader.array()?))).collect()
+}
+
+fn records(reader: &mut Reader<'_>) -> Result<Vec<RecordId>, Error> {
+    let count = fits("a list of records", reader.count(16)?, IDS_MAX)?;
+    (0..count).map(|_| Ok(RecordId(reader.array()?))).collect()
 }
 
 fn incarnations(reader: &mut Reader<'_>) -> Result<Vec<(IncarnationId, u64)>, Error> {

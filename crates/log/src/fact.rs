@@ -18,7 +18,7 @@ const WHAT: &str = "fact";
 /// What is stated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fact {
-    /// Its name for ever: random.
+    /// Its name for ever: random, or the digest of what it says where saying it again must change nothing.
     pub id: FactId,
     /// When it was stated.
     pub stamp: Stamp,

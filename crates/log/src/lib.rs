@@ -19,11 +19,12 @@
 //! | `fact`, `body` | what is stated, and its bytes |
 //! | `role` | which role may state what |
 //! | `batch`, `chain` | facts as an object of the bucket; the batches of one incarnation read in order |
-//! | `merge` | what all facts come to |
+//! | `merge`, `custody` | what all facts come to |
 
 mod batch;
 mod body;
 mod chain;
+mod custody;
 mod error;
 mod fact;
 mod merge;
@@ -38,8 +39,9 @@ pub use body::{
     Body, CORRECTION_BYTES_MAX, Correction, IDS_MAX, KindName, PackVerified, TEXT_BYTES_MAX, Target, Why,
 };
 pub use chain::{Chain, Tip};
+pub use custody::{ConfirmedStated, DeletionStated, HoldStated, KeptStated, StudyStanding};
 pub use error::Error;
 pub use fact::{Author, FACT_BYTES_MAX, Fact, Stated};
-pub use merge::{Deletion, Head, Heartbeat, Merge, PackStanding, Refusal, Refused, StudyStanding};
+pub use merge::{Head, Heartbeat, Merge, PackStanding, Refusal, Refused};
 pub use role::{Role, Roles};
 pub use stamp::{HybridClock, Stamp};

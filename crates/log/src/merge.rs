@@ -5,19 +5,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use filmgate_model::{FactId, IncarnationId, NodeId, PackId, StudyKeyId, Timestamp};
+use filmgate_model::{FactId, IncarnationId, NodeId, PackId, StudyKeyId};
 
-use crate::{Author, Body, Correction, PackVerified, Stamp, Stated, Target, body::KindName};
+use crate::{
+    Author, Body, Correction, PackVerified, Stamp, Stated, StudyStanding, body::KindName,
+    custody::CustodyFacts,
+};
 
 /// When something was stated, exactly: no two facts are equal in it.
-type Moment = (Stamp, FactId);
+pub(crate) type Moment = (Stamp, FactId);
 
 /// Everything that was stated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Merge {
     packs: BTreeMap<PackId, PackFacts>,
-    studies: BTreeMap<String, StudyFacts>,
-    confirmations: BTreeMap<FactId, BTreeSet<(Moment, Author)>>,
+    custody: CustodyFacts,
     adopters: BTreeMap<NodeId, BTreeSet<NodeId>>,
     adopted_incarnations: BTreeSet<IncarnationId>,
     shredded: BTreeMap<StudyKeyId, BTreeSet<NodeId>>,
@@ -36,14 +38,6 @@ struct PackFacts {
     verified: BTreeSet<(Moment, PackVerified, Author)>,
     replaced: BTreeSet<(Moment, PackId, Author)>,
     deleted: BTreeSet<(Moment, Author)>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct StudyFacts {
-    requests: BTreeSet<(Moment, Target)>,
-    holds: BTreeSet<Moment>,
-    releases: BTreeSet<(FactId, Moment)>,
-    retentions: BTreeSet<(Moment, Timestamp)>,
 }
 
 /// A fact that changes nothing, and why: for people to look at.
@@ -101,26 +95,6 @@ pub struct Heartbeat<'a> {
     pub read: &'a [(IncarnationId, u64)],
 }
 
-/// How a deletion stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Deletion {
-    /// Asked for since then; what is held or retained stays.
-    Requested(Stamp),
-    /// Final since then.
-    Confirmed(Stamp),
-}
-
-/// What binds a study and what is to be deleted of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StudyStanding {
-    /// Holds that are not released.
-    pub holds: Vec<FactId>,
-    /// The latest time until which it must be kept.
-    pub retain_until: Option<Timestamp>,
-    /// What is to be deleted.
-    pub deletions: BTreeMap<Target, Deletion>,
-}
-
 /// Which correction of a subject counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Head<'a> {
@@ -159,21 +133,14 @@ impl Merge {
             Body::PackDeleted { pack_id, .. } => {
                 self.of_pack(*pack_id).deleted.insert((moment, author));
             }
-            Body::DeleteRequested { target, .. } => {
-                self.of_study(target.study()).requests.insert((moment, target.clone()));
-            }
-            Body::DeleteConfirmed { request, .. } => {
-                self.confirmations.entry(*request).or_default().insert((moment, author));
-            }
-            Body::Hold { study, .. } => {
-                self.of_study(study).holds.insert(moment);
-            }
-            Body::HoldReleased { hold, study, .. } => {
-                self.of_study(study).releases.insert((*hold, moment));
-            }
-            Body::Retention { study, until } => {
-                self.of_study(study).retentions.insert((moment, *until));
-            }
+            Body::DeleteRequested { .. }
+            | Body::DeleteNames { .. }
+            | Body::DeleteConfirmed { .. }
+            | Body::DeleteWithdrawn { .. }
+            | Body::DeleteDone { .. }
+            | Body::Hold { .. }
+            | Body::HoldReleased { .. }
+            | Body::Retention { .. } => self.custody.take(fact, author),
             Body::KeyShredded { study_key_id, .. } => {
                 self.shredded.entry(*study_key_id).or_default().insert(author.node);
             }
@@ -197,10 +164,6 @@ impl Merge {
 
     fn of_pack(&mut self, pack_id: PackId) -> &mut PackFacts {
         self.packs.entry(pack_id).or_default()
-    }
-
-    fn of_study(&mut self, study: &str) -> &mut StudyFacts {
-        self.studies.entry(study.to_owned()).or_default()
     }
 
     fn note_heartbeat(&mut self, moment: Moment, author: Author, read: &[(IncarnationId, u64)]) {
@@ -240,6 +203,25 @@ impl Merge {
             Some(by) => PackStanding::Replaced { pack, by },
             None => PackStanding::Live(pack),
         }
+    }
+
+    /// True when somebody said that a pack's bytes go, whoever may say so: of one that was never verified nobody else knows
+    /// whose it is.
+    #[must_use]
+    pub fn is_said_gone(&self, pack_id: PackId) -> bool {
+        self.packs.get(&pack_id).is_some_and(|facts| !facts.deleted.is_empty())
+    }
+
+    /// The pack that holds the records of this one now, whether this one is gone or not.
+    #[must_use]
+    pub fn replaced_by(&self, pack_id: PackId) -> Option<PackId> {
+        self.replacement(pack_id)
+    }
+
+    /// The study a fact of custody is about; `None` for another fact, or when its request was not read yet.
+    #[must_use]
+    pub fn study_of<'a>(&'a self, body: &'a Body) -> Option<&'a str> {
+        self.custody.study_of(body)
     }
 
     /// Every pack somebody spoke of, and how it stands.
@@ -287,36 +269,12 @@ impl Merge {
     /// What binds a study and what is to be deleted of it.
     #[must_use]
     pub fn study(&self, study_instance_uid: &str) -> StudyStanding {
-        let Some(facts) = self.studies.get(study_instance_uid) else { return StudyStanding::default() };
-        let released = |hold: &FactId| facts.releases.iter().any(|(released, _)| released == hold);
-        let mut deletions = BTreeMap::new();
-        for (moment, target) in &facts.requests {
-            let confirmed = self.valid_confirmation(facts, moment.1);
-            let standing = confirmed.map_or(Deletion::Requested(moment.0), Deletion::Confirmed);
-            // The first request, unless a later one was confirmed; then the first confirmation.
-            let known = deletions.entry(target.clone()).or_insert(standing);
-            *known = match (*known, standing) {
-                (Deletion::Confirmed(a), Deletion::Confirmed(b)) => Deletion::Confirmed(a.min(b)),
-                (Deletion::Requested(_), Deletion::Confirmed(_)) => standing,
-                (known, _) => known,
-            };
-        }
-        StudyStanding {
-            holds: facts.holds.iter().map(|(_, id)| *id).filter(|id| !released(id)).collect(),
-            retain_until: facts.retentions.iter().map(|(_, until)| *until).max(),
-            deletions,
-        }
+        self.custody.study(study_instance_uid)
     }
 
     /// Every study somebody asked to delete, hold or keep something of.
     pub fn studies(&self) -> impl Iterator<Item = &str> {
-        self.studies.keys().map(String::as_str)
-    }
-
-    /// The first confirmation of a request that no hold and no retention stood against.
-    fn valid_confirmation(&self, facts: &StudyFacts, request: FactId) -> Option<Stamp> {
-        let mut confirmations = self.confirmations.get(&request)?.iter();
-        confirmations.find(|(moment, _)| !facts.binds_at(*moment)).map(|((stamp, _), _)| *stamp)
+        self.custody.studies()
     }
 
     /// Nodes that have destroyed their copy of a study's key; empty when it was not shredded.
@@ -395,14 +353,7 @@ impl Merge {
         for facts in self.packs.values() {
             self.refuse_of_pack(facts, &mut all);
         }
-        for facts in self.studies.values() {
-            for ((_, request), _) in &facts.requests {
-                let confirmations = self.confirmations.get(request).into_iter().flatten();
-                for (moment, author) in confirmations.filter(|(moment, _)| facts.binds_at(*moment)) {
-                    all.insert(refused(moment.1, "delete-confirmed", *author, Refusal::Held));
-                }
-            }
-        }
+        all.extend(self.custody.refused());
         all
     }
 
@@ -426,16 +377,6 @@ impl Merge {
     }
 }
 
-impl StudyFacts {
-    /// True when at that moment a hold stood that had not been released, or a time to keep it was not over.
-    fn binds_at(&self, moment: Moment) -> bool {
-        let released =
-            |hold: FactId| self.releases.iter().any(|(released, at)| *released == hold && *at < moment);
-        let held = self.holds.iter().any(|hold| *hold < moment && !released(hold.1));
-        held || self.retentions.iter().any(|(at, until)| *at < moment && *until > moment.0.time())
-    }
-}
-
-fn refused(fact: FactId, kind: KindName, author: Author, why: Refusal) -> Refused {
+pub(crate) fn refused(fact: FactId, kind: KindName, author: Author, why: Refusal) -> Refused {
     Refused { fact, kind, author, why }
 }

@@ -107,11 +107,14 @@ fn allowed(body: &Body) -> &'static [Role] {
         Body::NodeAdopted { .. } => &[Upload],
         Body::KeyGeneration { .. } | Body::KeyShredded { .. } => &[Receive, Upload],
         Body::DeleteRequested { .. }
+        | Body::DeleteNames { .. }
         | Body::DeleteConfirmed { .. }
+        | Body::DeleteWithdrawn { .. }
         | Body::Hold { .. }
         | Body::HoldReleased { .. }
         | Body::Retention { .. }
         | Body::Correction(_) => &[Retrieve],
+        Body::DeleteDone { .. } => &[Upload],
         Body::Heartbeat { .. } => &[Receive, Upload, Pull, Retrieve, Film, Watch],
         // What it means is not known here, so neither is who may say it: whoever knows decides.
         Body::Unknown { .. } => &Role::ALL,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ed25519_dalek::{Signer, SigningKey};
 use filmgate_log::*;
 use filmgate_model::{
-    FactId, IncarnationId, LogKeyId, NodeId, PackId, Random, SiteId, StudyKeyId, Timestamp,
+    FactId, IncarnationId, LogKeyId, NodeId, PackId, Random, RecordId, SiteId, StudyKeyId, Timestamp,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -169,45 +169,68 @@ fn merged<'a>(facts: impl IntoIterator<Item = &'a (u8, Fact)>) -> Merge {
     merge
 }
 
-fn study_deletion(merge: &Merge) -> Option<Deletion> {
-    merge.study("1.2").deletions.get(&Target::Study("1.2".into())).copied()
+fn study_deletion(merge: &Merge, request: &Fact) -> DeletionStated {
+    merge.study("1.2").deletions.get(&request.id).cloned().expect("it was asked for")
+}
+
+fn confirmed_at(merge: &Merge, request: &Fact) -> Option<Stamp> {
+    study_deletion(merge, request).confirmed.map(|confirmed| confirmed.at)
 }
 
 #[test]
-fn a_hold_beats_a_request_until_it_is_released_and_what_was_confirmed_is_final() {
+fn a_hold_beats_a_request_until_it_is_released_and_what_was_confirmed_stays_so() {
     let study = || "1.2".to_owned();
     let request = fact(1, 10, Body::DeleteRequested { target: Target::Study(study()), why: why() });
     let hold = fact(2, 20, Body::Hold { study: study(), why: why() });
-    let confirmed = |number, at| fact(number, at, Body::DeleteConfirmed { request: request.id, why: why() });
+    let confirmed = |number, at| {
+        let body = Body::DeleteConfirmed { request: request.id, due_at: Timestamp(at + 9), why: why() };
+        fact(number, at, body)
+    };
     let release = fact(4, 40, Body::HoldReleased { hold: hold.id, study: study(), why: why() });
     let at = |milliseconds| Stamp { milliseconds, count: 0 };
     let mut facts = vec![(1, request.clone()), (2, hold.clone()), (1, confirmed(3, 30))];
     // Confirmed by a node that had not heard of the hold: void, and reported.
     let merge = merged(&facts);
-    assert_eq!(study_deletion(&merge), Some(Deletion::Requested(at(10))));
-    assert_eq!(merge.study("1.2").holds, [hold.id]);
+    assert_eq!((study_deletion(&merge, &request).at, confirmed_at(&merge, &request)), (at(10), None));
+    assert_eq!(merge.study("1.2").held().map(|held| held.hold), Some(hold.id));
     assert!(merge.refused().iter().any(|refused| refused.why == Refusal::Held));
     // The release does not bring the void confirmation back.
     facts.push((1, release));
-    assert_eq!(study_deletion(&merged(&facts)), Some(Deletion::Requested(at(10))));
+    assert_eq!(confirmed_at(&merged(&facts), &request), None);
+    assert_eq!(merged(&facts).study("1.2").held(), None);
     facts.push((1, confirmed(5, 50)));
-    assert_eq!(study_deletion(&merged(&facts)), Some(Deletion::Confirmed(at(50))));
-    // A hold after it comes too late.
+    let deletion = study_deletion(&merged(&facts), &request);
+    assert_eq!(
+        deletion.confirmed.map(|confirmed| (confirmed.at, confirmed.due_at)),
+        Some((at(50), Timestamp(59)))
+    );
+    // A hold after it does not unsay it; it stands all the same, and whoever deletes has to ask for it.
     facts.push((2, fact(6, 60, Body::Hold { study: study(), why: why() })));
-    assert_eq!(study_deletion(&merged(&facts)), Some(Deletion::Confirmed(at(50))));
+    assert_eq!(confirmed_at(&merged(&facts), &request), Some(at(50)));
+    assert!(merged(&facts).study("1.2").held().is_some());
+    // What it names comes in pieces, and it can be taken back.
+    let names = |number, record| {
+        fact(number, 11, Body::DeleteNames { request: request.id, records: vec![RecordId([record; 16])] })
+    };
+    facts.extend([(1, names(7, 1)), (1, names(8, 2))]);
+    facts.push((1, fact(9, 70, Body::DeleteWithdrawn { request: request.id, why: why() })));
+    let deletion = study_deletion(&merged(&facts), &request);
+    assert_eq!(deletion.records, BTreeSet::from([RecordId([1; 16]), RecordId([2; 16])]));
+    assert_eq!(deletion.withdrawn, Some((at(70), why())));
 }
 
 #[test]
 fn retention_can_be_prolonged_and_not_shortened() {
     let request = fact(1, 10, Body::DeleteRequested { target: Target::Study("1.2".into()), why: why() });
     let until = |number, at, until| {
-        fact(number, at, Body::Retention { study: "1.2".into(), until: Timestamp(until) })
+        fact(number, at, Body::Retention { study: "1.2".into(), until: Timestamp(until), why: why() })
     };
-    let confirmed = fact(4, 500, Body::DeleteConfirmed { request: request.id, why: why() });
-    let facts = [(1, request), (1, until(2, 5, 1000)), (1, until(3, 20, 100)), (1, confirmed)];
+    let body = Body::DeleteConfirmed { request: request.id, due_at: Timestamp(600), why: why() };
+    let confirmed = fact(4, 500, body);
+    let facts = [(1, request.clone()), (1, until(2, 5, 1000)), (1, until(3, 20, 100)), (1, confirmed)];
     let merge = merged(&facts);
-    assert_eq!(merge.study("1.2").retain_until, Some(Timestamp(1000)));
-    assert!(matches!(study_deletion(&merge), Some(Deletion::Requested(_))));
+    assert_eq!(merge.study("1.2").kept.map(|kept| kept.until), Some(Timestamp(1000)));
+    assert_eq!(confirmed_at(&merge, &request), None);
 }
 
 #[test]
@@ -279,10 +302,13 @@ fn body() -> impl Strategy<Value = Body> {
         2 => (0..6u8, 0..6u8).prop_map(|(one, by)| Body::PackReplaced { replaced: vec![PackId([one; 16])], by: PackId([by; 16]) }),
         1 => (0..6u8).prop_map(|number| Body::PackDeleted { pack_id: PackId([number; 16]), why: why() }),
         2 => study().prop_map(|study| Body::DeleteRequested { target: Target::Study(study), why: why() }),
-        2 => fact_id().prop_map(|request| Body::DeleteConfirmed { request, why: why() }),
+        2 => (fact_id(), 0..60i64).prop_map(|(request, due)| Body::DeleteConfirmed { request, due_at: Timestamp(due), why: why() }),
+        1 => (fact_id(), vec(any::<u8>(), 0..3)).prop_map(|(request, records)| Body::DeleteNames { request, records: records.into_iter().map(|record| RecordId([record; 16])).collect() }),
+        1 => fact_id().prop_map(|request| Body::DeleteWithdrawn { request, why: why() }),
+        1 => fact_id().prop_map(|request| Body::DeleteDone { request }),
         2 => study().prop_map(|study| Body::Hold { study, why: why() }),
         2 => (fact_id(), study()).prop_map(|(hold, study)| Body::HoldReleased { hold, study, why: why() }),
-        1 => (study(), 0..60i64).prop_map(|(study, until)| Body::Retention { study, until: Timestamp(until) }),
+        1 => (study(), 0..60i64).prop_map(|(study, until)| Body::Retention { study, until: Timestamp(until), why: why() }),
         1 => (0..4u8).prop_map(|node| Body::NodeAdopted { node: NodeId([node; 16]), incarnation: IncarnationId([node; 16]) }),
         1 => Just(Body::Heartbeat { read: Vec::new() }),
         2 => (subject, any::<u8>()).prop_map(|(subject, value)| Body::Correction(Correction { subject, value: vec![value], why: why() })),

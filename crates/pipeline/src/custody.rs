@@ -168,6 +168,16 @@ impl Road {
         change: &CustodyChange,
         who: &str,
     ) -> Result<Changed, Error> {
+        if self.is_follower() {
+            return Err(Error::DecidesNothing);
+        }
+        let changed = self.make_change(change, who).await;
+        // Others hear of it soon.
+        self.tell_log();
+        changed
+    }
+
+    async fn make_change(self: &Arc<Self>, change: &CustodyChange, who: &str) -> Result<Changed, Error> {
         let because = |why: &str| Because { who: who.to_owned(), why: why.to_owned() };
         match change {
             CustodyChange::PlaceHold { study, why } => {

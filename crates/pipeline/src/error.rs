@@ -52,6 +52,9 @@ pub enum Error {
     /// This node has not the role to receive.
     #[error("this node follows others and receives nothing; send to the gateway it follows")]
     NoReceiver,
+    /// This node follows: what is decided here would bind nobody.
+    #[error("this node follows others and decides nothing; do it at a gateway of the site")]
+    DecidesNothing,
     /// A sender named another study than the instance is of.
     #[error("the instance is of another study than the request")]
     OtherStudy,
@@ -150,6 +153,7 @@ impl Error {
             | Self::LocalDiffers(_)
             | Self::OtherStudy
             | Self::NoReceiver
+            | Self::DecidesNothing
             | Self::MetadataTooLong(_) => true,
             Self::Record { source, .. } => source.is_permanent(),
             Self::Io(_)

@@ -4,7 +4,11 @@
 //! Batch n+1 of each incarnation is asked for; none is skipped. One that is missing while a later one is there, or is not
 //! sound, stops its incarnation with an alarm until a person has looked; the others go on.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use filmgate_bucket::Error as BucketError;
 use filmgate_catalog::AlarmKind;
@@ -35,6 +39,10 @@ pub struct Following {
     listed_at: Option<Timestamp>,
     /// Packs that are stated and could not be entered yet.
     waiting: Vec<PackId>,
+    /// Packs of which it is stated that they were replaced or go, and that could not be followed yet.
+    leaving: BTreeSet<PackId>,
+    /// Studies of which something was decided that is not entered yet.
+    decided: BTreeSet<String>,
 }
 
 /// What the follower last said of itself.
@@ -65,6 +73,7 @@ impl Road {
         }
         self.shred_places().await?;
         self.enter_stated(following).await?;
+        self.enter_decided(following).await?;
         self.tell_follow(following, began);
         Ok(following.logs.batches - before)
     }
@@ -112,7 +121,11 @@ impl Road {
             match read {
                 Ok(batch) => {
                     following.waiting.extend(packs_of(&batch));
+                    following.leaving.extend(leaving_of(&batch));
+                    let bodies: Vec<Body> = batch.facts.iter().map(|fact| fact.body.clone()).collect();
                     following.logs.take(batch);
+                    let studies = bodies.iter().filter_map(|body| following.logs.merge.study_of(body));
+                    following.decided.extend(studies.map(str::to_owned));
                 }
                 Err(error) if is_absent(&error) => return Ok(()),
                 Err(error @ Error::Bucket(_)) => return Err(error),
@@ -165,6 +178,16 @@ impl Road {
         Ok(())
     }
 
+    /// Packs first: a record must be where it is before it is hidden there.
+    async fn enter_decided(self: &Arc<Self>, following: &mut Following) -> Result<(), Error> {
+        let leaving = following.leaving.clone();
+        following.leaving = self.follow_packs(&following.logs.merge, leaving).await?;
+        let decided: Vec<&str> = following.decided.iter().map(String::as_str).collect();
+        self.enter_custody(&following.logs.merge, &decided).await?;
+        following.decided.clear();
+        Ok(())
+    }
+
     fn tell_follow(&self, following: &Following, began: Timestamp) {
         let text = |(incarnation, why): (&IncarnationId, &String)| (incarnation.to_string(), why.clone());
         let caught_up = following.waiting.is_empty();
@@ -202,6 +225,15 @@ fn packs_of(batch: &Batch) -> Vec<PackId> {
     let packs = batch.facts.iter().filter_map(|fact| match &fact.body {
         Body::PackVerified(pack) => Some(pack.pack_id),
         _ => None,
+    });
+    packs.collect()
+}
+
+fn leaving_of(batch: &Batch) -> Vec<PackId> {
+    let packs = batch.facts.iter().flat_map(|fact| match &fact.body {
+        Body::PackReplaced { replaced, .. } => replaced.clone(),
+        Body::PackDeleted { pack_id, .. } => vec![*pack_id],
+        _ => Vec::new(),
     });
     packs.collect()
 }

@@ -21,6 +21,8 @@
 //! | – | `fitness` | what a placement does is found out before the first object is put there |
 //! | – | `pace` | how the steps behind the journal yield to receipt |
 //! | – | `callers` | who may associate; judged without asking the catalog |
+//! | – | `telling` | what happens in the catalog, in the words of the log |
+//! | – | `said` | what the logs say of custody and of packs that go, entered where it is not known |
 //! | – | `follow` | a second directory, filled by what the logs say and serving from the bucket |
 //! | – | `rebuild` | the catalog made again from bucket and keys |
 //! | – | `recover` | what a crash left is put in order at the next start |
@@ -59,9 +61,11 @@ mod recover;
 mod repack;
 mod retrieve;
 mod rotate;
+mod said;
 mod shred;
 mod site_key;
 mod status;
+mod telling;
 mod upload;
 mod verify;
 
@@ -111,6 +115,7 @@ pub use shred::{KeyShown, PlaceShown, ShredShown};
 pub use status::{
     Alarm, PlacementOfPack, PlacementStatus, Quarantined, RetryingPack, SpoolStatus, Status, Waiting,
 };
+pub use telling::tell;
 pub use verify::{Finding, VerifyReport};
 
 /// One place that packs and their keys must reach.

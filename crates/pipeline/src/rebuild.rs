@@ -5,11 +5,14 @@
 //! What no bucket holds cannot come back: instances that were never verified, and how many copies were dropped because the
 //! same bytes were kept already.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use filmgate_catalog::{FoundInstance, FoundPack, NewPack};
+use filmgate_catalog::{FoundInstance, FoundPack};
 use filmgate_log::{PackStanding, PackVerified};
-use filmgate_model::{InstanceState, NodeId, PackId, compute};
+use filmgate_model::{InstanceState, NodeId, PackId, Timestamp, compute};
 use filmgate_seal::{PackFooter, PackKind};
 use futures::{StreamExt, stream};
 use serde::Serialize;
@@ -17,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Placement, Road, copies::Kinds, error::chain, index::received_instance, log::SiteLogs,
-    retrieve::pack_name, verify::pieces,
+    retrieve::pack_name, said, verify::pieces,
 };
 
 /// Footers fetched at a time.
@@ -58,6 +61,14 @@ pub struct Rebuilt {
 struct Candidate {
     pack: PackVerified,
     named: bool,
+    /// When it was made, or the oldest of those whose records it took over.
+    began_at: Timestamp,
+}
+
+impl Candidate {
+    fn new(pack: PackVerified, named: bool) -> Self {
+        Self { named, began_at: pack.created_at, pack }
+    }
 }
 
 impl Road {
@@ -76,10 +87,13 @@ impl Road {
         let mut rebuilt = Rebuilt { batches: logs.batches, ..Rebuilt::default() };
         let stopped = logs.stopped.iter();
         rebuilt.problems.extend(stopped.map(|(incarnation, why)| format!("log {incarnation} stops: {why}")));
-        let mut packs = named_packs(&logs, &mut rebuilt.problems);
-        packs.extend(self.unnamed_packs(&logs, &mut rebuilt.problems).await?);
-        packs.sort_by_key(|candidate| (!candidate.named, candidate.pack.created_at, candidate.pack.pack_id));
+        let listed = self.list_everywhere(PACKS).await?;
+        let mut packs = self.named_packs(&logs, &mut rebuilt.problems);
+        packs.extend(self.unnamed_packs(&logs, &listed, &mut rebuilt.problems).await?);
+        packs.sort_by_key(|candidate| (!candidate.named, candidate.began_at, candidate.pack.pack_id));
         self.enter_all(packs, &mut rebuilt, &mut tell).await?;
+        self.enter_leaving(&logs.merge, &listed).await?;
+        self.enter_custody(&logs.merge, &logs.merge.studies().collect::<Vec<_>>()).await?;
         self.note_local_packs().await?;
         self.recover().await?;
         Ok(rebuilt)
@@ -90,17 +104,20 @@ impl Road {
     pub(crate) async fn enter_own_past(self: &Arc<Self>) -> Result<(), Error> {
         let logs = self.read_logs().await?;
         let mut rebuilt = Rebuilt::default();
-        let mut packs = named_packs(&logs, &mut rebuilt.problems);
+        let listed = self.list_everywhere(PACKS).await?;
+        let mut packs = self.named_packs(&logs, &mut rebuilt.problems);
         packs.retain(|candidate| candidate.pack.owner == self.node_id());
-        packs.extend(self.unnamed_packs(&logs, &mut rebuilt.problems).await?);
+        packs.extend(self.unnamed_packs(&logs, &listed, &mut rebuilt.problems).await?);
         let mut unknown = Vec::new();
         for candidate in packs {
             if self.catalog.pack(candidate.pack.pack_id).await?.is_none() {
                 unknown.push(candidate);
             }
         }
-        unknown.sort_by_key(|candidate| (candidate.pack.created_at, candidate.pack.pack_id));
+        unknown.sort_by_key(|candidate| (candidate.began_at, candidate.pack.pack_id));
         self.enter_all(unknown, &mut rebuilt, &mut |_| {}).await?;
+        self.follow_packs(&logs.merge, logs.merge.packs().map(|(pack_id, _)| pack_id).collect()).await?;
+        self.enter_custody(&logs.merge, &logs.merge.studies().collect::<Vec<_>>()).await?;
         for problem in &rebuilt.problems {
             tracing::error!(problem, "something of the past of this data directory does not come back");
         }
@@ -118,32 +135,65 @@ impl Road {
         packs: Vec<PackVerified>,
         rebuilt: &mut Rebuilt,
     ) -> Result<(), Error> {
-        let mut packs: Vec<Candidate> =
-            packs.into_iter().map(|pack| Candidate { pack, named: true }).collect();
-        packs.sort_by_key(|candidate| (candidate.pack.created_at, candidate.pack.pack_id));
+        let mut packs: Vec<Candidate> = packs.into_iter().map(|pack| Candidate::new(pack, true)).collect();
+        packs.sort_by_key(|candidate| (candidate.began_at, candidate.pack.pack_id));
         self.enter_all(packs, rebuilt, &mut |_| {}).await
+    }
+
+    /// Packs that count, of those the logs name.
+    fn named_packs(&self, logs: &SiteLogs, problems: &mut Vec<String>) -> Vec<Candidate> {
+        let (mut packs, mut began) = (Vec::new(), BTreeMap::<PackId, Timestamp>::new());
+        for (pack_id, standing) in logs.merge.packs() {
+            match standing {
+                // Deleted with its key, whether its node had the time to say the first or not.
+                PackStanding::Live(pack) | PackStanding::Disputed(pack)
+                    if !logs.merge.shredded(pack.study_key_id).is_empty() => {}
+                PackStanding::Live(pack) => packs.push(Candidate::new(pack.clone(), true)),
+                PackStanding::Disputed(pack) => {
+                    problems.push(format!(
+                        "pack {pack_id}: the logs disagree about it; what was said first counts"
+                    ));
+                    packs.push(Candidate::new(pack.clone(), true));
+                }
+                PackStanding::Replaced { pack, .. } | PackStanding::Deleted(pack) => {
+                    if let Some(by) = logs.merge.replaced_by(pack_id) {
+                        let oldest = began.entry(by).or_insert(pack.created_at);
+                        *oldest = (*oldest).min(pack.created_at);
+                    }
+                }
+                PackStanding::Unknown => {}
+            }
+        }
+        for candidate in &mut packs {
+            let oldest = began.get(&candidate.pack.pack_id).copied();
+            candidate.began_at = oldest.map_or(candidate.began_at, |oldest| oldest.min(candidate.began_at));
+            candidate.pack.owner = self.keeper_of(&logs.merge, candidate.pack.owner);
+        }
+        packs
     }
 
     /// Packs in a bucket that no log names: put there before a crash, or by a node whose log is broken.
     async fn unnamed_packs(
         self: &Arc<Self>,
         logs: &SiteLogs,
+        listed: &BTreeMap<String, Vec<(&Placement, u64)>>,
         problems: &mut Vec<String>,
     ) -> Result<Vec<Candidate>, Error> {
         let mut found = Vec::new();
-        for (name, places) in self.list_everywhere(PACKS).await? {
+        for (name, places) in listed {
             let Some(pack_id) = name.strip_prefix(PACKS).and_then(|id| id.parse::<PackId>().ok()) else {
                 continue;
             };
             let Some((first, bytes)) = places.first() else { continue };
             // One that is here is entered by what is here: its object may have gone wrong on the way and was not read back.
-            if !matches!(logs.merge.pack(pack_id), PackStanding::Unknown) || self.is_on_disk(pack_id).await? {
+            let spoken_of = !matches!(logs.merge.pack(pack_id), PackStanding::Unknown);
+            if spoken_of || logs.merge.is_said_gone(pack_id) || self.is_on_disk(pack_id).await? {
                 continue;
             }
             match self.describe(first, pack_id, *bytes).await {
                 // Its node lives and is about to name it.
                 Ok((_, node)) if self.is_alive(logs, node) => {}
-                Ok((pack, _)) => found.push(Candidate { pack, named: false }),
+                Ok((pack, _)) => found.push(Candidate::new(pack, false)),
                 Err(Error::Keys(filmgate_keys::Error::Shredded(_))) => {}
                 Err(error) if error.is_permanent() || matches!(error, Error::Keys(_)) => {
                     problems
@@ -315,26 +365,6 @@ impl Road {
     }
 }
 
-/// Packs that count, of those the logs name.
-fn named_packs(logs: &SiteLogs, problems: &mut Vec<String>) -> Vec<Candidate> {
-    let mut packs = Vec::new();
-    for (pack_id, standing) in logs.merge.packs() {
-        match standing {
-            // Deleted with its key, whether its node had the time to say the first or not.
-            PackStanding::Live(pack) | PackStanding::Disputed(pack)
-                if !logs.merge.shredded(pack.study_key_id).is_empty() => {}
-            PackStanding::Live(pack) => packs.push(Candidate { pack: pack.clone(), named: true }),
-            PackStanding::Disputed(pack) => {
-                problems
-                    .push(format!("pack {pack_id}: the logs disagree about it; what was said first counts"));
-                packs.push(Candidate { pack: pack.clone(), named: true });
-            }
-            PackStanding::Unknown | PackStanding::Replaced { .. } | PackStanding::Deleted(_) => {}
-        }
-    }
-    packs
-}
-
 fn found_pack(candidate: &Candidate, footer: PackFooter, placements: &[String]) -> FoundPack {
     let pack = &candidate.pack;
     let mut instances: Vec<FoundInstance> = footer
@@ -349,15 +379,7 @@ fn found_pack(candidate: &Candidate, footer: PackFooter, placements: &[String]) 
     // As they arrived, whatever order they stand in.
     instances.sort_by_key(|found| (found.instance.provenance.received_at, found.instance.record_id));
     FoundPack {
-        pack: NewPack {
-            pack_id: pack.pack_id,
-            study_instance_uid: pack.study_instance_uid.clone(),
-            study_key_id: pack.study_key_id,
-            quarantine: pack.quarantine,
-            bytes: pack.bytes,
-            sha256: pack.sha256,
-            created_at: pack.created_at,
-        },
+        pack: said::new_pack(pack),
         node_id: pack.owner,
         state: if candidate.named { InstanceState::Verified } else { InstanceState::Uploaded },
         placements: placements.to_vec(),

@@ -214,6 +214,7 @@ impl Road {
             kind: body.kind(),
             body: body.to_bytes()?,
             pack_id: None,
+            goes: None,
         })
     }
 

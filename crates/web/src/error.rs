@@ -116,6 +116,9 @@ impl Error {
             Self::Road(error @ filmgate_pipeline::Error::Held { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "held-by-absent-node", error.to_string())
             }
+            Self::Road(error @ filmgate_pipeline::Error::DecidesNothing) => {
+                (StatusCode::CONFLICT, "refused", error.to_string())
+            }
             Self::Road(error) if error.is_no_room() => Self::NoRoom.told(),
             Self::Road(error) if error.is_locked() => Self::KeysLocked.told(),
             Self::Road(filmgate_pipeline::Error::Catalog(error)) | Self::Catalog(error)

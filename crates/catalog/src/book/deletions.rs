@@ -1,9 +1,9 @@
 //! Deletions: asked for, confirmed by another call, hidden at once, carried out after a grace in which each can be taken
 //! back. What goes is what was named when it was asked for, record by record.
 
-use filmgate_model::{FactId, Timestamp};
+use filmgate_model::{FactId, RecordId, Timestamp};
 
-use super::custody::Because;
+use super::{custody::Because, telling::Told};
 use crate::{
     Catalog, Error,
     engine::{
@@ -159,6 +159,9 @@ impl Catalog {
                     at,
                 )
                 .await?;
+                let records = named_by(&mut transaction, new.deletion_id).await?;
+                let told = Told::DeletionRequested { new, records: &records };
+                self.tell(&mut transaction, &told, at).await?;
                 let deletion = self.deletion_in(&mut transaction, new.deletion_id).await?;
                 transaction.commit().await?;
                 Ok(deletion)
@@ -252,6 +255,8 @@ impl Catalog {
                     .execute(&mut transaction)
                     .await?;
                 self.let_others_answer(&mut transaction, deletion_id).await?;
+                let told = Told::DeletionConfirmed { deletion_id, who, due_at: Timestamp(due_at) };
+                self.tell(&mut transaction, &told, at).await?;
                 let deletion = self.deletion_in(&mut transaction, deletion_id).await?;
                 transaction.commit().await?;
                 Ok(deletion)
@@ -289,15 +294,8 @@ impl Catalog {
                 .bind(at.0)
                 .execute(&mut transaction)
                 .await?;
-                query("UPDATE index_instances SET hidden = FALSE WHERE deletion_id = $1 AND state <> 'deleted'")
-                    .bind(deletion_id.as_bytes().as_slice())
-                    .execute(&mut transaction)
-                    .await?;
-                self.let_others_answer(&mut transaction, deletion_id).await?;
-                query("UPDATE index_instances SET deletion_id = NULL WHERE deletion_id = $1 AND state <> 'deleted'")
-                    .bind(deletion_id.as_bytes().as_slice())
-                    .execute(&mut transaction)
-                    .await?;
+                self.unname(&mut transaction, deletion_id).await?;
+                self.tell(&mut transaction, &Told::DeletionCancelled { deletion_id, because }, at).await?;
                 let deletion = self.deletion_in(&mut transaction, deletion_id).await?;
                 transaction.commit().await?;
                 Ok(deletion)
@@ -305,8 +303,26 @@ impl Catalog {
             .await
     }
 
+    /// What a deletion names and has not taken is as it was before.
+    pub(crate) async fn unname(&self, writer: &mut Connection, deletion_id: FactId) -> Result<(), Error> {
+        query("UPDATE index_instances SET hidden = FALSE WHERE deletion_id = $1 AND state <> 'deleted'")
+            .bind(deletion_id.as_bytes().as_slice())
+            .execute(&mut *writer)
+            .await?;
+        self.let_others_answer(writer, deletion_id).await?;
+        query("UPDATE index_instances SET deletion_id = NULL WHERE deletion_id = $1 AND state <> 'deleted'")
+            .bind(deletion_id.as_bytes().as_slice())
+            .execute(writer)
+            .await?;
+        Ok(())
+    }
+
     /// Decides anew who answers for each UID that a deletion names.
-    async fn let_others_answer(&self, writer: &mut Connection, deletion_id: FactId) -> Result<(), Error> {
+    pub(crate) async fn let_others_answer(
+        &self,
+        writer: &mut Connection,
+        deletion_id: FactId,
+    ) -> Result<(), Error> {
         let rows = query(
             "SELECT DISTINCT i.study_instance_uid, i.sop_instance_uid FROM index_instances i
              WHERE i.deletion_id = $1 AND EXISTS (SELECT 1 FROM index_instances other
@@ -425,6 +441,14 @@ impl Catalog {
                 .await?;
         deletion(&row.ok_or(Error::NoSuchDeletion(deletion_id))?)
     }
+}
+
+async fn named_by(reader: &mut Connection, deletion_id: FactId) -> Result<Vec<RecordId>, Error> {
+    let rows = query("SELECT record_id FROM book_deletion_records WHERE deletion_id = $1 ORDER BY record_id")
+        .bind(deletion_id.as_bytes().as_slice())
+        .fetch_all(reader)
+        .await?;
+    rows.iter().map(|row| Ok(RecordId(id(row, "record_id")?))).collect()
 }
 
 pub(crate) fn refuse_unless(deletion: &Deletion, step: DeletionStep) -> Result<(), Error> {

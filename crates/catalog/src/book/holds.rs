@@ -2,7 +2,7 @@
 
 use filmgate_model::{FactId, Timestamp};
 
-use super::custody::Because;
+use super::{custody::Because, telling::Told};
 use crate::{
     Catalog, Error,
     engine::{
@@ -60,6 +60,8 @@ impl Catalog {
                 .bind(at.0)
                 .execute(&mut transaction)
                 .await?;
+                let told = Told::HoldPlaced { hold_id, study: study_instance_uid, because };
+                self.tell(&mut transaction, &told, at).await?;
                 let gone = query(
                     "SELECT COUNT(*) AS gone FROM index_instances
                      WHERE site_id = $1 AND study_instance_uid = $2 AND state = 'deleted'",
@@ -83,18 +85,22 @@ impl Catalog {
         self.engine
             .run("release a hold", async {
                 let mut writer = self.engine.writer().await?;
+                let mut transaction = writer.begin().await?;
                 let released = query(
                     "UPDATE book_holds SET released_by = $3, released_why = $4, released_at = $5
-                     WHERE site_id = $1 AND hold_id = $2 AND released_at IS NULL",
+                     WHERE site_id = $1 AND hold_id = $2 AND released_at IS NULL RETURNING study_instance_uid",
                 )
                 .bind(self.site())
                 .bind(hold_id.as_bytes().as_slice())
                 .bind(&because.who)
                 .bind(&because.why)
                 .bind(at.0)
-                .execute(&mut writer)
-                .await?;
-                if released.rows_affected() == 0 { Err(Error::NoSuchHold(hold_id)) } else { Ok(()) }
+                .fetch_optional(&mut transaction)
+                .await?
+                .ok_or(Error::NoSuchHold(hold_id))?;
+                let study = get(&released, "study_instance_uid")?;
+                self.tell(&mut transaction, &Told::HoldReleased { hold_id, study, because }, at).await?;
+                transaction.commit().await
             })
             .await
     }

@@ -21,10 +21,12 @@ pub struct Outgoing {
     pub body: Vec<u8>,
     /// The pack that is verified once this is logged.
     pub pack_id: Option<PackId>,
+    /// The pack whose bytes go once this is logged.
+    pub goes: Option<PackId>,
 }
 
 impl Catalog {
-    /// Facts of this node that are not in the log yet, in the order they were entered.
+    /// Facts of this node that are not in the log yet, in the order in which they came true.
     ///
     /// # Errors
     /// When the catalog cannot be read.
@@ -33,8 +35,8 @@ impl Catalog {
             .run("list what is to be logged", async {
                 let mut reader = self.engine.reader().await?;
                 let rows = query(
-                    "SELECT fact_id, kind, body, pack_id FROM book_outbox WHERE site_id = $1 AND node_id = $2
-                     ORDER BY entered_at, fact_id LIMIT $3",
+                    "SELECT fact_id, kind, body, pack_id, goes FROM book_outbox WHERE site_id = $1 AND node_id = $2
+                     ORDER BY number LIMIT $3",
                 )
                 .bind(self.site())
                 .bind(self.node_id.as_bytes().as_slice())
@@ -86,8 +88,8 @@ impl Catalog {
         at: Timestamp,
     ) -> Result<(), Error> {
         query(
-            "INSERT INTO book_outbox (fact_id, site_id, node_id, kind, body, pack_id, entered_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            "INSERT INTO book_outbox (fact_id, site_id, node_id, kind, body, pack_id, goes, entered_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
         )
         .bind(fact.fact_id.as_bytes().as_slice())
         .bind(self.site())
@@ -95,6 +97,7 @@ impl Catalog {
         .bind(i64::try_from(fact.kind).map_err(|_| Error::TooLarge { what: "a fact's kind" })?)
         .bind(fact.body.as_slice())
         .bind(fact.pack_id.as_ref().map(|pack_id| pack_id.as_bytes().as_slice()))
+        .bind(fact.goes.as_ref().map(|pack_id| pack_id.as_bytes().as_slice()))
         .bind(at.0)
         .execute(writer)
         .await?;
@@ -108,5 +111,6 @@ fn outgoing(row: &Row) -> Result<Outgoing, Error> {
         kind: unsigned(row, "kind")?,
         body: get::<&[u8]>(row, "body")?.to_vec(),
         pack_id: optional_id(row, "pack_id")?.map(PackId),
+        goes: optional_id(row, "goes")?.map(PackId),
     })
 }

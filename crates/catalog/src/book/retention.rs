@@ -2,7 +2,7 @@
 
 use filmgate_model::Timestamp;
 
-use super::custody::Because;
+use super::{custody::Because, telling::Told};
 use crate::{
     Catalog, Error,
     engine::{
@@ -67,6 +67,8 @@ impl Catalog {
                 .bind(at.0)
                 .execute(&mut transaction)
                 .await?;
+                let told = Told::Kept { study: study_instance_uid, until: keep_until, because };
+                self.tell(&mut transaction, &told, at).await?;
                 transaction.commit().await
             })
             .await

@@ -6,7 +6,10 @@ use filmgate_model::{FactId, InstanceState, PackId, RecordId, Timestamp};
 use super::packs::{COLUMNS, Pack, pack};
 use crate::{
     Catalog, Error,
-    book::deletions::{Deletion, DeletionStep, refuse_unless},
+    book::{
+        deletions::{Deletion, DeletionStep, refuse_unless},
+        telling::Told,
+    },
     engine::{
         AssertSqlSafe, Connection, query,
         row::{get, id, optional_id, optional_time, unsigned, word},
@@ -100,7 +103,7 @@ impl Catalog {
                 .bind(self.node())
                 .fetch_all(&mut transaction)
                 .await?;
-                finish(&mut transaction, deletion_id, at).await?;
+                self.finish(&mut transaction, deletion_id, at).await?;
                 transaction.commit().await?;
                 rows.iter().map(|row| Ok(RecordId(id(row, "record_id")?))).collect()
             })
@@ -136,21 +139,65 @@ impl Catalog {
                     let deletion =
                         self.executable(&mut transaction, deletion_id, retention_years, at).await?;
                     delete_in(&mut transaction, pack_id, &deletion, at).await?;
-                    finish(&mut transaction, deletion_id, at).await?;
+                    self.finish(&mut transaction, deletion_id, at).await?;
                 }
-                query(
+                let given_up = query(
                     "UPDATE index_packs SET state = 'deleted', state_at = $2, reason = NULL, next_try_at = NULL,
                         attempts = 0
-                     WHERE pack_id = $1",
+                     WHERE pack_id = $1 RETURNING replaced_by",
                 )
                 .bind(pack_id.as_bytes().as_slice())
                 .bind(at.0)
-                .execute(&mut transaction)
+                .fetch_one(&mut transaction)
                 .await?;
+                let replaced_by = optional_id(&given_up, "replaced_by")?.map(PackId);
+                self.tell_given_up(&mut transaction, pack_id, replaced_by, at).await?;
                 transaction.commit().await?;
                 Ok(None)
             })
             .await
+    }
+
+    /// What stood in it and lives stands in the other one; the rest goes with it.
+    async fn tell_given_up(
+        &self,
+        writer: &mut Connection,
+        pack_id: PackId,
+        replaced_by: Option<PackId>,
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        if let Some(by) = replaced_by {
+            self.tell(writer, &Told::PacksReplaced { replaced: &[pack_id], by }, at).await?;
+        }
+        let why = if replaced_by.is_some() { "replaced" } else { "all in it was deleted" };
+        self.tell(writer, &Told::PackDeleted { pack_id, why }, at).await
+    }
+
+    /// Notes which records of a deletion are gone, and when it was the last.
+    async fn finish(&self, writer: &mut Connection, deletion_id: FactId, at: Timestamp) -> Result<(), Error> {
+        query(
+            "UPDATE book_deletion_records SET deleted_at = $2
+             WHERE deletion_id = $1 AND deleted_at IS NULL AND NOT EXISTS (
+                SELECT 1 FROM index_instances i
+                WHERE i.record_id = book_deletion_records.record_id AND i.state <> 'deleted')",
+        )
+        .bind(deletion_id.as_bytes().as_slice())
+        .bind(at.0)
+        .execute(&mut *writer)
+        .await?;
+        let done = query(
+            "UPDATE book_deletions SET done_at = $2, waits_for = NULL
+             WHERE deletion_id = $1 AND NOT EXISTS (SELECT 1 FROM book_deletion_records r
+                WHERE r.deletion_id = $1 AND r.deleted_at IS NULL)",
+        )
+        .bind(deletion_id.as_bytes().as_slice())
+        .bind(at.0)
+        .execute(&mut *writer)
+        .await?;
+        match done.rows_affected() {
+            0 => Ok(()),
+            _ => self.tell(writer, &Told::DeletionDone { deletion_id }, at).await,
+        }
     }
 
     async fn why_it_stays(
@@ -238,7 +285,8 @@ impl Catalog {
             .await
     }
 
-    /// Packs of this node that were given up and whose bytes are not known to be gone, and that are due for a try.
+    /// Packs of this node that were given up, as the log says by now, and whose bytes are not known to be gone, and that
+    /// are due for a try.
     ///
     /// # Errors
     /// When the catalog cannot be read.
@@ -246,6 +294,7 @@ impl Catalog {
         let sql = format!(
             "SELECT {COLUMNS} WHERE site_id = $1 AND node_id = $2 AND state = 'deleted' AND gone_at IS NULL
                 AND (next_try_at IS NULL OR next_try_at <= $3)
+                AND NOT EXISTS (SELECT 1 FROM book_outbox o WHERE o.goes = index_packs.pack_id)
              ORDER BY created_at, pack_id LIMIT $4"
         );
         self.engine
@@ -380,23 +429,50 @@ impl Catalog {
                 .await?;
                 if gone.rows_affected() > 0 {
                     // A crash came between "given up" and "gone", and the index was lost in it.
-                    query(
-                        "UPDATE index_packs SET state = 'deleted', state_at = $3
-                         WHERE site_id = $1 AND node_id = $2 AND state <> 'deleted' AND replaced_at IS NULL
-                            AND EXISTS (SELECT 1 FROM index_instances i WHERE i.pack_id = index_packs.pack_id)
-                            AND NOT EXISTS (SELECT 1 FROM index_instances i
-                                WHERE i.pack_id = index_packs.pack_id AND i.state <> 'deleted')",
-                    )
-                    .bind(self.site())
-                    .bind(self.node())
-                    .bind(at.0)
-                    .execute(&mut transaction)
-                    .await?;
+                    self.give_up_emptied(&mut transaction, at).await?;
+                }
+                if named.rows_affected() + gone.rows_affected() > 0 {
+                    self.let_all_others_answer(&mut transaction).await?;
                 }
                 transaction.commit().await?;
                 Ok(named.rows_affected() + gone.rows_affected())
             })
             .await
+    }
+
+    async fn give_up_emptied(&self, writer: &mut Connection, at: Timestamp) -> Result<(), Error> {
+        let emptied = query(
+            "UPDATE index_packs SET state = 'deleted', state_at = $3
+             WHERE site_id = $1 AND node_id = $2 AND state <> 'deleted' AND replaced_at IS NULL
+                AND EXISTS (SELECT 1 FROM index_instances i WHERE i.pack_id = index_packs.pack_id)
+                AND NOT EXISTS (SELECT 1 FROM index_instances i
+                    WHERE i.pack_id = index_packs.pack_id AND i.state <> 'deleted')
+             RETURNING pack_id",
+        )
+        .bind(self.site())
+        .bind(self.node())
+        .bind(at.0)
+        .fetch_all(&mut *writer)
+        .await?;
+        for row in &emptied {
+            self.tell_given_up(writer, PackId(id(row, "pack_id")?), None, at).await?;
+        }
+        Ok(())
+    }
+
+    /// Decides anew who answers where something is hidden.
+    async fn let_all_others_answer(&self, writer: &mut Connection) -> Result<(), Error> {
+        let rows = query(
+            "SELECT DISTINCT deletion_id FROM index_instances
+             WHERE site_id = $1 AND hidden = TRUE AND deletion_id IS NOT NULL ORDER BY deletion_id",
+        )
+        .bind(self.site())
+        .fetch_all(&mut *writer)
+        .await?;
+        for row in &rows {
+            self.let_others_answer(writer, FactId(id(row, "deletion_id")?)).await?;
+        }
+        Ok(())
     }
 }
 
@@ -450,30 +526,6 @@ async fn delete_in(
     .bind(deletion.deletion_id.as_bytes().as_slice())
     .bind(at.0)
     .bind(reason(deletion))
-    .execute(writer)
-    .await?;
-    Ok(())
-}
-
-/// Notes which records of a deletion are gone, and when it was the last.
-async fn finish(writer: &mut Connection, deletion_id: FactId, at: Timestamp) -> Result<(), Error> {
-    query(
-        "UPDATE book_deletion_records SET deleted_at = $2
-         WHERE deletion_id = $1 AND deleted_at IS NULL AND NOT EXISTS (
-            SELECT 1 FROM index_instances i
-            WHERE i.record_id = book_deletion_records.record_id AND i.state <> 'deleted')",
-    )
-    .bind(deletion_id.as_bytes().as_slice())
-    .bind(at.0)
-    .execute(&mut *writer)
-    .await?;
-    query(
-        "UPDATE book_deletions SET done_at = $2, waits_for = NULL
-         WHERE deletion_id = $1 AND NOT EXISTS (SELECT 1 FROM book_deletion_records r
-            WHERE r.deletion_id = $1 AND r.deleted_at IS NULL)",
-    )
-    .bind(deletion_id.as_bytes().as_slice())
-    .bind(at.0)
     .execute(writer)
     .await?;
     Ok(())

@@ -96,7 +96,7 @@ impl Catalog {
         Ok(true)
     }
 
-    async fn insert_found_pack(
+    pub(super) async fn insert_found_pack(
         &self,
         writer: &mut Connection,
         found: &FoundPack,
@@ -105,8 +105,8 @@ impl Catalog {
         let pack = &found.pack;
         let inserted = query(
             "INSERT INTO index_packs (pack_id, site_id, node_id, study_instance_uid, study_key_id, quarantine, bytes,
-                sha256, created_at, state, state_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (pack_id) DO NOTHING",
+                sha256, created_at, state, state_at, logged_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (pack_id) DO NOTHING",
         )
         .bind(pack.pack_id.as_bytes().as_slice())
         .bind(self.site())
@@ -119,12 +119,13 @@ impl Catalog {
         .bind(pack.created_at.0)
         .bind(found.state.as_str())
         .bind(at.0)
+        .bind((found.state == InstanceState::Verified).then_some(at.0))
         .execute(writer)
         .await?;
         Ok(inserted.rows_affected() > 0)
     }
 
-    async fn insert_found_placement(
+    pub(super) async fn insert_found_placement(
         &self,
         writer: &mut Connection,
         found: &FoundPack,

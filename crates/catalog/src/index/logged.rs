@@ -66,6 +66,7 @@ impl Catalog {
                 let mut verified = 0;
                 for fact_id in facts {
                     if let Some(pack_id) = leave(&mut transaction, *fact_id).await? {
+                        note_logged(&mut transaction, pack_id, at).await?;
                         verified += u64::from(verify(&mut transaction, pack_id, at).await?);
                     }
                 }
@@ -84,6 +85,20 @@ async fn leave(writer: &mut Connection, fact_id: FactId) -> Result<Option<PackId
         .await?;
     let pack_id = row.map(|row| optional_id(&row, "pack_id")).transpose()?.flatten();
     Ok(pack_id.map(PackId))
+}
+
+/// A batch names the pack.
+pub(crate) async fn note_logged(
+    writer: &mut Connection,
+    pack_id: PackId,
+    at: Timestamp,
+) -> Result<(), Error> {
+    query("UPDATE index_packs SET logged_at = $2 WHERE pack_id = $1 AND logged_at IS NULL")
+        .bind(pack_id.as_bytes().as_slice())
+        .bind(at.0)
+        .execute(writer)
+        .await?;
+    Ok(())
 }
 
 /// An uploaded pack is verified now; one that was found wanting meanwhile goes its way again.

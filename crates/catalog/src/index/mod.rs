@@ -6,6 +6,7 @@ pub(crate) mod deleting;
 pub(crate) mod filing;
 pub(crate) mod found;
 pub(crate) mod instances;
+pub(crate) mod leaving;
 pub(crate) mod locations;
 pub(crate) mod logged;
 pub(crate) mod packing;

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     Catalog, Error,
+    book::telling::Told,
     engine::{
         AssertSqlSafe, Connection, query,
         row::{get, id, signed, unsigned},
@@ -138,6 +139,11 @@ impl Catalog {
                 clear_alarms(&mut transaction, self.site(), &replaced, at).await?;
                 end_moves(&mut transaction, new).await?;
                 refresh_served_in(&mut transaction, self.site(), new).await?;
+                let emptied = emptied_of(&mut transaction, &replaced).await?;
+                if !emptied.is_empty() {
+                    let told = Told::PacksReplaced { replaced: &emptied, by: new };
+                    self.tell(&mut transaction, &told, at).await?;
+                }
                 transaction.commit().await?;
                 Ok(Switched { records: moved.rows_affected(), replaced })
             })
@@ -154,7 +160,7 @@ impl Catalog {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
                 end_moves(&mut transaction, new).await?;
-                query(
+                let given_up = query(
                     "UPDATE index_packs SET state = 'deleted', state_at = $2, reason = NULL, next_try_at = NULL
                      WHERE pack_id = $1 AND state <> 'verified'
                         AND NOT EXISTS (SELECT 1 FROM index_instances i WHERE i.pack_id = $1)",
@@ -163,6 +169,10 @@ impl Catalog {
                 .bind(at.0)
                 .execute(&mut transaction)
                 .await?;
+                if given_up.rows_affected() > 0 {
+                    let told = Told::PackDeleted { pack_id: new, why: "damaged before its records stood in it" };
+                    self.tell(&mut transaction, &told, at).await?;
+                }
                 // Its records are where they were: nothing is lost with it.
                 clear_alarms(&mut transaction, self.site(), &[new], at).await?;
                 transaction.commit().await
@@ -281,6 +291,23 @@ async fn replaced_by(writer: &mut Connection, new: PackId) -> Result<Vec<PackId>
         .fetch_all(writer)
         .await?;
     rows.iter().map(|row| Ok(PackId(id(row, "from_pack")?))).collect()
+}
+
+/// Those in which nothing lives any more: from one that others still need nothing is taken by saying it is replaced.
+async fn emptied_of(writer: &mut Connection, replaced: &[PackId]) -> Result<Vec<PackId>, Error> {
+    let mut emptied = Vec::new();
+    for pack_id in replaced {
+        let row = query(
+            "SELECT EXISTS (SELECT 1 FROM index_instances WHERE pack_id = $1 AND state <> 'deleted') AS lives",
+        )
+        .bind(pack_id.as_bytes().as_slice())
+        .fetch_one(&mut *writer)
+        .await?;
+        if !get::<bool>(&row, "lives")? {
+            emptied.push(*pack_id);
+        }
+    }
+    Ok(emptied)
 }
 
 async fn mark_replaced(writer: &mut Connection, new: PackId, at: Timestamp) -> Result<(), Error> {

@@ -6,8 +6,8 @@ use filmgate_model::{FactId, InstanceState, StudyKeyId, Timestamp, tags};
 
 use super::support::{NOW, instance, new_pack, pack_id, packed, packed_study, record};
 use crate::{
-    Because, Catalog, CopyKind, DeletionRules, DeletionStep, DroppedCopy, Error, Move, NewDeletion, Query,
-    Stays,
+    Because, Catalog, CopyKind, CustodyFound, DeletionFound, DeletionRules, DeletionStep, DroppedCopy, Error,
+    Hold, Move, NewDeletion, Query, Retention, Stays,
 };
 
 const MAIN: &[&str] = &["main"];
@@ -243,4 +243,87 @@ pub(super) async fn a_new_index_knows_what_was_deleted(catalog: &Catalog) {
     assert_eq!(catalog.restore_deletions(after(1)).await.expect("restore"), 1);
     assert_eq!(said(catalog).await, 1, "hidden again");
     assert_eq!(catalog.restore_deletions(after(1)).await.expect("again"), 0);
+}
+
+/// What a log said of study 1.2.
+fn found(holds: Vec<Hold>, retention: Option<Retention>, deletions: Vec<DeletionFound>) -> CustodyFound {
+    CustodyFound { study_instance_uid: "1.2".to_owned(), holds, retention, deletions }
+}
+
+pub(super) async fn what_the_logs_say_binds_a_catalog_that_did_not_know_it(catalog: &Catalog) {
+    packed_study(catalog, 1, "1.2", &[1, 2]).await;
+    verified(catalog, 1).await;
+    let deletion_found = DeletionFound {
+        deletion_id: FactId([9; 16]),
+        sop_instance_uid: None,
+        because: because("ann"),
+        requested_at: NOW,
+        records: vec![record(1)],
+        confirmed: Some(("ben".to_owned(), NOW, after(60))),
+        cancelled: None,
+        done_at: None,
+    };
+    let enter = async |found: CustodyFound| {
+        // Twice: what is known stays.
+        for _ in 0..2 {
+            catalog.restore_custody(std::slice::from_ref(&found)).await.expect("enter");
+            catalog.restore_deletions(NOW).await.expect("bring it to the records");
+        }
+    };
+    enter(found(Vec::new(), None, vec![deletion_found.clone()])).await;
+    assert_eq!(said(catalog).await, 1, "hidden is what it named, and nothing else of the study");
+    let due = catalog.deletions_due(after(60), 0, 10).await.expect("due");
+    assert_eq!(due.len(), 1, "it goes on");
+    assert_eq!((due[0].step(), due[0].records), (DeletionStep::Confirmed, 1));
+
+    let cancelled = Some((because("ann"), after(1)));
+    enter(found(Vec::new(), None, vec![DeletionFound { cancelled, ..deletion_found.clone() }])).await;
+    assert_eq!(said(catalog).await, 2, "taken back, it is as before");
+    assert_eq!(catalog.deletions_due(after(60), 0, 10).await.expect("due"), []);
+
+    let hold = Hold {
+        hold_id: FactId([7; 16]),
+        study_instance_uid: "1.2".to_owned(),
+        because: because("eve"),
+        placed_at: NOW,
+        released: None,
+    };
+    enter(found(vec![hold.clone()], None, Vec::new())).await;
+    let refused = catalog.request_deletion(&deletion(8, None), RULES, NOW).await;
+    assert!(matches!(refused, Err(Error::Held { .. })), "{refused:?}");
+    let released = Some((because("eve"), after(2)));
+    enter(found(vec![Hold { released, ..hold.clone() }], None, Vec::new())).await;
+    enter(found(vec![hold], None, Vec::new())).await;
+    let retention = Retention {
+        study_instance_uid: "1.2".to_owned(),
+        keep_until: after(600),
+        because: because("eve"),
+        set_at: NOW,
+    };
+    enter(found(Vec::new(), Some(retention.clone()), Vec::new())).await;
+    let shorter = Retention { keep_until: after(1), ..retention };
+    enter(found(Vec::new(), Some(shorter), Vec::new())).await;
+    let refused = catalog.request_deletion(&deletion(8, None), RULES, after(599)).await;
+    assert!(
+        matches!(refused, Err(Error::Retained { .. })),
+        "the hold is released, the longer time counts: {refused:?}"
+    );
+    catalog.request_deletion(&deletion(8, None), RULES, after(601)).await.expect("nothing binds it now");
+}
+
+pub(super) async fn packs_leave_as_the_logs_say(catalog: &Catalog) {
+    packed_study(catalog, 1, "1.2", &[1, 2]).await;
+    packed_study(catalog, 2, "1.2", &[3]).await;
+    verified(catalog, 1).await;
+    verified(catalog, 2).await;
+    catalog.follow_replacement(pack_id(1), pack_id(2), &[(record(1), 900)], NOW).await.expect("replaced");
+    let row = catalog.locate(record(1)).await.expect("read").expect("known");
+    assert_eq!(row.pack.map(|pack| (pack.pack_id, pack.offset)), Some((pack_id(2), 900)));
+    assert_eq!(said(catalog).await, 3);
+    catalog.follow_deletion(pack_id(1), NOW).await.expect("deleted");
+    assert_eq!(said(catalog).await, 2, "what was not in the other one is gone with it");
+    let row = catalog.locate(record(2)).await.expect("read").expect("it stays visible as deleted");
+    assert_eq!(row.state, InstanceState::Deleted);
+    let going = catalog.packs_going(NOW, 10).await.expect("packs that go");
+    assert_eq!(going.len(), 1, "the bytes of one of ours are taken away");
 }

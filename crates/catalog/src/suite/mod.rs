@@ -52,6 +52,8 @@ where
     custody::a_new_index_knows_what_was_deleted(&open().await).await;
     shredding::keys_go_with_the_last_pack_under_them(&open().await).await;
     shredding::places_are_emptied_one_by_one(&open().await).await;
+    custody::what_the_logs_say_binds_a_catalog_that_did_not_know_it(&open().await).await;
+    custody::packs_leave_as_the_logs_say(&open().await).await;
     nodes::nodes_tell_where_they_are_and_what_they_hold(&open().await).await;
     search::names(&open().await).await;
     search::dates_times_and_numbers(&open().await).await;

@@ -37,7 +37,13 @@ pub(crate) fn pack_id(number: u8) -> PackId {
 
 /// The fact that a pack is verified.
 pub(crate) fn stated(pack: u8) -> Outgoing {
-    Outgoing { fact_id: FactId([pack; 16]), kind: 1, body: vec![pack], pack_id: Some(pack_id(pack)) }
+    Outgoing {
+        fact_id: FactId([pack; 16]),
+        kind: 1,
+        body: vec![pack],
+        pack_id: Some(pack_id(pack)),
+        goes: None,
+    }
 }
 
 /// An instance of CT series `study.1`, with more facts on top.

@@ -195,6 +195,7 @@ impl Road {
             kind: body.kind(),
             body: body.to_bytes()?,
             pack_id: Some(pack.pack_id),
+            goes: None,
         })
     }
 

@@ -44,10 +44,11 @@ impl Road {
             }
         }
         let standing = logs.merge.study(&deletion.study_instance_uid);
-        if !standing.holds.is_empty() {
-            return Ok(Some("another node's log holds the study".to_owned()));
+        if let Some(held) = standing.held() {
+            let (who, why) = (&held.why.who, &held.why.reason);
+            return Ok(Some(format!("another node's log holds the study, by {who}: {why}")));
         }
-        let keep_until = standing.retain_until.filter(|keep_until| *keep_until > self.clock.now());
+        let keep_until = standing.kept.map(|kept| kept.until).filter(|until| *until > self.clock.now());
         Ok(keep_until.map(|keep_until| format!("another node's log keeps the study until {keep_until}")))
     }
 

@@ -174,10 +174,15 @@ impl Road {
     pub(super) async fn make_batch(self: &Arc<Self>, writer: &mut Writer) -> Result<bool, Error> {
         let now = self.clock.now();
         let limit = u32::try_from(FACTS_MAX).unwrap_or(u32::MAX);
-        let outgoing = at_most(self.catalog.outgoing(limit).await?, BODY_BYTES_MAX);
-        let beat_due = writer
-            .heartbeat_at
-            .is_none_or(|last| u128::from(now.0.abs_diff(last.0)) >= self.settings.log_heartbeat.as_millis());
+        let waiting = self.catalog.outgoing(limit).await?;
+        let all = waiting.len();
+        let outgoing = at_most(waiting, BODY_BYTES_MAX);
+        // A heartbeat says that everything before it is told: it comes after the last of it.
+        let is_all = outgoing.len() == all && all < FACTS_MAX;
+        let beat_due = is_all
+            && writer.heartbeat_at.is_none_or(|last| {
+                u128::from(now.0.abs_diff(last.0)) >= self.settings.log_heartbeat.as_millis()
+            });
         if outgoing.is_empty() && !beat_due {
             return Ok(false);
         }

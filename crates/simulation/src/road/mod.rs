@@ -108,7 +108,9 @@ impl Run {
             }
         };
         // The ids of the node are in its keys; those are made by the same seed, so the catalog can be there first.
-        let options = CatalogOptions { blocking: true, ..CatalogOptions::new(site_of(seed), node_of(seed)) };
+        let teller = Some(filmgate_pipeline::tell as filmgate_catalog::Teller);
+        let options =
+            CatalogOptions { blocking: true, teller, ..CatalogOptions::new(site_of(seed), node_of(seed)) };
         let catalog = runtime.block_on(Catalog::in_memory(&options)).map_err(|error| error.to_string())?;
         Ok(Self {
             seed,

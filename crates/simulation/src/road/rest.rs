@@ -67,11 +67,12 @@ impl Run {
         Ok(moving == 0 && self.nothing_is_due()? && self.road()?.journal().records().is_empty())
     }
 
-    /// Nothing is on its way from pack to pack or out of the bucket, and no deletion waits that nothing forbids.
+    /// Nothing is on its way from pack to pack, into the log or out of the bucket, and no deletion waits that nothing forbids.
     fn nothing_is_due(&self) -> Result<bool, String> {
         let told = |error: filmgate_catalog::Error| error.to_string();
         let now = self.clock.now();
         let going = self.wait(self.catalog.packs_going(Timestamp(i64::MAX), 1)).map_err(told)?;
+        let untold = self.wait(self.catalog.count_outgoing()).map_err(told)?;
         let replaced = self.wait(self.catalog.replaced_packs(Timestamp(i64::MAX), 0, 1)).map_err(told)?;
         let switching = self.wait(self.catalog.packs_to_switch()).map_err(told)?;
         let failed = self.wait(self.catalog.failed_repacks()).map_err(told)?;
@@ -80,7 +81,12 @@ impl Run {
             deletion.step() == DeletionStep::Confirmed
                 && (!deletion.is_due(now) || !self.is_held(&deletion.study_instance_uid))
         });
-        Ok(!waits && going.is_empty() && replaced.is_empty() && switching.is_empty() && failed.is_empty())
+        Ok(!waits
+            && untold == 0
+            && going.is_empty()
+            && replaced.is_empty()
+            && switching.is_empty()
+            && failed.is_empty())
     }
 
     fn check_everything(&mut self) -> Check {
