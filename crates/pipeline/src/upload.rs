@@ -91,9 +91,7 @@ impl Road {
         pack: &Pack,
         error: &Error,
     ) -> Result<(), Error> {
-        let next_try_at = self.next_try_at(placement, pack, error);
-        let reason = self.reason(placement, error);
-        self.told_off(placement, pack, next_try_at, &reason);
+        let (next_try_at, reason) = self.tell_of_failure(placement, pack, error);
         let (pack_id, now) = (pack.pack_id, self.clock.now());
         Ok(self.catalog.upload_failed(pack_id, &placement.name, &reason, next_try_at, now).await?)
     }
@@ -105,9 +103,7 @@ impl Road {
         pack: &Pack,
         error: &Error,
     ) -> Result<(), Error> {
-        let next_try_at = self.next_try_at(placement, pack, error);
-        let reason = self.reason(placement, error);
-        self.told_off(placement, pack, next_try_at, &reason);
+        let (next_try_at, reason) = self.tell_of_failure(placement, pack, error);
         let (pack_id, now) = (pack.pack_id, self.clock.now());
         Ok(self.catalog.placement_failed(pack_id, &placement.name, &reason, next_try_at, now).await?)
     }
@@ -118,11 +114,15 @@ impl Road {
         if self.placements.len() == 1 { reason } else { format!("{}: {reason}", placement.name) }
     }
 
-    fn told_off(&self, placement: &Placement, pack: &Pack, next_try_at: Timestamp, reason: &str) {
+    /// When it is tried again, and why it has to be; both are in the log, too.
+    fn tell_of_failure(&self, placement: &Placement, pack: &Pack, error: &Error) -> (Timestamp, String) {
+        let next_try_at = self.next_try_at(placement, pack, error);
+        let reason = self.reason(placement, error);
         let (pack_id, placement, attempts) =
             (pack.pack_id, &placement.name, pack.attempts_in(&placement.name) + 1);
         tracing::info!(%pack_id, placement, attempts, %next_try_at, reason, "upload put off");
         metrics::counter!("filmgate_upload_failures_total").increment(1);
+        (next_try_at, reason)
     }
 
     fn next_try_at(&self, placement: &Placement, pack: &Pack, error: &Error) -> Timestamp {

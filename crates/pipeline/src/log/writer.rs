@@ -41,6 +41,20 @@ struct Pending {
 }
 
 impl Writer {
+    /// Of a history of which nothing was written yet.
+    fn new(incarnation: Incarnation, verifying: [u8; 32], key: LogKey) -> Self {
+        Self {
+            incarnation,
+            verifying,
+            key,
+            tip: Tip::default(),
+            pending: None,
+            clock: HybridClock::default(),
+            heartbeat_at: None,
+            key_placed: false,
+        }
+    }
+
     pub(crate) fn incarnation(&self) -> IncarnationId {
         self.incarnation.incarnation
     }
@@ -93,16 +107,7 @@ impl Road {
         let Some(incarnation) = self.log.folder.load()? else { return Ok(None) };
         let verifying = self.keys.verifying_key(incarnation.incarnation)?;
         let key = self.log_key(incarnation.log_key)?;
-        let mut writer = Writer {
-            incarnation,
-            verifying,
-            key,
-            tip: Tip::default(),
-            pending: None,
-            clock: HybridClock::default(),
-            heartbeat_at: None,
-            key_placed: false,
-        };
+        let mut writer = Writer::new(incarnation, verifying, key);
         let Some((place, bytes)) = self.log.folder.last(incarnation.incarnation)? else {
             return Ok(Some(writer));
         };
@@ -144,16 +149,7 @@ impl Road {
         });
         let (incarnation, verifying, key) = begun.await??;
         tracing::info!(incarnation = %incarnation.incarnation, "a history of this data directory begins in the bucket's log");
-        Ok(Writer {
-            incarnation,
-            verifying,
-            key,
-            tip: Tip::default(),
-            pending: None,
-            clock: HybridClock::default(),
-            heartbeat_at: None,
-            key_placed: false,
-        })
+        Ok(Writer::new(incarnation, verifying, key))
     }
 
     /// The key first: a batch nobody could open says nothing.
