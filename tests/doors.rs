@@ -311,3 +311,41 @@ fn an_association_that_drips_inside_tls_loses_its_seat() {
     secured.send(&gateway.dicom_tls, &file).ended(0);
     gateway.stop();
 }
+
+/// A certificate or a list of revoked ones that ends soon, or has ended, is told in good time; others are not.
+#[test]
+fn what_ends_soon_is_told() {
+    let secured = Secured::new();
+    let (list, ended) =
+        (secured.authority.revoke(&[]), secured.authority.issue_expired("old", Usage::Server));
+    let secured = secured.set("DICOM__TLS__CRL", list.display());
+    let ending = |gateway: &Gateway| -> Vec<String> {
+        let status = gateway.status();
+        let notices = status["notices"].as_array().into_iter().flatten();
+        let ending = notices.filter(|notice| notice["kind"] == "certificate-ends");
+        ending.filter_map(|notice| notice["detail"].as_str().map(str::to_owned)).collect()
+    };
+    let gateway = secured.home.serve();
+    secured.answers(&gateway);
+    assert_eq!(ending(&gateway), Vec::<String>::new());
+    gateway.stop();
+
+    let secured = secured
+        .set("DICOM__TLS__CERTIFICATE", ended.certificate.display())
+        .set("DICOM__TLS__KEY", ended.key.display())
+        .set("DICOM__TLS__WARN_DAYS", 40_000);
+    let mut gateway = secured.home.serve();
+    let said = "the certificate of the dicom door ended at 2021-01-01";
+    gateway.expect_log(said);
+    gateway.expect_log("of the dicom door ends at 2124-01-01");
+    let told = wait_for("both are told", ANSWERED_WITHIN, || {
+        let told = ending(&gateway);
+        (told.len() == 2).then_some(told)
+    });
+    assert!(told[0].contains(said), "{told:?}");
+    assert!(told[1].contains("certificate revocation list") && told[1].contains("2124-01-01"), "{told:?}");
+    assert!(gateway.log().contains(said));
+    let status = secured.home.run(&["status"]).ended(0).out;
+    assert!(status.contains(said) && status.contains("old.pem"), "{status}");
+    gateway.stop();
+}

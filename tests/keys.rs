@@ -306,6 +306,62 @@ fn receiving_outlives_the_key_provider_for_its_lease() {
     assert!(refused.err.contains("keeps the key of keys is away"), "{}", refused.err);
 }
 
+/// The lines of the sheet, as a person types them off the page.
+fn typed_sheet(home: &Home, name: &str) -> String {
+    let page = home.path().join(format!("{name}.html")).display().to_string();
+    home.run(&["key", "backup", "--out", &page]).ended(0);
+    let html = fs::read_to_string(&page).expect("the page");
+    let items = html.split("<li>").filter_map(|item| Some(item.split_once("</li>")?.0));
+    let lines: Vec<&str> = items.filter(|line| line.starts_with('0')).collect();
+    let typed = home.path().join(name);
+    fs::write(&typed, lines.join("\n")).expect("type it");
+    typed.display().to_string()
+}
+
+/// Where a recovery sheet is required nothing is called verified before it was typed back, and everywhere it is asked for
+/// until then; again once the key on it has changed.
+#[test]
+fn nothing_is_verified_before_the_sheet_where_it_is_required() {
+    let home = Home::new()
+        .set("KEYS__REQUIRE_BACKUP", true)
+        .set("UPLOAD__RETRY_DELAY_MIN_MS", 100)
+        .set("UPLOAD__RETRY_DELAY_MAX_MS", 500);
+    let gateway = home.serve();
+    let nags = || home.run(&["status"]).ended(0).out.contains("no recovery sheet was confirmed");
+    let warned = |line: &str| line.contains(" WARN ") && line.contains("no recovery sheet was confirmed");
+    wait_for("the log says so", SOON, || gateway.log().lines().any(warned).then_some(()));
+    send(&home, &gateway, &[Image::of_study(67, 1)]);
+    let waits = wait_for("it says what it waits for", SOON, || {
+        let status = gateway.status();
+        Some(status["retrying"][0]["reason"].as_str()?.to_owned())
+    });
+    assert!(waits.contains("keys.require_backup") && waits.contains("filmgate key confirm"), "{waits}");
+    assert!(nags());
+    let notice = gateway.status()["notices"][0].clone();
+    assert_eq!(notice["kind"], "no-recovery-sheet", "{notice}");
+    assert_eq!(gateway.status()["states"]["verified"], 0);
+    home.run(&["key", "confirm", "--from", &typed_sheet(&home, "sheet")]).ended(0);
+    gateway.settled(1);
+    assert!(!nags());
+    gateway.stop();
+
+    let other = home.path().join("other.key");
+    let to = home.path().join("other.toml");
+    fs::write(&to, format!("[node]\nkey_file = \"{}\"\n", other.display())).expect("settings");
+    home.run(&["key", "rotate", "--kek", "--to", &to.display().to_string()]).ended(0);
+    let home = home.set("NODE__KEY_FILE", other.display()).set("KEYS__REQUIRE_BACKUP", false);
+    let gateway = home.serve();
+    assert!(
+        home.run(&["status"]).ended(0).out.contains("no recovery sheet was confirmed"),
+        "it is another key"
+    );
+    send(&home, &gateway, &[Image::of_study(68, 1)]);
+    gateway.settled(2);
+    home.run(&["key", "confirm", "--from", &typed_sheet(&home, "next")]).ended(0);
+    assert_eq!(gateway.status()["notices"].as_array().map(Vec::len), Some(0));
+    gateway.stop();
+}
+
 /// The recovery sheet is printed, typed back, and brings an empty machine back to its images.
 #[test]
 fn a_printed_sheet_brings_a_site_back() {

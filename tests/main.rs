@@ -26,6 +26,7 @@ mod rebuild;
 mod receive;
 mod regression;
 mod restart;
+mod rotation;
 mod round_trip;
 mod shred;
 mod support;

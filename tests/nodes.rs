@@ -16,22 +16,27 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const NEVER_MS: u64 = 3_600_000;
 
 /// The nodes, and what they share.
-struct Site {
-    homes: [Home; 2],
-    _database: Database,
+pub(crate) struct Site {
+    pub(crate) homes: [Home; 2],
+    pub(crate) database: Database,
 }
 
 impl Site {
     fn new() -> Option<Self> {
+        Self::of(|home| home)
+    }
+
+    /// Both with these settings too.
+    pub(crate) fn of(with: impl Fn(Home) -> Home) -> Option<Self> {
         let database = Database::make()?;
-        let first = Self::node(Home::new(), &database);
+        let first = with(Self::node(Home::new(), &database));
         // The same bucket and key of keys; everything else is its own. The first is of the site before the second joins.
         let (bucket, key) = (first.bucket_dir(), first.key_path());
         first.serve().stop();
-        let second = Self::node(Home::new(), &database)
+        let second = with(Self::node(Home::new(), &database))
             .set("BUCKET__MAIN__PATH", bucket.display())
             .set("NODE__KEY_FILE", key.display());
-        Some(Self { homes: [first, second], _database: database })
+        Some(Self { homes: [first, second], database })
     }
 
     fn node(home: Home, database: &Database) -> Home {

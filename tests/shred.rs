@@ -10,6 +10,7 @@ use filmgate_model::{Clock, Random, StudyKeyId};
 use filmgate_spool::RealDisk;
 use serde_json::{Value, json};
 
+use crate::nodes::Site;
 use crate::support::dicom::Image;
 use crate::support::gateway::{Gateway, Home};
 use crate::support::servers::S3;
@@ -248,6 +249,51 @@ fn a_shredding_that_is_killed_goes_on() {
     assert_eq!(taken.opening(&home), 0);
     assert_eq!(files_below(&home.data_dir().join("keys/study")), Vec::<PathBuf>::new());
     gateway.take().expect("it runs").stop();
+}
+
+/// Each node drops the copy in its own cache; one that never answers is waited for, and the bucket with it.
+#[test]
+fn every_node_destroys_its_own_copy() {
+    let Some(site) = Site::of(|home| home.set("RETENTION__YEARS", 0).set("SITE_LOG__HEARTBEAT_MS", 1_000))
+    else {
+        return;
+    };
+    let [first, second] = &site.homes;
+    let (images, later) = (study(76, 2), study(78, 1));
+    let (gateway, other) = (first.serve(), second.serve());
+    send(first, &gateway, &images);
+    send(first, &gateway, &later);
+    gateway.settled(3);
+    let cached = |home: &Home| files_below(&home.data_dir().join("keys/study")).len();
+    for image in [&images[0], &later[0]] {
+        assert!(is_served(&other, image), "from the bucket, with the key it has from then on");
+    }
+    assert_eq!((cached(first), cached(second)), (2, 2));
+    let uid = images[0].study_instance_uid.as_str();
+    confirm(first, &ask(first, uid));
+    wait_until_shredded(first, uid);
+    assert_eq!((cached(first), cached(second)), (1, 1));
+    assert!(is_served(&other, &later[0]));
+
+    // A node that once announced itself, and may have any key.
+    let site_id = gateway.status()["site_id"].as_str().expect("an id").to_owned();
+    let absent = "11".repeat(16);
+    site.database.does(&format!(
+        "INSERT INTO book_nodes (site_id, node_id, started_at, last_seen_at) VALUES ('\\x{site_id}', '\\x{absent}', 1, 1)"
+    ));
+    let uid = later[0].study_instance_uid.as_str();
+    confirm(second, &ask(second, uid));
+    let told = wait_for("the others are done", SOON, || {
+        let told = report(first, uid);
+        let done = places(&told, "node:").iter().filter(|place| place["done"] == true).count();
+        (done == 2 && places(&told, "bucket:")[0]["why"].as_str().is_some_and(|why| why.contains(&absent)))
+            .then_some(told)
+    });
+    let waiting = places(&told, &format!("node:{absent}"));
+    assert!(waiting[0]["why"].as_str().is_some_and(|why| why.contains("waits for node")), "{told}");
+    assert_eq!((cached(first), cached(second)), (0, 0));
+    gateway.stop();
+    other.stop();
 }
 
 /// A bucket of keys that began to keep versions: what was deleted there is not gone, and the report says so.

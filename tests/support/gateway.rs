@@ -212,7 +212,15 @@ impl Gateway {
         let web = Web::new(&listening.web);
         let opened_after = started.elapsed();
         let dicom_tls = listening.dicom_tls.unwrap_or_default();
-        Self { child, dicom: listening.dicom, dicom_tls, web, log, expected: Vec::new(), opened_after }
+        Self {
+            child,
+            dicom: listening.dicom,
+            dicom_tls,
+            web,
+            log,
+            expected: vec!["no recovery sheet was confirmed".to_owned()],
+            opened_after,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {

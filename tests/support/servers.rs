@@ -108,6 +108,11 @@ impl Database {
         self.server_does(&format!("ALTER DATABASE \"{}\" WITH ALLOW_CONNECTIONS true", self.name));
     }
 
+    /// What a person could do to it by hand.
+    pub(crate) fn does(&self, sql: &str) {
+        psql(&self.url(), sql);
+    }
+
     fn server_does(&self, sql: &str) {
         psql(&self.server, sql);
     }

@@ -48,6 +48,7 @@ pub use book::{
     custody::Because,
     deletions::{Deletion, DeletionRules, DeletionStep, NewDeletion},
     holds::Hold,
+    key_rotations::KeyRotator,
     nodes::Node,
     outbox::Outgoing,
     restoring::{CustodyFound, DeletionFound},

@@ -193,7 +193,14 @@ async fn open_keys(
     let folder = settings.node.data_dir.join("keys");
     if !was_empty || KeyRing::exists(&**disk, &folder)? {
         let kek = kek::existing(settings)?;
-        let keys = KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random)?;
+        let open = || KeyRing::open(Arc::clone(disk), &folder, &kek, clock, random);
+        let keys = match open() {
+            // The key of keys was changed on another node, and the new one is here.
+            Err(wrong @ filmgate_keys::Error::Wrong { .. }) => {
+                site::take_newest(placements, &**disk, &folder, &kek).await?.then(open).ok_or(wrong)??
+            }
+            opened => opened?,
+        };
         return Ok((keys, kek));
     }
     let found = kek::open(settings)?;
@@ -332,6 +339,7 @@ fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
             quiet: milliseconds(settings.yielding.quiet_ms),
             gather: milliseconds(settings.yielding.gather_ms),
         },
+        require_backup: settings.keys.require_backup,
         roles: roles(settings),
         log_gather: milliseconds(settings.site_log.gather_ms),
         log_heartbeat: milliseconds(settings.site_log.heartbeat_ms),

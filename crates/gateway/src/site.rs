@@ -4,9 +4,10 @@
 use std::{collections::BTreeMap, path::Path};
 
 use filmgate_bucket::{Bucket, Error as BucketError};
-use filmgate_keys::{Kek, SiteObject};
+use filmgate_keys::{Kek, KeyRing, SiteObject};
 use filmgate_model::SiteId;
 use filmgate_pipeline::Placement;
+use filmgate_spool::Disk;
 
 use crate::config::Site;
 
@@ -105,6 +106,37 @@ pub(crate) async fn newest_generation(placements: &[Placement], site_id: SiteId)
         newest = newest.max(generations.max().unwrap_or(0));
     }
     Ok(newest)
+}
+
+/// Takes the site's keys from a bucket for a data directory whose own do not open with `kek`; false when no bucket has
+/// later ones that do.
+///
+/// # Errors
+/// When those open and something here needs the ones before; or when the disk fails.
+pub(crate) async fn take_newest(
+    placements: &[Placement],
+    disk: &dyn Disk,
+    folder: &Path,
+    kek: &Kek,
+) -> Result<bool, filmgate_keys::Error> {
+    let (site_id, generation) = KeyRing::site_of(disk, folder)?;
+    for placement in placements {
+        // What cannot be asked now has nothing to give; another may.
+        let found = sites_of(placement).await.unwrap_or_default();
+        let newer =
+            found.iter().filter(|object| object.site_id() == site_id && object.generation() > generation);
+        if let Some(newer) =
+            newer.max_by_key(|object| object.generation()).filter(|newer| kek.is(newer.kek()))
+        {
+            KeyRing::take_unopened(disk, folder, kek, newer)?;
+            tracing::warn!(
+                generation = newer.generation(),
+                "another node changed the key of keys; its keys are taken over"
+            );
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn join(placement: String, object: SiteObject, kek: Option<&Kek>) -> Result<Destiny, Error> {

@@ -8,14 +8,18 @@ use std::{future::Future, sync::Arc, time::Duration};
 use filmgate_catalog::{Pack, StudyToPack};
 use filmgate_keys::Kek;
 use filmgate_model::{PackId, Timestamp, spawn};
-use filmgate_pipeline::{Callers, Error, Following, KeyLease, Placement, Road};
+use filmgate_pipeline::{Callers, Error, Following, Placement, Road};
 use tokio::{
     sync::{Mutex, watch},
     task::JoinHandle,
     time::sleep,
 };
 
-use crate::background::Background;
+use crate::{
+    background::Background,
+    config::{Settings, milliseconds},
+    kek,
+};
 
 /// How long a step rests at least when it found nothing to do, and while instances arrive.
 const REST: Duration = Duration::from_millis(200);
@@ -48,16 +52,69 @@ const TEND_KEYS_AFTER: Duration = Duration::from_secs(1);
 /// Told to every worker when it should end.
 pub(crate) type Stop = watch::Receiver<bool>;
 
-/// Asks the keeper of the key of keys in good time, and looks after the site's keys in the buckets.
-pub(crate) async fn tend_keys(road: Arc<Road>, kek: Arc<Kek>, times: KeyLease, mut stop: Stop) {
+/// The key of keys that the settings name, as it was read last.
+pub(crate) struct HeldKek(parking_lot::Mutex<Arc<Kek>>);
+
+impl HeldKek {
+    pub(crate) fn new(kek: Arc<Kek>) -> Arc<Self> {
+        Arc::new(Self(parking_lot::Mutex::new(kek)))
+    }
+
+    fn get(&self) -> Arc<Kek> {
+        Arc::clone(&self.0.lock())
+    }
+
+    fn set(&self, kek: Arc<Kek>) {
+        *self.0.lock() = kek;
+    }
+}
+
+/// Changes the site key when it is asked for. Cut off at any moment, it goes on when it is asked for again.
+pub(crate) async fn rotate(road: Arc<Road>, held: Arc<HeldKek>, settings: Settings, mut stop: Stop) {
+    let grace = milliseconds(settings.keys.rotation_grace_ms);
+    let work = async {
+        loop {
+            let asked = road.rotation_asked().await;
+            road.rotate_as_asked(&held.get(), asked, grace).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = work => {}
+    }
+}
+
+/// Asks the keeper of the key of keys in good time, and looks after the site's keys in the buckets. When another node put
+/// these under another key of keys, the one the settings name is read again: it may have been brought since.
+pub(crate) async fn tend_keys(road: Arc<Road>, held: Arc<HeldKek>, settings: Settings, mut stop: Stop) {
+    let times = settings.keys.lease();
     while !*stop.borrow() {
-        let rest = road.tend_keys(&kek, &times).await;
+        let mut rest = road.tend_keys(&held.get(), &times).await;
+        if road.kek_wanted()
+            && let Some(brought) = read_kek(&settings).await
+        {
+            held.set(brought);
+            rest = road.tend_keys(&held.get(), &times).await;
+        }
         tokio::select! {
             biased;
             _ = stop.changed() => {}
             () = sleep(rest) => {}
             () = async { sleep(TEND_KEYS_AFTER).await; road.site_keys_wanted().await } => {}
         }
+    }
+}
+
+async fn read_kek(settings: &Settings) -> Option<Arc<Kek>> {
+    let settings = settings.clone();
+    match filmgate_model::compute(move || kek::open(&settings)).await {
+        Ok(Ok(read)) => read.map(Arc::new),
+        Ok(Err(error)) => {
+            tracing::warn!(error = &*error as &dyn std::error::Error, "the key of keys cannot be read again");
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 };
 
 use filmgate_model::Timestamp;
-use filmgate_spool::write_durably;
+use filmgate_spool::{Disk, write_durably};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -121,7 +121,7 @@ impl KeyRing {
     pub fn cached_keys(&self) -> Result<Vec<(String, u32)>, Error> {
         let mut keys = Vec::new();
         for kind in [Kind::Study, Kind::Log] {
-            for path in self.files_in(&kept_folder(&self.folder, kind))? {
+            for path in files_in(&*self.disk, &kept_folder(&self.folder, kind))? {
                 let label =
                     read_key_file(&*self.disk, &path, kind).and_then(|bytes| Label::read(&bytes, &path));
                 match label {
@@ -168,7 +168,7 @@ impl KeyRing {
         let _landing = self.landing.lock();
         let site = self.site()?;
         let mut rewrapped = 0;
-        for (path, kind) in self.local_files()? {
+        for (path, kind) in local_files(&*self.disk, &self.folder)? {
             if kind.is_in_bucket() && site.earlier().is_empty() {
                 continue;
             }
@@ -189,20 +189,6 @@ impl KeyRing {
         }
         self.give_up_earlier()?;
         Ok(rewrapped)
-    }
-
-    /// Every file of a key that is wrapped under a site key.
-    pub(crate) fn local_files(&self) -> Result<Vec<(PathBuf, Kind)>, Error> {
-        let mut files = vec![(catalog_file(&self.folder), Kind::Catalog)];
-        for (folder, kind) in [
-            (landing_folder(&self.folder), Kind::Landing),
-            (signing_folder(&self.folder), Kind::Signing),
-            (kept_folder(&self.folder, Kind::Study), Kind::Study),
-            (kept_folder(&self.folder, Kind::Log), Kind::Log),
-        ] {
-            files.extend(self.files_in(&folder)?.into_iter().map(|path| (path, kind)));
-        }
-        Ok(files)
     }
 
     /// True when two key objects are wrappings of one key, whichever of the site's keys they are under; false when
@@ -253,9 +239,23 @@ impl KeyRing {
         let next = Label { generation: label.generation + 1, ..label };
         Ok(Some(next.seal(&site.current().key, &key, &self.random)))
     }
+}
 
-    fn files_in(&self, folder: &Path) -> Result<BTreeSet<PathBuf>, Error> {
-        let names = self.disk.read_dir(folder).map_err(Error::io("list keys", folder))?;
-        Ok(names.iter().filter(|name| name.ends_with(".key")).map(|name| folder.join(name)).collect())
+/// Every file of a key that is wrapped under a site key.
+pub(crate) fn local_files(disk: &dyn Disk, folder: &Path) -> Result<Vec<(PathBuf, Kind)>, Error> {
+    let mut files = vec![(catalog_file(folder), Kind::Catalog)];
+    for (inside, kind) in [
+        (landing_folder(folder), Kind::Landing),
+        (signing_folder(folder), Kind::Signing),
+        (kept_folder(folder, Kind::Study), Kind::Study),
+        (kept_folder(folder, Kind::Log), Kind::Log),
+    ] {
+        files.extend(files_in(disk, &inside)?.into_iter().map(|path| (path, kind)));
     }
+    Ok(files)
+}
+
+fn files_in(disk: &dyn Disk, folder: &Path) -> Result<BTreeSet<PathBuf>, Error> {
+    let names = disk.read_dir(folder).map_err(Error::io("list keys", folder))?;
+    Ok(names.iter().filter(|name| name.ends_with(".key")).map(|name| folder.join(name)).collect())
 }

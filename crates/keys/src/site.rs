@@ -225,6 +225,13 @@ impl SiteObject {
         self.entries.last().map_or(0, |entry| entry.number)
     }
 
+    /// True when all site keys of `other` are in this, and none that is newer: what is wrapped under those opens with this.
+    #[must_use]
+    pub fn holds_keys_of(&self, other: &Self) -> bool {
+        let holds = |entry: &Entry| self.entries.iter().any(|ours| ours.number == entry.number);
+        self.newest_number() == other.newest_number() && other.entries.iter().all(holds)
+    }
+
     /// Its name in a bucket.
     #[must_use]
     pub fn name(&self) -> String {

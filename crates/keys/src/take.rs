@@ -17,6 +17,7 @@ use crate::{
     key_file::{CHECK_BYTES, Label, check_of, wrapped_under},
     landing::LandingKeys,
     ring::{Held, read_key_file, read_site_file, site_file},
+    rotate::local_files,
     site::{SiteKey, SiteKeys, SiteObject},
 };
 
@@ -73,7 +74,7 @@ impl KeyRing {
         if needed.is_empty() {
             return Ok(site);
         }
-        let named = self.named_by_files()?;
+        let named = named_by_files(&*self.disk, &self.folder)?;
         needed.retain(|site_key| named.contains(&check_of(&site_key.key, self.site_id)));
         if needed.is_empty() {
             return Ok(site);
@@ -95,7 +96,7 @@ impl KeyRing {
     pub(crate) fn give_up_earlier(&self) -> Result<(), Error> {
         let mut held = self.held.write();
         let Some(site) = held.site.clone().filter(|_| !held.earlier_files.is_empty()) else { return Ok(()) };
-        let named = self.named_by_files()?;
+        let named = named_by_files(&*self.disk, &self.folder)?;
         if site.earlier().iter().any(|it| named.contains(&check_of(&it.key, self.site_id))) {
             tracing::error!(
                 "a site key that was given up stays, for a key that is wrapped under it was left as it is"
@@ -116,18 +117,54 @@ impl KeyRing {
         Ok(())
     }
 
-    /// The site keys that whole key files of this data directory name.
-    fn named_by_files(&self) -> Result<BTreeSet<[u8; CHECK_BYTES]>, Error> {
-        let mut named = BTreeSet::new();
-        for (path, kind) in self.local_files()? {
-            match read_key_file(&*self.disk, &path, kind) {
-                Ok(bytes) if Label::read(&bytes, &path).is_ok() => named.extend(wrapped_under(&bytes)),
-                Err(error @ Error::Io { .. }) => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(named)
+    /// The site whose keys stand in a data directory and their generation, without opening them.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Damaged`], [`Error::Newer`], [`Error::Io`].
+    pub fn site_of(disk: &dyn Disk, folder: &Path) -> Result<(SiteId, u32), Error> {
+        let path = site_file(folder);
+        let object = SiteObject::read(&read_site_file(disk, &path)?, &path)?;
+        Ok((object.site_id(), object.generation()))
     }
+
+    /// Takes over the site's keys of a later generation in a data directory whose own do not open with `kek`: the key of
+    /// keys was changed while it was away. Durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] when `kek` does not open these either, or when a file here needs a site key that is not in them:
+    /// then the key of keys of before is needed once more. [`Error::OtherSite`], [`Error::Damaged`], [`Error::Io`].
+    pub fn take_unopened(
+        disk: &dyn Disk,
+        folder: &Path,
+        kek: &Kek,
+        object: &SiteObject,
+    ) -> Result<(), Error> {
+        let path = site_file(folder);
+        let (site_id, generation) = Self::site_of(disk, folder)?;
+        if object.site_id() != site_id {
+            return Err(Error::OtherSite { path: PathBuf::from(object.name()) });
+        }
+        let site = object.open(kek, Path::new(&object.name()))?;
+        let named = named_by_files(disk, folder)?;
+        let lacks = named.iter().any(|check| site.named(*check).is_none());
+        if object.generation() <= generation || lacks {
+            return Err(Error::Wrong { path });
+        }
+        write_durably(disk, &path, object.bytes()).map_err(Error::io("write site key", path))
+    }
+}
+
+/// The site keys that whole key files of this data directory name.
+fn named_by_files(disk: &dyn Disk, folder: &Path) -> Result<BTreeSet<[u8; CHECK_BYTES]>, Error> {
+    let mut named = BTreeSet::new();
+    for (path, kind) in local_files(disk, folder)? {
+        match read_key_file(disk, &path, kind) {
+            Ok(bytes) if Label::read(&bytes, &path).is_ok() => named.extend(wrapped_under(&bytes)),
+            Err(error @ Error::Io { .. }) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(named)
 }
 
 /// The site's keys, opened, with those that stay beside; and the files of these.

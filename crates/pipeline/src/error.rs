@@ -2,7 +2,7 @@
 
 use std::io;
 
-use filmgate_model::{NodeId, PackId, RecordId};
+use filmgate_model::{NodeId, PackId, RecordId, Timestamp};
 
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +104,41 @@ pub enum Error {
     /// The site's keys in a bucket are not those of this node.
     #[error("{0} came back different: until it is right, nothing there counts as verified")]
     SiteKeyDiffers(String),
+    /// Another node changed the keys of the site.
+    #[error(
+        "another node changed the keys of the site: they stand as generation {generation} under {kek}. This node takes them \
+         over when its settings name that key of keys (a key file: put the new one in the place of node.key_file; else \
+         [keys], and start again)"
+    )]
+    SiteKeysChanged {
+        /// The generation that counts.
+        generation: u32,
+        /// What opens it.
+        kek: String,
+    },
+    /// Another node changes the keys of the site now.
+    #[error(
+        "node {node_id} is changing the keys of the site, heard at {held_at}: call again when it is done; if it was cut off, \
+         five minutes after that"
+    )]
+    RotatedElsewhere {
+        /// The node.
+        node_id: NodeId,
+        /// Its last sign of life.
+        held_at: Timestamp,
+    },
+    /// Other nodes may not have seen the new site key.
+    #[error(
+        "the site key was changed less than keys.rotation_grace_ms ago; other nodes may not have seen it: call again later, \
+         or with --now if there are none"
+    )]
+    NotSettled,
+    /// The site asks for a recovery sheet before anything is called safe, and there is none.
+    #[error(
+        "no recovery sheet was confirmed, and keys.require_backup asks for one first: `filmgate key backup`, then `filmgate \
+         key confirm`"
+    )]
+    NoBackup,
     /// The local file of a pack is not what was written.
     #[error("pack {0}: its local file is not what was written")]
     LocalDiffers(PackId),
@@ -160,6 +195,10 @@ impl Error {
             | Self::Cut(_)
             | Self::QuarantineFull
             | Self::SiteKeyDiffers(_)
+            | Self::SiteKeysChanged { .. }
+            | Self::NoBackup
+            | Self::NotSettled
+            | Self::RotatedElsewhere { .. }
             | Self::Forked { .. }
             | Self::LogGap { .. }
             | Self::NotPlaced { .. }

@@ -3,11 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use filmgate_keys::Kek;
+use filmgate_keys::{Kek, SiteObject};
 use filmgate_model::{Timestamp, compute};
 use serde::Serialize;
 
-use crate::{Error, Road, error::chain, status::Alarm};
+use crate::{Error, Road, RotationStatus, error::chain, status::Alarm};
 
 /// How often the buckets are looked at when the keeper cannot be away.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
@@ -27,6 +27,14 @@ pub struct KeyLease {
 #[derive(Default)]
 pub(crate) struct Keeper {
     away: Option<Away>,
+    changed: Option<Changed>,
+}
+
+/// The site's keys stand in a bucket in a later generation than here.
+struct Changed {
+    since: Timestamp,
+    generation: u32,
+    kek: String,
 }
 
 struct Away {
@@ -54,25 +62,65 @@ pub struct KeysStatus {
     pub ends_at: Option<Timestamp>,
     /// When the recovery sheet was typed back; nothing as long as it was not, or since a key on it changed.
     pub sheet_confirmed_at: Option<Timestamp>,
+    /// The change of the site key that this process was last asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<RotationStatus>,
 }
 
 impl Road {
     /// Asks the keeper and looks after the site's keys in the buckets; after how long to do so again. `kek` blocks.
     pub async fn tend_keys(self: &Arc<Self>, kek: &Arc<Kek>, times: &KeyLease) -> Duration {
-        if let Err(error) = self.take_newest_site_keys(kek).await {
-            tracing::warn!(
+        match self.take_newest_site_keys(kek).await {
+            Err(Error::SiteKeysChanged { generation, kek }) => self.keys_wait(generation, kek),
+            Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "the site's keys in the buckets were not looked at"
-            );
+            ),
+            Ok(()) => self.keys_are_the_newest(),
         }
         if !kek.is_elsewhere() {
-            return LOOK_EVERY;
+            return LOOK_EVERY.min(times.lease / 8 * 3);
         }
         let (road, asked) = (Arc::clone(self), Arc::clone(kek));
         let renewed = compute(move || road.keys.renew(&asked)).await.map_err(Error::from);
         match renewed.and_then(|renewed| renewed.map_err(Error::from)) {
             Ok(()) => self.keeper_answers(times),
             Err(error) => self.keeper_is_away(&error, times),
+        }
+    }
+
+    /// True when another node changed the keys of the site and this one's key of keys does not open them.
+    #[must_use]
+    pub fn kek_wanted(&self) -> bool {
+        self.keeper.lock().changed.is_some()
+    }
+
+    /// Another node's keys of the site were met, and it is time for [`Road::tend_keys`].
+    pub(crate) fn met_newer(&self, newer: &SiteObject) -> Error {
+        self.site_keys_wanted.notify_one();
+        Error::SiteKeysChanged { generation: newer.generation(), kek: newer.kek().to_string() }
+    }
+
+    /// They do not open with what is here: told once.
+    fn keys_wait(&self, generation: u32, kek: String) {
+        let mut keeper = self.keeper.lock();
+        if keeper.changed.as_ref().is_some_and(|known| known.generation == generation) {
+            return;
+        }
+        tracing::error!(
+            generation,
+            kek,
+            "another node changed the keys of the site, and this one's key of keys does not open them"
+        );
+        keeper.changed = Some(Changed { since: self.clock.now(), generation, kek });
+    }
+
+    fn keys_are_the_newest(&self) {
+        if let Some(changed) = self.keeper.lock().changed.take() {
+            tracing::info!(
+                generation = changed.generation,
+                "the keys of the site are those of the buckets again"
+            );
         }
     }
 
@@ -135,7 +183,18 @@ impl Road {
             away_reason: keeper.away.as_ref().map(|away| away.reason.clone()),
             ends_at: lease.ends_at,
             sheet_confirmed_at: self.keys.sheet_confirmed_at(),
+            rotation: self.rotation_status(),
         }
+    }
+
+    /// An alarm for as long as another node's keys of the site cannot be taken over.
+    pub(crate) fn changed_alarm(&self) -> Option<Alarm> {
+        let keeper = self.keeper.lock();
+        let changed = keeper.changed.as_ref()?;
+        let (generation, kek) = (changed.generation, changed.kek.clone());
+        let told = Error::SiteKeysChanged { generation, kek: kek.clone() };
+        let detail = format!("{told}; receiving goes on meanwhile");
+        Some(Alarm { kind: "site-keys-changed", subject: kek, detail, raised_at: changed.since })
     }
 
     /// An alarm for as long as the keeper is away.

@@ -11,7 +11,7 @@
 //! | 6 | `log` | what is proven equal is named in the bucket's log; only then is it verified |
 //! | 7 | `evict` | verified packs leave the local disk when room is needed |
 //! | – | `key_lease` | the keeper of the key of keys is asked again; without it receiving stops in the end |
-//! | – | `rotate` | another key of keys, another site key |
+//! | – | `rotate`, `rotation` | another key of keys, another site key |
 //! | – | `repack` | records of some packs go into a new one: merged, left out, made whole |
 //! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
 //! | – | `shred` | the keys of what was deleted are destroyed, place by place |
@@ -48,6 +48,7 @@ mod index;
 mod key_lease;
 mod log;
 mod metadata;
+mod notice;
 mod pace;
 mod pack;
 mod pack_file;
@@ -61,6 +62,7 @@ mod recover;
 mod repack;
 mod retrieve;
 mod rotate;
+mod rotation;
 mod said;
 mod shred;
 mod site_key;
@@ -101,6 +103,7 @@ pub use idle_cores::IdleCores;
 pub use key_lease::{KeyLease, KeysStatus};
 pub use log::{LogStatus, Logged};
 pub use metadata::METADATA_VERSION;
+pub use notice::Notice;
 pub use pace::Yielding;
 pub use pack::Packed;
 pub use peer::{HELD_RANGE_BYTES_MAX, NodeStatus, Peers, Reach};
@@ -111,6 +114,7 @@ pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
 pub use retrieve::{BulkValue, OpenRecord};
 pub use rotate::Rotation;
+pub use rotation::{RotationAsked, RotationStatus};
 pub use shred::{KeyShown, PlaceShown, ShredShown};
 pub use status::{
     Alarm, PlacementOfPack, PlacementStatus, Quarantined, RetryingPack, SpoolStatus, Status, Waiting,
@@ -175,6 +179,8 @@ pub struct Settings {
     pub retention_years: u32,
     /// How the steps behind the journal yield to receipt.
     pub yielding: Yielding,
+    /// Nothing is verified before the recovery sheet was typed back.
+    pub require_backup: bool,
     /// What this node does; its log says so.
     pub roles: Roles,
     /// Packs proven within so long go into the log together.
@@ -210,6 +216,7 @@ impl Default for Settings {
             deletion_grace: Duration::from_secs(7 * 24 * 60 * 60),
             retention_years: 30,
             yielding: Yielding::default(),
+            require_backup: false,
             roles: Roles::GATEWAY,
             log_gather: Duration::from_millis(500),
             log_heartbeat: Duration::from_secs(60),
@@ -296,6 +303,9 @@ pub struct Road {
     /// A key is wrapped under a site key that is not here: another node may have changed them.
     site_keys_wanted: Notify,
     keeper: Mutex<key_lease::Keeper>,
+    rotating: rotation::Rotating,
+    /// What the doors have to say.
+    notices: Mutex<Vec<Notice>>,
 }
 
 /// Records and chunks whose places are kept in memory, over all packs: about 64 bytes each.
@@ -342,6 +352,8 @@ impl Road {
             deleting: delete::Deleting::default(),
             site_key_placed: site_key::Placed::default(),
             keeper: Mutex::default(),
+            notices: Mutex::default(),
+            rotating: rotation::Rotating::default(),
             contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),
         })
     }

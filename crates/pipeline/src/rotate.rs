@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -19,6 +20,10 @@ use serde::Serialize;
 
 use crate::{Error, Placement, Road, site_key::put_and_read_back};
 
+/// A node that changes the site's keys and gave no sign for so long was cut off.
+const ROTATOR_GONE_AFTER: Duration = Duration::from_secs(5 * 60);
+/// How often it gives one.
+const ROTATOR_SIGN_EVERY: Duration = Duration::from_secs(20);
 /// Key objects under way at a time.
 const AT_A_TIME: usize = 8;
 /// How often an object is put and read back before it is given up.
@@ -49,8 +54,21 @@ impl Road {
     /// the earlier ones go, for they open with the one before.
     ///
     /// # Errors
-    /// When a placement cannot be written or read; running it again goes on.
+    /// [`Error::RotatedElsewhere`]; or when a placement cannot be written or read; running it again goes on.
     pub async fn change_kek(self: &Arc<Self>, kek: &Arc<Kek>) -> Result<Arc<SiteObject>, Error> {
+        self.hold_rotation().await?;
+        let changed = self.change_kek_alone(kek).await;
+        self.catalog.release_rotation().await?;
+        changed
+    }
+
+    async fn change_kek_alone(self: &Arc<Self>, kek: &Arc<Kek>) -> Result<Arc<SiteObject>, Error> {
+        let before = self.keys.site_object().generation();
+        self.take_newest_site_keys(kek).await?;
+        // Another node came before with the same key of keys.
+        if self.keys.site_object().generation() > before {
+            return Ok(self.keys.site_object());
+        }
         let (road, asked) = (Arc::clone(self), Arc::clone(kek));
         let next = compute(move || road.keys.site_under(&asked)).await??;
         self.bring_site_keys(kek, next).await?;
@@ -67,6 +85,18 @@ impl Road {
         kek: &Arc<Kek>,
         told: impl Fn(Rotation),
     ) -> Result<Rotation, Error> {
+        self.hold_rotation().await?;
+        let rotated = self.rotate_alone(kek, told).await;
+        self.catalog.release_rotation().await?;
+        rotated
+    }
+
+    async fn rotate_alone(
+        self: &Arc<Self>,
+        kek: &Arc<Kek>,
+        told: impl Fn(Rotation),
+    ) -> Result<Rotation, Error> {
+        self.take_newest_site_keys(kek).await?;
         if self.keys.site_key_numbers()?.len() == 1 {
             let (road, asked) = (Arc::clone(self), Arc::clone(kek));
             let next = compute(move || road.keys.site_with_new_key(&asked)).await??;
@@ -87,6 +117,18 @@ impl Road {
         kek: &Arc<Kek>,
         told: impl Fn(Rotation),
     ) -> Result<Rotation, Error> {
+        self.hold_rotation().await?;
+        let finished = self.finish_alone(kek, told).await;
+        self.catalog.release_rotation().await?;
+        finished
+    }
+
+    async fn finish_alone(
+        self: &Arc<Self>,
+        kek: &Arc<Kek>,
+        told: impl Fn(Rotation),
+    ) -> Result<Rotation, Error> {
+        self.take_newest_site_keys(kek).await?;
         let rotation = self.rewrap_all(true, told).await?;
         if self.keys.site_key_numbers()?.len() > 1 {
             let (road, asked) = (Arc::clone(self), Arc::clone(kek));
@@ -97,8 +139,18 @@ impl Road {
         Ok(rotation)
     }
 
+    /// No other node changes the site's keys from now on, until this one says that it is done or is gone.
+    async fn hold_rotation(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        match self.catalog.hold_rotation(now.minus(ROTATOR_GONE_AFTER), now).await? {
+            Some(other) => Err(Error::RotatedElsewhere { node_id: other.node_id, held_at: other.held_at }),
+            None => Ok(()),
+        }
+    }
+
     /// In every placement and read back, then here.
     async fn bring_site_keys(self: &Arc<Self>, kek: &Arc<Kek>, next: SiteObject) -> Result<(), Error> {
+        self.hold_rotation().await?;
         for placement in &self.placements {
             if !put_and_read_back(placement, &next).await? {
                 return Err(Error::SiteKeyDiffers(next.name()));
@@ -110,33 +162,41 @@ impl Road {
 
     /// Takes over the site's keys of a later generation that another node brought.
     pub(crate) async fn take_newest_site_keys(self: &Arc<Self>, kek: &Arc<Kek>) -> Result<(), Error> {
-        let ours = self.keys.site_object();
         for placement in &self.placements {
-            let found = placement.keys.list(&format!("{KEYS}{}/", ours.site_id())).await?;
-            let newest = found
-                .iter()
-                .filter_map(|object| Some((parse(&object.name)?.1, object)))
-                .max_by_key(|it| it.0);
-            let Some((generation, object)) = newest else {
-                self.place_site_key(placement).await?;
-                continue;
-            };
-            if generation > self.keys.site_object().generation() {
-                let bytes =
-                    placement.keys.get(&object.name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await?;
-                let newer = SiteObject::read(&bytes, Path::new(&object.name))?;
-                let (road, asked) = (Arc::clone(self), Arc::clone(kek));
-                compute(move || {
-                    road.keys.take_site(&asked, &newer)?;
-                    road.keys.rewrap_local()
-                })
-                .await??;
-                tracing::info!(generation, "another node changed the site's keys; they are taken over");
-            } else if generation < ours.generation() {
-                self.place_site_key(placement).await?;
+            match self.newer_site_keys(placement).await? {
+                Some(newer) if kek.is(newer.kek()) => self.take_site_keys(kek, newer).await?,
+                Some(newer) => {
+                    let (generation, kek) = (newer.generation(), newer.kek().to_string());
+                    return Err(Error::SiteKeysChanged { generation, kek });
+                }
+                None => self.place_site_key(placement).await?,
             }
         }
         Ok(())
+    }
+
+    async fn take_site_keys(self: &Arc<Self>, kek: &Arc<Kek>, newer: SiteObject) -> Result<(), Error> {
+        let (road, asked, generation) = (Arc::clone(self), Arc::clone(kek), newer.generation());
+        compute(move || {
+            road.keys.take_site(&asked, &newer)?;
+            road.keys.rewrap_local()
+        })
+        .await??;
+        tracing::info!(generation, "another node changed the site's keys; they are taken over");
+        Ok(())
+    }
+
+    /// The site's keys as a placement has them, when they are of a later generation than those here.
+    pub(crate) async fn newer_site_keys(&self, placement: &Placement) -> Result<Option<SiteObject>, Error> {
+        let ours = self.keys.site_object();
+        let found = placement.keys.list(&format!("{KEYS}{}/", ours.site_id())).await?;
+        let newest = found.iter().filter_map(|object| Some((parse(&object.name)?.1, object)));
+        let Some((generation, object)) = newest.max_by_key(|it| it.0) else { return Ok(None) };
+        if generation <= ours.generation() {
+            return Ok(None);
+        }
+        let bytes = placement.keys.get(&object.name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await?;
+        Ok(Some(SiteObject::read(&bytes, Path::new(&object.name))?))
     }
 
     async fn delete_earlier_site_keys(&self) -> Result<(), Error> {
@@ -162,7 +222,12 @@ impl Road {
         told(rotation);
         let work = keys.into_iter().map(|(id, generations)| self.rewrap_one(id, generations, delete_earlier));
         let mut work = stream::iter(work).buffer_unordered(AT_A_TIME);
+        let mut sign_at = self.clock.now();
         while let Some(done) = work.next().await {
+            if self.clock.now().since(sign_at) >= ROTATOR_SIGN_EVERY {
+                self.hold_rotation().await?;
+                sign_at = self.clock.now();
+            }
             let (rewrapped, deleted) = done?;
             rotation.done += 1;
             rotation.rewrapped += usize::from(rewrapped);

@@ -8,15 +8,16 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use filmgate_catalog::{Because, Outgoing, PlaceOfKey, PlaceToEmpty, ShredPlace, ShreddedKey};
-use filmgate_log::Body;
-use filmgate_model::{FactId, StudyKeyId, Timestamp, compute};
+use filmgate_log::{Body, Place};
+use filmgate_model::{FactId, IncarnationId, NodeId, StudyKeyId, Timestamp, compute};
 use serde::Serialize;
 
 use crate::{
     Error, Placement, Road,
     error::chain,
-    log::SiteLogs,
+    log::{Heard, SiteLogs},
     rotate::{KEYS, parse},
 };
 
@@ -226,25 +227,47 @@ impl Road {
         let mut heard = self.log.heard.lock().await;
         let now = self.clock.now();
         let every = self.settings.log_heartbeat * HEAR_EVERY_BEATS;
-        if heard.0.is_some_and(|last| now >= last && now.since(last) < every) {
+        if heard.at.is_some_and(|last| now >= last && now.since(last) < every) {
             return Ok(());
         }
-        heard.0 = Some(now);
-        if let Err(error) = self.read_others(&mut heard.1).await {
+        heard.at = Some(now);
+        heard.logs.aside = true;
+        if let Err(error) = self.read_others(&mut heard).await {
             tracing::info!(error = chain(&error), "the logs of other nodes were not read");
             return Ok(());
         }
-        self.hear_shredded(&heard.1).await
+        self.hear_shredded(&heard.logs).await
     }
 
-    async fn read_others(self: &Arc<Self>, logs: &mut SiteLogs) -> Result<(), Error> {
+    async fn read_others(self: &Arc<Self>, heard: &mut Heard) -> Result<(), Error> {
         let own = self.log.told.lock().map(|(incarnation, _)| incarnation);
         for (incarnation, last) in self.incarnations_at_hand().await {
-            if Some(incarnation) != own && !logs.stopped.contains_key(&incarnation) {
-                self.read_incarnation(logs, incarnation, last).await?;
+            let is_over =
+                heard.logs.stopped.contains_key(&incarnation) || heard.foreign.contains(&incarnation);
+            if Some(incarnation) == own || is_over {
+                continue;
+            }
+            let is_ours = match heard.logs.chains.contains_key(&incarnation) {
+                true => Ok(true),
+                false => self.is_ours(incarnation).await,
+            };
+            match is_ours {
+                Ok(true) => self.read_incarnation(&mut heard.logs, incarnation, last).await?,
+                Ok(false) => _ = heard.foreign.insert(incarnation),
+                // Asked again the next time.
+                Err(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// True for a log of this site, by what its first batch calls itself: a bucket may hold several sites.
+    async fn is_ours(&self, incarnation: IncarnationId) -> Result<bool, Error> {
+        let copies = self.fetch_batch(Place { incarnation, sequence: 1 }).await?;
+        let of_site = |copy: &Bytes| {
+            filmgate_log::batch_head(copy).is_ok_and(|head| head.site_id == self.keys.site_id())
+        };
+        Ok(copies.iter().any(of_site))
     }
 
     /// Keys that any log names as destroyed are so here; nodes that only the logs know are waited for.
@@ -273,12 +296,7 @@ impl Road {
         Ok(())
     }
 
-    async fn hear_node(
-        &self,
-        key: &ShreddedKey,
-        node: filmgate_model::NodeId,
-        confirmed: bool,
-    ) -> Result<(), Error> {
+    async fn hear_node(&self, key: &ShreddedKey, node: NodeId, confirmed: bool) -> Result<(), Error> {
         let place = ShredPlace::Node(node);
         let known = key.places.iter().find(|known| known.place == place);
         if known.is_some_and(|known| known.done_at.is_some()) {

@@ -41,13 +41,19 @@ impl Road {
         failed.map_or(Ok(()), Err)
     }
 
-    /// The same for one placement; nothing to do when this process has seen them there.
+    /// The same for one placement; nothing to do when this process has seen them there. Where another node's of a later
+    /// generation stand, an earlier one is never put back: it would bring a key of keys back that was given up.
     pub(crate) async fn place_site_key(&self, placement: &Placement) -> Result<(), Error> {
         let object = self.keys.site_object();
         if self.site_key_placed.has(placement, object.generation()) {
             return Ok(());
         }
-        if !put_and_read_back(placement, &object).await? {
+        if let Some(newer) = self.newer_site_keys(placement).await? {
+            let error = self.met_newer(&newer);
+            if !newer.holds_keys_of(&object) {
+                return Err(error);
+            }
+        } else if !put_and_read_back(placement, &object).await? {
             return Err(Error::SiteKeyDiffers(object.name()));
         }
         self.site_key_placed.remember(placement, object.generation());
@@ -58,7 +64,9 @@ impl Road {
     pub(crate) async fn site_key_stands(&self, placement: &Placement) -> Result<(), Error> {
         let object = self.keys.site_object();
         let found = placement.keys.head(&object.name()).await?;
-        if found.is_some_and(|found| found.bytes == object.bytes().len() as u64) {
+        if found.is_some_and(|found| found.bytes == object.bytes().len() as u64)
+            || self.newer_site_keys(placement).await?.is_some_and(|newer| newer.holds_keys_of(&object))
+        {
             return Ok(());
         }
         tracing::error!(placement = placement.name, "the keys of the site are gone and are put there again");

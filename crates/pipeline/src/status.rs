@@ -6,7 +6,7 @@ use filmgate_catalog::Pack;
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, FollowStatus, KeysStatus, LogStatus, NodeStatus, Placement, Probed, Road};
+use crate::{Error, FollowStatus, KeysStatus, LogStatus, NodeStatus, Notice, Placement, Probed, Road};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -59,6 +59,8 @@ pub struct Status {
     pub quarantined: Vec<Quarantined>,
     /// What somebody should look at, newest first.
     pub alarms: Vec<Alarm>,
+    /// What somebody should do in good time.
+    pub notices: Vec<Notice>,
 }
 
 /// A placement, and what it was found to do.
@@ -199,6 +201,7 @@ impl Road {
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,
             alarms: self.alarms().await?,
+            notices: self.notices(),
         })
     }
 
@@ -250,7 +253,7 @@ impl Road {
                 detail: alarm.detail,
                 raised_at: alarm.raised_at,
             });
-        Ok(self.keeper_alarm().into_iter().chain(rows).collect())
+        Ok(self.keeper_alarm().into_iter().chain(self.changed_alarm()).chain(rows).collect())
     }
 }
 

@@ -71,6 +71,9 @@ impl Road {
     }
 
     async fn try_verify(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
+        if self.settings.require_backup && self.keys.sheet_confirmed_at().is_none() {
+            return Err(Error::NoBackup);
+        }
         self.place_site_key(placement).await?;
         self.compare_key(placement, pack).await?;
         self.compare_pack(placement, pack).await?;

@@ -31,6 +31,7 @@ mod dicomweb;
 mod error;
 mod guard;
 mod health;
+mod keys;
 mod metrics;
 mod peer;
 mod router;

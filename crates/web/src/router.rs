@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     Error, Users, Web, WebSettings,
     access::{guard as access, pages},
-    api, callers, custody, dicomweb, guard, health, metrics, peer, status_page,
+    api, callers, custody, dicomweb, guard, health, keys, metrics, peer, status_page,
 };
 
 /// How long a request waits for others of its kind to end.
@@ -133,6 +133,7 @@ fn own_api() -> Router<App> {
         .route("/api/ae", get(callers::show).post(callers::change))
         .route("/api/custody", get(custody::show).post(custody::change))
         .route("/api/shredded", get(custody::shredded))
+        .route("/api/keys/rotation", post(keys::rotate))
         .route("/api/peer/records/{record}/sealed", get(peer::sealed))
         .route("/api/peer/records/{record}/key", get(peer::key))
 }

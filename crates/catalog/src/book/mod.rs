@@ -5,6 +5,7 @@ pub(crate) mod alarms;
 pub(crate) mod custody;
 pub(crate) mod deletions;
 pub(crate) mod holds;
+pub(crate) mod key_rotations;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod restoring;

@@ -30,7 +30,7 @@ use crate::{
     failure, logging,
     tls::{self, ClientCertificates, ServerFiles, ServerTls},
     web_door::{self, WebDoorLimits},
-    workers,
+    workers::{self, HeldKek},
 };
 
 /// The task that writes journal segments ahead; it ends with the journal.
@@ -111,8 +111,11 @@ impl Doors {
             workers::start(&gateway.road, background, settings.upload.packs_in_flight, &stopped);
         workers.push((PREPARE, prepare));
         let web_tls = web.tls.clone();
-        let (road, kek, lease) = (Arc::clone(&gateway.road), Arc::clone(&gateway.kek), settings.keys.lease());
-        workers.push(("keys", filmgate_model::spawn(workers::tend_keys(road, kek, lease, stopped.clone()))));
+        let (road, kek) = (&gateway.road, HeldKek::new(Arc::clone(&gateway.kek)));
+        let rotating = workers::rotate(Arc::clone(road), Arc::clone(&kek), settings.clone(), stopped.clone());
+        workers.push(("rotate", filmgate_model::spawn(rotating)));
+        let tending = workers::tend_keys(Arc::clone(road), kek, settings.clone(), stopped.clone());
+        workers.push(("keys", filmgate_model::spawn(tending)));
         let web = filmgate_model::spawn(serve_web(
             web,
             gateway.road.clone(),
@@ -126,7 +129,12 @@ impl Doors {
         let with_tls = openings.iter().filter_map(|opening| opening.tls.clone()).chain(web_tls).collect();
         workers.push((
             "certificates",
-            filmgate_model::spawn(tls::watch(with_tls, signal(SignalKind::hangup())?, stop.subscribe())),
+            filmgate_model::spawn(tls::watch(
+                with_tls,
+                Arc::clone(&gateway.road),
+                signal(SignalKind::hangup())?,
+                stop.subscribe(),
+            )),
         ));
         let callers = Arc::clone(&gateway.callers);
         workers.push(("callers", filmgate_model::spawn(workers::callers(callers, stop.subscribe()))));
@@ -259,6 +267,7 @@ fn dicom_openings(settings: &Dicom) -> anyhow::Result<Vec<Opening>> {
             crl: tls.crl.clone(),
             client_certificates,
             alpn: &[],
+            warn_days: tls.warn_days,
         };
         let server = ServerTls::open("dicom", files).context("open the TLS door of DICOM (dicom.tls)")?;
         openings.push(Opening { listener: bind(tls.bind, "dicom.tls.bind")?, tls: Some(server) });
@@ -280,6 +289,7 @@ fn web_opening(settings: &config::Web) -> anyhow::Result<Opening> {
         crl: tls.crl.clone(),
         client_certificates: if asks { ClientCertificates::Asked } else { ClientCertificates::Ignored },
         alpn: &[b"h2", b"http/1.1"],
+        warn_days: tls.warn_days,
     };
     let server = ServerTls::open("web", files).context("open the web door (web.tls)")?;
     Ok(Opening { listener, tls: Some(server) })

@@ -77,6 +77,11 @@ fn page(status: &Value) -> String {
             text(&instance["reason"])
         ));
     }
+    for notice in status["notices"].as_array().into_iter().flatten() {
+        let subject = text(&notice["subject"]);
+        let of = if subject.is_empty() { String::new() } else { format!("{subject}: ") };
+        lines.push(format!("To be done    {of}{}", text(&notice["detail"])));
+    }
     for alarm in status["alarms"].as_array().into_iter().flatten() {
         let (kind, subject, detail) = (text(&alarm["kind"]), text(&alarm["subject"]), text(&alarm["detail"]));
         lines.push(format!("Alarm         {kind} {subject}: {detail}"));

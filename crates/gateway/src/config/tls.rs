@@ -18,6 +18,7 @@ pub(crate) struct DicomTls {
     pub(crate) crl: PathBuf,
     pub(crate) require_client_certificate: bool,
     pub(crate) handshake_timeout_ms: u64,
+    pub(crate) warn_days: u32,
 }
 
 impl Default for DicomTls {
@@ -31,6 +32,7 @@ impl Default for DicomTls {
             crl: PathBuf::new(),
             require_client_certificate: true,
             handshake_timeout_ms: 10_000,
+            warn_days: 30,
         }
     }
 }
@@ -75,6 +77,7 @@ pub(crate) struct WebTls {
     pub(crate) crl: PathBuf,
     pub(crate) peers: BTreeSet<String>,
     pub(crate) handshake_timeout_ms: u64,
+    pub(crate) warn_days: u32,
     pub(crate) hsts_max_age_s: u64,
 }
 
@@ -88,6 +91,7 @@ impl Default for WebTls {
             crl: PathBuf::new(),
             peers: BTreeSet::new(),
             handshake_timeout_ms: 10_000,
+            warn_days: 30,
             hsts_max_age_s: 31_536_000,
         }
     }

@@ -9,7 +9,7 @@ const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 const SEQUENCE: u8 = 0x30;
 const SET: u8 = 0x31;
 const OBJECT_IDENTIFIER: u8 = 0x06;
-const VERSION: u8 = 0xA0;
+pub(super) const VERSION: u8 = 0xA0;
 
 /// A certificate a peer has shown and proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ fn common_name(mut name: &[u8]) -> Option<String> {
 }
 
 /// Tag, content and what follows of a DER element with a tag of one byte.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (tag, rest) = bytes.split_first()?;
     let (first, mut rest) = rest.split_first()?;
     let mut length = usize::from(*first);

@@ -29,10 +29,10 @@ pub(crate) enum Error {
     ServerName(String),
 }
 
-const CERTIFICATE: &str = "certificate";
+pub(super) const CERTIFICATE: &str = "certificate";
 const KEY: &str = "private key";
-const AUTHORITY: &str = "authority's certificate";
-const REVOCATION_LIST: &str = "certificate revocation list";
+pub(super) const AUTHORITY: &str = "authority's certificate";
+pub(super) const REVOCATION_LIST: &str = "certificate revocation list";
 
 /// A certificate with those that lead to its authority, its own first.
 pub(super) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -48,10 +48,15 @@ pub(super) fn key(path: &Path) -> Result<PrivateKeyDer<'static>, Error> {
     })
 }
 
+/// Certificates of authorities.
+pub(super) fn authority_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    all(AUTHORITY, path)
+}
+
 /// Authorities whose certificates are believed.
 pub(super) fn authorities(path: &Path) -> Result<Arc<RootCertStore>, Error> {
     let mut roots = RootCertStore::empty();
-    for authority in all::<CertificateDer<'static>>(AUTHORITY, path)? {
+    for authority in authority_certificates(path)? {
         roots.add(authority).map_err(|source| Error::Unusable {
             what: AUTHORITY,
             path: path.to_owned(),

@@ -11,10 +11,12 @@
 //! | `server`, `client` | what each side shows and asks for; a door's is read again when its files change |
 //! | `stream` | a blocking stream under an association |
 //! | `certificate` | what a peer's certificate says of it |
+//! | `ends` | until when a certificate or a revocation list is good |
 //! | `refusal` | why a handshake failed, in words |
 
 mod certificate;
 mod client;
+mod ends;
 mod files;
 mod profile;
 mod refusal;

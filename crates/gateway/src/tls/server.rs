@@ -2,8 +2,17 @@
 //!
 //! Sessions are not resumed: a certificate revoked meanwhile would come in again on the old one's word.
 
-use std::{fs, os::unix::fs::MetadataExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use filmgate_model::Timestamp;
+use filmgate_pipeline::{Notice, Road};
 use parking_lot::Mutex;
 use rustls::{
     ServerConfig,
@@ -11,9 +20,14 @@ use rustls::{
 };
 use tokio::signal::unix::Signal;
 
-use super::{Error, files, profile};
+use super::{
+    Error,
+    ends::{self, Ending},
+    files, profile,
+};
 use crate::workers::Stop;
 
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How often the files of a door are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -39,6 +53,8 @@ pub(crate) struct ServerFiles {
     pub(crate) client_certificates: ClientCertificates,
     /// Protocols over it, best first (RFC 7301); none where there is only one.
     pub(crate) alpn: &'static [&'static [u8]],
+    /// A person is told so many days before one of them ends.
+    pub(crate) warn_days: u32,
 }
 
 impl ServerFiles {
@@ -56,6 +72,24 @@ impl ServerFiles {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Arc::new(config))
+    }
+
+    /// When each file ends: of what is in it, the first.
+    fn endings(&self) -> Vec<Ending> {
+        let certificate = files::chain(&self.certificate).unwrap_or_default();
+        let mut endings: Vec<_> =
+            first_end(files::CERTIFICATE, &self.certificate, &certificate, ends::of_certificate)
+                .into_iter()
+                .collect();
+        if self.client_certificates != ClientCertificates::Ignored {
+            let authorities = files::authority_certificates(&self.client_ca).unwrap_or_default();
+            endings.extend(first_end(files::AUTHORITY, &self.client_ca, &authorities, ends::of_certificate));
+            if !self.crl.as_os_str().is_empty() {
+                let lists = files::revocation_lists(&self.crl).unwrap_or_default();
+                endings.extend(first_end(files::REVOCATION_LIST, &self.crl, &lists, ends::of_list));
+            }
+        }
+        endings
     }
 
     /// With a revocation list, a certificate whose issuer has none in it is refused as well: its standing is unknown.
@@ -107,6 +141,7 @@ pub(crate) struct ServerTls {
 
 struct Held {
     config: Arc<ServerConfig>,
+    endings: Vec<Ending>,
     /// Of the files as they were read last, whether they could be used or not.
     stamps: Vec<Option<Stamp>>,
 }
@@ -115,7 +150,7 @@ impl ServerTls {
     /// Reads the files of a door.
     pub(crate) fn open(door: &'static str, files: ServerFiles) -> Result<Arc<Self>, Error> {
         let stamps = files.stamps();
-        let held = Mutex::new(Held { config: files.read()?, stamps });
+        let held = Mutex::new(Held { config: files.read()?, endings: files.endings(), stamps });
         Ok(Arc::new(Self { door, files, held }))
     }
 
@@ -131,12 +166,13 @@ impl ServerTls {
         if !in_any_case && stamps == self.held.lock().stamps {
             return;
         }
-        let read = self.files.read();
+        let (read, endings) = (self.files.read(), self.files.endings());
         let mut held = self.held.lock();
         held.stamps = stamps;
         match read {
             Ok(config) => {
                 held.config = config;
+                held.endings = endings;
                 tracing::info!(target: "audit", event = "certificates-read", door = self.door);
             }
             Err(error) => tracing::error!(
@@ -148,9 +184,58 @@ impl ServerTls {
     }
 }
 
-/// Looks at the files of every door now and then, and at once when told to (SIGHUP), until `stop`.
-pub(crate) async fn watch(doors: Vec<Arc<ServerTls>>, mut told: Signal, mut stop: Stop) {
+fn first_end<T: AsRef<[u8]>>(
+    what: &'static str,
+    path: &Path,
+    found: &[T],
+    ends: impl Fn(&[u8]) -> Option<Timestamp>,
+) -> Option<Ending> {
+    let ends_at = found.iter().filter_map(|der| ends(der.as_ref())).min()?;
+    Some(Ending { ends_at, what, path: path.to_owned() })
+}
+
+impl ServerTls {
+    /// What ends soon, or has ended.
+    fn notices(&self, now: Timestamp) -> Vec<Notice> {
+        let soon = now.plus(DAY * self.files.warn_days);
+        let held = self.held.lock();
+        let ending = held.endings.iter().filter(|ending| ending.ends_at <= soon);
+        ending.map(|ending| self.notice(ending, now)).collect()
+    }
+
+    fn notice(&self, ending: &Ending, now: Timestamp) -> Notice {
+        let Ending { ends_at, what, path } = ending;
+        let when = if *ends_at <= now { "ended" } else { "ends" };
+        let then = match *what {
+            files::REVOCATION_LIST => "bring the authority's next list, or what it revoked since is let in",
+            _ => "put another in its place: past that, peers refuse the door or are refused",
+        };
+        let detail = format!("the {what} of the {} door {when} at {ends_at}: {then}", self.door);
+        let subject = path.display().to_string();
+        Notice { kind: "certificate-ends", subject, detail, due_at: Some(*ends_at) }
+    }
+}
+
+/// Says of each what is to be done, once a day.
+fn say(notices: &[Notice], said: &mut BTreeMap<String, Timestamp>, now: Timestamp) {
+    said.retain(|detail, _| notices.iter().any(|notice| notice.detail == *detail));
+    for notice in notices {
+        if said.get(&notice.detail).is_none_or(|last| now.0.abs_diff(last.0) >= DAY.as_millis() as u64) {
+            tracing::warn!(file = notice.subject, "{}", notice.detail);
+            said.insert(notice.detail.clone(), now);
+        }
+    }
+}
+
+/// Looks at the files of every door now and then, and at once when told to (SIGHUP), until `stop`; `road` shows which of
+/// them end soon.
+pub(crate) async fn watch(doors: Vec<Arc<ServerTls>>, road: Arc<Road>, mut told: Signal, mut stop: Stop) {
+    let mut said = BTreeMap::new();
     loop {
+        let now = road.clock().now();
+        let notices: Vec<_> = doors.iter().flat_map(|door| door.notices(now)).collect();
+        say(&notices, &mut said, now);
+        road.set_notices(notices);
         let in_any_case = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,

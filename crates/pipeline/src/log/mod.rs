@@ -18,7 +18,7 @@ mod placing;
 mod reading;
 mod writer;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use filmgate_catalog::{Outgoing, Pack};
 use filmgate_log::{Body, PackVerified};
@@ -43,8 +43,17 @@ pub(crate) struct Log {
     proven: Notify,
     /// What was last read of all logs for a deletion, and when.
     objections: Mutex<Option<(Timestamp, Arc<SiteLogs>)>>,
-    /// What was read of the logs of nodes with a catalog of their own, and when last.
-    pub(crate) heard: tokio::sync::Mutex<(Option<Timestamp>, SiteLogs)>,
+    pub(crate) heard: tokio::sync::Mutex<Heard>,
+}
+
+/// What was read of the logs of nodes with a catalog of their own.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// When last.
+    pub(crate) at: Option<Timestamp>,
+    pub(crate) logs: SiteLogs,
+    /// Logs of other sites in the same bucket.
+    pub(crate) foreign: BTreeSet<IncarnationId>,
 }
 
 /// How the log stands.

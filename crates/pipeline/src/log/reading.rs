@@ -28,6 +28,8 @@ pub(crate) struct SiteLogs {
     pub(crate) batches: u64,
     /// Incarnations that cannot be read further, and why: a person has to look.
     pub(crate) stopped: BTreeMap<IncarnationId, String>,
+    /// Read beside other work: what cannot be read is no failure of it.
+    pub(crate) aside: bool,
 }
 
 impl SiteLogs {
@@ -40,6 +42,11 @@ impl SiteLogs {
 
     pub(crate) fn stop(&mut self, place: Place, error: &Error) {
         let why = format!("batch {}: {}", place.sequence, crate::error::chain(error));
+        if self.aside {
+            tracing::info!(incarnation = %place.incarnation, why, "a log in the bucket is not read on");
+            self.stopped.insert(place.incarnation, why);
+            return;
+        }
         tracing::error!(incarnation = %place.incarnation, sequence = place.sequence, why, "a log in the bucket cannot be read on");
         self.stopped.insert(place.incarnation, why);
     }

@@ -47,6 +47,7 @@ const TABLE: &[(Method, &str, Needs)] = &[
     (Method::GET, "/api/custody", OPERATE),
     (Method::POST, "/api/custody", OPERATE),
     (Method::GET, "/api/shredded", OPERATE),
+    (Method::POST, "/api/keys/rotation", ADMIN),
     (Method::GET, "/api/peer/records/{record}/sealed", READ),
     (Method::GET, "/api/peer/records/{record}/key", READ),
     (Method::GET, "/api/ae", OPERATE),

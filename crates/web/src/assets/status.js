@@ -15,6 +15,13 @@ const ALARMS = {
   "conflicting-instance": "同一 SOP Instance UID 收到不同内容，两份都已保存",
   "damaged-pack": "一个包无法再打开",
   "damaged-record": "一份已接收的影像无法再打开",
+  "key-provider-away": "密钥提供方没有响应",
+  "site-keys-changed": "另一节点更换了站点密钥，本节点还不能打开",
+};
+
+const NOTICES = {
+  "no-recovery-sheet": "还没有确认密钥恢复单：这台机器一旦丢失，存储中的影像将无法打开。请运行 filmgate key backup 打印恢复单，再用 filmgate key confirm 输入核对。",
+  "certificate-ends": "证书或吊销列表即将到期（或已到期），请及时更换：",
 };
 
 const part = (id) => document.getElementById(id);
@@ -125,6 +132,14 @@ function showPlacements(status) {
   part("catalog").textContent = `目录 catalog: ${status.catalog}`;
 }
 
+function showNotices(notices) {
+  list(part("notices"), part("notices"), notices.map((notice) => {
+    const item = document.createElement("li");
+    say(item, `${NOTICES[notice.kind] ?? notice.kind} ${notice.subject}`.trim(), notice.detail);
+    return item;
+  }));
+}
+
 function showLists(status) {
   list(part("alarms-section"), part("alarms"), status.alarms.map((alarm) =>
     row(`${ALARMS[alarm.kind] ?? alarm.kind}：${alarm.detail}`, new Date(alarm.raised_at).toLocaleString("zh-CN"), alarm.subject)));
@@ -176,6 +191,7 @@ function show(status) {
   showOldest(status);
   showRoom(status.spool);
   showPlacements(status);
+  showNotices(status.notices ?? []);
   showLists(status);
   showSender(status);
   part("updated").textContent = lastAnswerAt.toLocaleTimeString("zh-CN");

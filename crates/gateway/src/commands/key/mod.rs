@@ -4,7 +4,7 @@ mod backup;
 mod page;
 mod shred;
 
-use std::{cell::Cell, path::PathBuf, sync::Arc};
+use std::{cell::Cell, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -20,6 +20,10 @@ use crate::{
     failure, kek,
 };
 
+const WRAPPED: &str = "wrapped anew; after keys.rotation_grace_ms end it with --finish";
+const FINISHED: &str = "over: what was wrapped under the site key before is deleted";
+/// How often a running gateway is asked how far it is.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 /// A line of progress comes for so many keys.
 const TELL_EVERY: usize = 100;
 
@@ -37,8 +41,9 @@ enum What {
     List(Ask),
     /// Make the key of keys that the settings name: in the token, or as a file.
     Make(Ask),
-    /// Change the site key: every key is wrapped anew, no image is rewritten. It may be cut off anywhere and called again.
-    /// On a site of several nodes, call it on each before it is finished.
+    /// Change the site key: every key is wrapped anew, no image is rewritten. It may be cut off anywhere and called again. A
+    /// gateway that runs does it beside its work, and the other nodes of the site take it over; one node changes keys at a
+    /// time. With --kek the gateway of this data directory is to be stopped.
     Rotate(Rotate),
     /// Destroy the keys of a study: it is deleted, and no copy of it anywhere opens again. Asked for here, and meant by
     /// `filmgate delete confirm`.
@@ -152,6 +157,11 @@ fn make(ask: &Ask) -> anyhow::Result<u8> {
 
 fn rotate_keys(arguments: &Rotate) -> anyhow::Result<u8> {
     let settings = arguments.ask.settings.load()?;
+    if !arguments.kek
+        && let Some(running) = Local::find(&settings)?
+    {
+        return rotate_running(&running, arguments);
+    }
     let other =
         arguments.to.as_ref().map(|path| crate::config::load(Some(path), std::iter::empty())).transpose()?;
     runtime()?.block_on(async {
@@ -163,20 +173,42 @@ fn rotate_keys(arguments: &Rotate) -> anyhow::Result<u8> {
         let told = progress(arguments.ask.json);
         if !arguments.finish {
             let rotation = road.rotate_site_key(kek, told).await?;
-            tell(&rotation, arguments.ask.json, "wrapped anew; after keys.rotation_grace_ms end it with --finish");
+            tell(&rotation, arguments.ask.json, WRAPPED);
             return Ok(failure::DONE);
         }
         let grace = milliseconds(settings.keys.rotation_grace_ms);
-        if !arguments.now && !road.keys().is_settled(grace)? {
-            bail!(
-                "the site key was changed less than keys.rotation_grace_ms ago; other nodes may not have seen it: call \
-                 again later, or with --now if there are none"
-            );
-        }
-        let rotation = road.finish_rotation(kek, told).await?;
-        tell(&rotation, arguments.ask.json, "over: what was wrapped under the site key before is deleted");
+        let rotation = road.finish_when_settled(kek, arguments.now, grace, told).await?;
+        tell(&rotation, arguments.ask.json, FINISHED);
         Ok(failure::DONE)
     })
+}
+
+/// By the gateway that runs, beside all it does; this waits for the end.
+fn rotate_running(running: &Local, arguments: &Rotate) -> anyhow::Result<u8> {
+    running.post("/api/keys/rotation", &json!({ "finish": arguments.finish, "now": arguments.now }))?;
+    let told = progress(arguments.ask.json);
+    loop {
+        let status = running.get("/api/status")?;
+        let standing = &status["keys"]["rotation"];
+        let count = |key: &str| standing["rotation"][key].as_u64().and_then(|count| count.try_into().ok());
+        let count = |key: &str| count(key).unwrap_or_default();
+        let rotation = Rotation {
+            keys: count("keys"),
+            done: count("done"),
+            rewrapped: count("rewrapped"),
+            deleted: count("deleted"),
+        };
+        if standing["under_way"] == true {
+            told(rotation);
+            std::thread::sleep(POLL_EVERY);
+            continue;
+        }
+        if let Some(problem) = standing["problem"].as_str() {
+            bail!("{problem}");
+        }
+        tell(&rotation, arguments.ask.json, if arguments.finish { FINISHED } else { WRAPPED });
+        return Ok(failure::DONE);
+    }
 }
 
 async fn change_kek(gateway: &Gateway, to: &Settings, json: bool) -> anyhow::Result<u8> {
@@ -197,11 +229,9 @@ async fn change_kek(gateway: &Gateway, to: &Settings, json: bool) -> anyhow::Res
 
 /// Asks for the recovery sheet, until it was confirmed.
 pub(crate) fn nag(road: &filmgate_pipeline::Road) {
-    if road.keys().sheet_confirmed_at().is_none() {
-        failure::eprint(
-            "filmgate: no recovery sheet was confirmed: if this machine is lost, nothing in the bucket can be opened. Make \
-             it by `filmgate key backup --out sheet.html`, print it, type it back by `filmgate key confirm`",
-        );
+    if let Some(notice) = road.sheet_notice() {
+        tracing::warn!("{}", notice.detail);
+        failure::eprint(&format!("filmgate: {}", notice.detail));
     }
 }
 
