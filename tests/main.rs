@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "the figures of a run")]
 
 mod access;
+mod adopt;
 mod bounded;
 mod cloud;
 mod cold;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::support::dicom::{File, Image};
 use crate::support::gateway::{AE_TITLE, Gateway, Home, Record};
+use crate::support::process::finish;
 use crate::support::servers::Database;
 use crate::support::{Dice, files_below, wait_for};
 
@@ -188,4 +189,90 @@ fn both_nodes_killed_in_turn_under_load_lose_nothing_and_count_nothing_twice() {
     let [first, second] = gateways;
     first.stop();
     second.stop();
+}
+
+/// What a node had received and nobody else has goes on at another, once its data directory is adopted there: all of it
+/// verified, none of it twice, however often the adoption is cut.
+#[test]
+fn what_a_dead_node_held_is_adopted_by_another() {
+    let Some(site) = Site::new() else { return };
+    let (verified, held) = (images(9_301, 5), images(9_302, 40));
+    let first = site.serve(0);
+    site.send(0, &first, &verified);
+    first.settled(verified.len());
+    first.stop();
+    let [dead, heir] = &site.homes;
+    let first = dead.serve_with(&[("PACK__QUIET_MS", NEVER_MS), ("PACK__AGE_MS", NEVER_MS)]);
+    assert_eq!(site.send(0, &first, &held).len(), held.len());
+    // Some of it came to the other node as well, and is safe.
+    let second = site.serve(1);
+    site.send(1, &second, &held[..3]);
+    wait_for("what came to the other is verified", DEADLINE, || {
+        let is_verified = |image: &Image| listed(&second, image).iter().any(|row| row.state == "verified");
+        held[..3].iter().all(is_verified).then_some(())
+    });
+    second.stop();
+
+    let dir = dead.data_dir().display().to_string();
+    let alive = heir.run(&["adopt", &dir]);
+    assert!(alive.code != Some(0) && alive.err.contains("must not run"), "{}", alive.err);
+    first.kill();
+    let mut soon = heir.filmgate(&["adopt", &dir]);
+    let soon = finish(soon.env("FILMGATE__PEERS__ABSENT_AFTER_MS", "600000"), DEADLINE);
+    assert!(soon.code != Some(0) && soon.err.contains("was there a moment ago"), "{}", soon.err);
+    wait_for("it counts as absent", DEADLINE, || {
+        // Cut off at any moment of it.
+        for milliseconds in [30, 90, 150, 220] {
+            let mut cut = heir.filmgate(&["adopt", &dir, "--json"]).spawn().expect("begin to adopt");
+            thread::sleep(Duration::from_millis(milliseconds));
+            let _ = cut.kill();
+            cut.wait().expect("wait for it");
+        }
+        let adopted = heir.run(&["adopt", &dir, "--json"]);
+        (adopted.code == Some(0)).then_some(())
+    });
+    let again = heir.run(&["adopt", &dir, "--json"]).ended(0).json();
+    assert_eq!((&again["records"], &again["packs"]), (&0.into(), &0.into()), "there is nothing left to do");
+    let back = dead.run(&["serve"]);
+    assert!(back.code != Some(0) && back.err.contains("was adopted by node"), "{}", back.err);
+
+    let second = site.serve(1);
+    wait_for("all of it is verified, each once", DEADLINE, || {
+        held.iter()
+            .all(|image| {
+                let rows = listed(&second, image);
+                rows.len() == 1 && rows[0].state == "verified"
+            })
+            .then_some(())
+    });
+    gives_all(&second, &verified);
+    gives_all(&second, &held);
+    assert_eq!(second.status()["nodes"].as_array().map(Vec::len), Some(1), "nobody waits for the dead one");
+    second.stop();
+    heir.run(&["verify", "--deep"]).ended(0);
+}
+
+/// Packs verified by a version that kept no log are in it from the next start on.
+#[test]
+fn packs_verified_before_there_was_a_log_are_named_by_it() {
+    let Some(site) = Site::new() else { return };
+    let sent = images(9_401, 4);
+    let first = site.serve(0);
+    site.send(0, &first, &sent);
+    first.settled(sent.len());
+    first.stop();
+    let home = &site.homes[0];
+    for log in [home.bucket_dir().join("v1/log"), home.data_dir().join("log")] {
+        std::fs::remove_dir_all(log).expect("there was no log");
+    }
+    site.database.does("UPDATE index_packs SET logged_at = NULL");
+    let first = site.serve(0);
+    wait_for("they are named", DEADLINE, || {
+        let unnamed = first.status()["log"]["waiting"] != 0;
+        (!unnamed && !files_below(&home.bucket_dir().join("v1/log")).is_empty()).then_some(())
+    });
+    first.settled(sent.len());
+    first.stop();
+    let rebuilt = home.run(&["rebuild", "--json"]).ended(0).json();
+    assert_eq!((&rebuilt["packs_unnamed"], &rebuilt["instances"]), (&0.into(), &4.into()), "{rebuilt}");
 }

@@ -147,7 +147,8 @@ fn what_the_log_lost_and_what_no_key_opens_is_said() {
     let problems = rebuilt["problems"].to_string();
     assert!(problems.contains("stops: batch 1"), "{problems}");
     assert_eq!(rebuilt["packs"], 0);
-    let gateway = home.serve();
+    let mut gateway = home.serve();
+    gateway.expect_log("cannot be read on");
     gateway.settled((STUDIES * IMAGES) as usize);
     assert_eq!(answers(&gateway), before, "packs that no log names are adopted, proven and named");
     gateway.stop();

@@ -43,6 +43,7 @@ mod tests;
 mod transition;
 
 pub use book::{
+    adopting::TakeOver,
     ae::{AeBook, AeCaller, AeRule},
     alarms::{Alarm, AlarmKind},
     custody::Because,

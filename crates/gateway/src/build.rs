@@ -17,6 +17,7 @@ use filmgate_spool::{
 use filmgate_web::{UserSettings, Users};
 
 use crate::{
+    adopted,
     config::{BucketKind, Engine, Mirror, PrivateEncoding, Role, Settings, milliseconds},
     data_dir::{self, DataDir},
     kek, peers,
@@ -65,6 +66,7 @@ pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
 /// The same, and nothing is put in order: for a rebuild, which comes first.
 pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gateway> {
     let data_dir = DataDir::take(&settings.node.data_dir)?;
+    adopted::refuse(&settings.node.data_dir)?;
     let mirrored = settings.node.mirror != Mirror::Off;
     let second_dir = if mirrored { take_second(settings)? } else { None };
     let (clock, random) = (Clock::system(), Random::system());

@@ -17,6 +17,7 @@
 //! | `commands` | what the command line offers |
 //! | `ending` | what must be over before the process goes |
 
+mod adopted;
 mod audit;
 mod background;
 mod build;

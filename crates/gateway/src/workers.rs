@@ -330,6 +330,12 @@ impl Worker {
     /// What is safe in every bucket is said so at once, or with what else is within a moment.
     async fn log(mut self) {
         while !self.is_over() {
+            match self.road.name_unlogged().await {
+                Ok(_) => break,
+                Err(error) => self.rest_after(&error).await,
+            }
+        }
+        while !self.is_over() {
             match self.road.write_log().await {
                 Ok(logged) if logged.put_off => self.rest(REST_AFTER_ERROR).await,
                 Ok(_) => {

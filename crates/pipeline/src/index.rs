@@ -8,7 +8,7 @@ use std::{
 };
 
 use filmgate_catalog::{Count, ReceivedInstance};
-use filmgate_model::{Facts, Identity, RecordId, Tag, Timestamp, tags};
+use filmgate_model::{Facts, Identity, Provenance, RecordId, Tag, Timestamp, tags};
 use filmgate_seal::RecordTable;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -133,6 +133,12 @@ impl Road {
         }
     }
 
+    /// Whoever received it, it is this node that has it now.
+    pub(crate) fn held_here(&self, row: ReceivedInstance) -> ReceivedInstance {
+        let provenance = Provenance { node: self.node_id(), ..row.provenance };
+        ReceivedInstance { provenance, ..row }
+    }
+
     /// Enters every record of the journal that the catalog lacks; the number of rows.
     ///
     /// # Errors
@@ -145,7 +151,7 @@ impl Road {
             let mut rows = Vec::with_capacity(batch.len());
             for &record_id in batch {
                 match self.open_journaled(record_id).await {
-                    Ok(opened) => rows.push(received_instance(opened.table())),
+                    Ok(opened) => rows.push(self.held_here(received_instance(opened.table()))),
                     Err(error) => {
                         tracing::error!(%record_id, error = &error as &dyn std::error::Error, "a journaled record does not open");
                     }

@@ -24,6 +24,7 @@
 //! | – | `telling` | what happens in the catalog, in the words of the log |
 //! | – | `said` | what the logs say of custody and of packs that go, entered where it is not known |
 //! | – | `follow` | a second directory, filled by what the logs say and serving from the bucket |
+//! | – | `adopt` | what a dead node had, and was to do, becomes this node's |
 //! | – | `rebuild` | the catalog made again from bucket and keys |
 //! | – | `recover` | what a crash left is put in order at the next start |
 //!
@@ -32,6 +33,7 @@
 //! of the log synced here → accepted in every bucket → catalog → local copy may go. A simulation
 //! drives these same functions over a crashing disk.
 
+mod adopt;
 mod callers;
 mod copies;
 mod custody;
@@ -88,6 +90,7 @@ use parking_lot::Mutex;
 use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
+pub use adopt::{Adopted, DeadNode};
 pub use callers::{
     Caller, CallerChange, CallerSettings, CallerShown, CallerVerdict, Callers, CallersShown, ChangeError,
     RuleShown,

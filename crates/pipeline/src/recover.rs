@@ -37,10 +37,13 @@ impl Road {
         self.load_shredded().await?;
         let (packs_removed, packs_adopted) = self.settle_unknown_packs().await?;
         let packs_missing = self.settle_missing_packs().await?;
-        let freed = self.free_packed_records().await?;
+        let mut freed = self.free_packed_records().await?;
         let indexed = self.index_missing().await?;
         let records_missing = self.settle_missing_records().await?;
-        self.catalog.restore_deletions(self.clock.now()).await?;
+        if self.catalog.restore_deletions(self.clock.now()).await? > 0 {
+            // What was deleted before it was packed came out of the journal again, and goes from there as well.
+            freed += self.free_packed_records().await?;
+        }
         Ok(Recovered { indexed, freed, packs_removed, packs_adopted, packs_missing, records_missing })
     }
 
@@ -170,8 +173,11 @@ impl Road {
             self.packs.remove(pack_id)?;
             return Ok(false);
         }
-        let rows: Vec<_> =
-            footer.records.iter().map(|record| index::received_instance(&record.table)).collect();
+        let rows: Vec<_> = footer
+            .records
+            .iter()
+            .map(|record| self.held_here(index::received_instance(&record.table)))
+            .collect();
         self.catalog.record_received(&rows, self.clock.now()).await?;
         if kind == PackKind::Study
             && let Some(first) = rows.first()

@@ -64,7 +64,7 @@ fn one(fact_id: Option<FactId>, body: &Body) -> Result<Vec<Outgoing>, CatalogErr
 }
 
 /// What is not known by an id of its own is known by what it says: told again, it is the same fact.
-fn outgoing(fact_id: Option<FactId>, body: &Body) -> Result<Outgoing, CatalogError> {
+pub(crate) fn outgoing(fact_id: Option<FactId>, body: &Body) -> Result<Outgoing, CatalogError> {
     let bytes = body.to_bytes().map_err(|_| CatalogError::TooLarge { what: "what is said of it" })?;
     let fact_id = fact_id.unwrap_or_else(|| {
         let digest = Sha256::new().chain_update(body.kind().to_le_bytes()).chain_update(&bytes).finalize();

@@ -1,5 +1,6 @@
 //! The authoritative half: what nothing else could rebuild.
 
+pub(crate) mod adopting;
 pub(crate) mod ae;
 pub(crate) mod alarms;
 pub(crate) mod custody;

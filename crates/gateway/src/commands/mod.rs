@@ -1,5 +1,6 @@
 //! What the command line offers.
 
+mod adopt;
 mod ae;
 mod config;
 mod custody;
@@ -42,6 +43,8 @@ enum Command {
     Export(export::Arguments),
     /// Make the catalog again from buckets and keys: on an empty machine, or after the catalog was lost.
     Rebuild(rebuild::Arguments),
+    /// Take over from a node that is dead: its data directory, or what it had verified when that is lost.
+    Adopt(adopt::Arguments),
     /// Check that everything stored opens.
     Verify(verify::Arguments),
     /// The keys: how they stand, rotation.
@@ -87,6 +90,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Status(arguments) => status::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::Rebuild(arguments) => rebuild::run(&arguments),
+        Command::Adopt(arguments) => adopt::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Key(arguments) => key::run(&arguments),
         Command::Ae(arguments) => ae::run(&arguments),

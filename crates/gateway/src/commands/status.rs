@@ -60,6 +60,9 @@ fn page(status: &Value) -> String {
     for placement in status["placements"].as_array().into_iter().flatten() {
         lines.extend(placement_line(placement));
     }
+    lines.extend(log_lines(status));
+    lines.extend(node_lines(status));
+    lines.extend(copies_line(status));
     for pack in status["retrying"].as_array().into_iter().flatten() {
         let next = Timestamp(pack["next_try_at"].as_i64().unwrap_or_default());
         let (id, reason) = (text(&pack["pack_id"]), text(&pack["reason"]));
@@ -87,6 +90,59 @@ fn page(status: &Value) -> String {
         lines.push(format!("Alarm         {kind} {subject}: {detail}"));
     }
     lines.join("\n")
+}
+
+/// Where this node's log stands, and how far a follower has read those of others.
+fn log_lines(status: &Value) -> Vec<String> {
+    let (log, mut lines) = (&status["log"], Vec::new());
+    if let Some(incarnation) = log["incarnation"].as_str() {
+        let (sequence, waiting) = (&log["sequence"], log["waiting"].as_u64().unwrap_or(0));
+        let behind = if waiting > 0 { format!(", {waiting} facts to be told") } else { String::new() };
+        lines.push(format!("Log           {incarnation} at batch {sequence}{behind}"));
+    }
+    if let Some(problem) = log["problem"].as_str() {
+        lines.push(format!("              it is put off: {problem}"));
+    }
+    let follow = &status["follow"];
+    if follow.is_object() {
+        lines.push(match follow["behind_ms"].as_u64() {
+            Some(behind) => {
+                format!("Follows       {} batches read, {} s behind", follow["batches"], behind / 1000)
+            }
+            None => format!("Follows       {} batches read, not caught up yet", follow["batches"]),
+        });
+    }
+    for (incarnation, why) in follow["stopped"].as_object().into_iter().flatten() {
+        lines.push(format!("              log {incarnation} is not read on: {}", text(why)));
+    }
+    lines
+}
+
+/// The nodes of the site, where there are others.
+fn node_lines(status: &Value) -> Vec<String> {
+    let nodes: Vec<&Value> = status["nodes"].as_array().into_iter().flatten().collect();
+    if nodes.len() < 2 {
+        return Vec::new();
+    }
+    let line = |node: &&Value| {
+        let is = |key: &str| node[key] == Value::Bool(true);
+        let there = match (is("this"), is("present")) {
+            (true, _) => "this one",
+            (_, true) => "present",
+            _ => "away",
+        };
+        format!("Node          {} {there}, holds {} alone", text(&node["node_id"]), node["held"])
+    };
+    nodes.iter().map(line).collect()
+}
+
+/// What is kept and not served.
+fn copies_line(status: &Value) -> Option<String> {
+    let kinds =
+        [("variants", "in other wrapping"), ("conflicts", "with other content"), ("hidden", "hidden")];
+    let some = kinds.iter().filter(|(key, _)| status[*key].as_u64().is_some_and(|count| count > 0));
+    let told: Vec<String> = some.map(|(key, what)| format!("{} {what}", status[*key])).collect();
+    (!told.is_empty()).then(|| format!("Kept beside   {}", told.join(", ")))
 }
 
 /// What a store was found to do; nothing of a folder.

@@ -10,12 +10,14 @@
 //! | `writer` | the next batch |
 //! | `reading` | the logs of all nodes, read from the bucket |
 //! | `objections` | what the logs of other nodes have against a deletion |
+//! | `unlogged` | packs that were verified before there was a log |
 //! | `placing` | an object put, read back and found equal |
 
 mod incarnation;
 mod objections;
 mod placing;
 mod reading;
+mod unlogged;
 mod writer;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

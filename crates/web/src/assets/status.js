@@ -140,6 +140,22 @@ function showNotices(notices) {
   }));
 }
 
+// Where this node's log stands or how far a follower has read, who else is of the site, and what is kept and not served.
+function showLog(status) {
+  const { log, follow, nodes } = status;
+  if (follow) {
+    const [chinese, other] = follow.behind_ms === null ? ["尚未追上", "not caught up"] : duration(follow.behind_ms);
+    say(part("log"), chinese, `${other} behind`);
+    say(part("log-note"), `已读 ${count(follow.batches)} 批`, `batches read; ${Object.keys(follow.stopped).length} logs stopped`);
+  } else {
+    say(part("log"), `第 ${count(log.sequence)} 批`, "batch");
+    say(part("log-note"), log.problem ?? `待写入 ${count(log.waiting)} 条`, log.problem ? "put off" : "to be told");
+  }
+  const away = nodes.filter((node) => !node.present).length;
+  say(part("nodes"), `节点 ${count(nodes.length)}，离线 ${count(away)}`, "nodes, away");
+  say(part("beside"), `变体 ${count(status.variants)}，冲突 ${count(status.conflicts)}，隐藏 ${count(status.hidden)}`, "variants, conflicts, hidden");
+}
+
 function showLists(status) {
   list(part("alarms-section"), part("alarms"), status.alarms.map((alarm) =>
     row(`${ALARMS[alarm.kind] ?? alarm.kind}：${alarm.detail}`, new Date(alarm.raised_at).toLocaleString("zh-CN"), alarm.subject)));
@@ -192,6 +208,7 @@ function show(status) {
   showRoom(status.spool);
   showPlacements(status);
   showNotices(status.notices ?? []);
+  showLog(status);
   showLists(status);
   showSender(status);
   part("updated").textContent = lastAnswerAt.toLocaleTimeString("zh-CN");
