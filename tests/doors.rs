@@ -349,3 +349,30 @@ fn what_ends_soon_is_told() {
     assert!(status.contains(said) && status.contains("old.pem"), "{status}");
     gateway.stop();
 }
+
+/// HTTP/2 (RFC 9113 6.9): a client that opens no window asks, takes nothing, and would hold its place for ever.
+#[test]
+fn a_client_that_opens_no_window_loses_its_place() {
+    let home = Home::new().set("WEB__ANSWER_STALL_TIMEOUT_MS", 500);
+    let gateway = home.serve();
+    let mut client = TcpStream::connect(gateway.web.address()).expect("connect");
+    client.set_read_timeout(Some(Duration::from_secs(20))).expect("set a timeout");
+    let host = gateway.web.address();
+    // GET, http, then path and authority as literals beside their indexed names (RFC 7541 6.2.2).
+    let mut fields = vec![0x82, 0x86, 0x04, 8];
+    fields.extend_from_slice(b"/metrics");
+    fields.extend_from_slice(&[0x01, u8::try_from(host.len()).expect("a short name")]);
+    fields.extend_from_slice(host.as_bytes());
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // Its first setting: no window for any answer.
+    bytes.extend_from_slice(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    bytes.extend_from_slice(&[0, 0, u8::try_from(fields.len()).expect("few"), 1, 5, 0, 0, 0, 1]);
+    bytes.extend_from_slice(&fields);
+    client.write_all(&bytes).expect("ask");
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("it is closed within a while");
+    assert!(answer.len() > 9, "it was answered");
+    let stalled = "filmgate_connections_stalled_total{door=\"web\"} 1";
+    assert!(gateway.web.get("/metrics", "text/plain").ok().text().contains(stalled));
+    gateway.stop();
+}

@@ -172,7 +172,7 @@ impl Bench<'_> {
     fn receipt(&self, pair: &mut Pair) -> Result<String> {
         let places = &self.upload.places;
         let home = Home::new(&self.upload.gateway, &places.work, &self.server, &self.plain);
-        let home = self.runtime.block_on(home)?.set("UPLOAD__RETRY_DELAY_MAX_MS", 500);
+        let home = self.runtime.block_on(home)?.set("UPLOAD__RETRY_DELAY_MAX_MS", 1000);
         home.serve(true)?.end()?;
         let senders = Senders::new(&self.upload.gateway, &places.work)?;
         let backlog = Files::in_folder(&self.noise)?;

@@ -3,6 +3,8 @@
 //! A connection without a request waits for one, but not for ever, and gives way when others come. What a request's body
 //! must bring is `filmgate_web`'s to say; a client that takes nothing of its answer is given up here.
 
+mod leaving;
+
 use std::{
     future::Future,
     io,
@@ -16,9 +18,8 @@ use std::{
 use axum::{Router, body::Body, extract::ConnectInfo, response::Response};
 use filmgate_model::spawn;
 use filmgate_web::ClientCertificate;
-use http_body_util::BodyExt;
 use hyper::{
-    Request,
+    Request, Version,
     body::Incoming,
     service::{Service, service_fn},
 };
@@ -35,6 +36,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use self::leaving::Answers;
 use crate::{
     audit,
     seats::{SeatLimits, Seats, Ticket},
@@ -90,6 +92,11 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                // The end of an answer must not wait for the acknowledgement of its beginning.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "a web connection went before it was served");
+                    continue;
+                }
                 let Some(place) = Place::take(&seats, peer.ip()) else { continue };
                 let connection =
                     Connection { peer, router: router.clone(), limits, place, stop: stop.clone() };
@@ -217,19 +224,23 @@ impl Connection {
         let router = TowerToHyperService::new(router);
         let answering = Arc::clone(&place);
         let certificate = certificate.map(|shown| ClientCertificate { common_name: shown.common_name });
+        let answers = Arc::new(Answers::default());
+        let leaving = Arc::clone(&answers);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let at_work = answering.begin();
             request.extensions_mut().insert(ConnectInfo(peer));
             if let Some(certificate) = certificate.clone() {
                 request.extensions_mut().insert(certificate);
             }
+            let answers = (request.version() == Version::HTTP_2).then(|| Arc::clone(&leaving));
             let answer = router.call(request);
-            async move { answer.await.map(|response| until_sent(response, at_work)) }
+            async move { answer.await.map(|response| until_sent(response, at_work, answers)) }
         });
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http2().max_concurrent_streams(limits.streams_max);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut idle = pin!(place.idle_for(limits.head_timeout));
+        let mut untaken = pin!(answers.untaken_for(limits.stall_timeout));
         let (mut is_stopping, mut last_bytes_until) = (false, None);
         loop {
             let last_bytes = async {
@@ -261,6 +272,11 @@ impl Connection {
                     tracing::debug!(%peer, "a web connection brought no request in time");
                     return;
                 }
+                () = untaken.as_mut() => {
+                    metrics::counter!("filmgate_connections_stalled_total", "door" => "web").increment(1);
+                    tracing::debug!(%peer, "a web connection took nothing of an answer for too long");
+                    return;
+                }
                 _ = stop.wait_for(|stop| *stop), if !is_stopping => {
                     is_stopping = true;
                     connection.as_mut().graceful_shutdown();
@@ -271,13 +287,8 @@ impl Connection {
 }
 
 /// The response, its request being at work until the body has ended.
-fn until_sent(response: Response, at_work: AtWork) -> Response {
-    response.map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _at_work = &at_work;
-            frame
-        }))
-    })
+fn until_sent(response: Response, at_work: AtWork, answers: Option<Arc<Answers>>) -> Response {
+    response.map(|body| Body::new(leaving::Leaving::new(body, at_work, answers)))
 }
 
 /// A stream whose writes fail when the other side has taken nothing for too long.

@@ -131,38 +131,41 @@ impl Fetching {
 }
 
 impl Road {
-    /// A range of a local pack; `None` when there is none.
-    pub(crate) async fn local_bytes(
+    /// A range of a pack from the local disk, with what the cache has behind it; `None` when it is neither in a local pack
+    /// nor cached.
+    pub(crate) async fn bytes_here(
         self: &Arc<Self>,
         pack_id: PackId,
-        range: Range<u64>,
+        wanted: &Range<u64>,
+        ahead: Ahead,
+        cached: bool,
     ) -> Result<Option<Bytes>, Error> {
-        let road = Arc::clone(self);
-        match compute(move || road.packs.open(pack_id)?.read(range)).await? {
-            Ok(bytes) => Ok(Some(bytes.into())),
+        let (road, wanted) = (Arc::clone(self), wanted.clone());
+        let read = move || match road.packs.open(pack_id).and_then(|pack| pack.read(wanted.clone())) {
+            Err(error) if is_absent(&error) && cached => Ok(road.kept_bytes(pack_id, &wanted, ahead.until)),
             Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+            read => Ok(Some(Bytes::from(read?))),
+        };
+        compute(read).await?
     }
 
-    /// A range of a pack that is not here, from the cache or a bucket: all that is wanted, and what came along behind it.
+    /// A range of a pack that is not here, from a bucket: all that is wanted, and what came along behind it.
     pub(crate) async fn distant_bytes(
         self: &Arc<Self>,
         pack_id: PackId,
         wanted: Range<u64>,
         ahead: Ahead,
     ) -> Result<Bytes, Error> {
-        if let Some(kept) = self.kept_bytes(pack_id, &wanted, ahead.until).await? {
-            return Ok(kept);
-        }
         let range = self.range_to_fetch(pack_id, &wanted, ahead);
         let fetch = self.fetching.join(pack_id, &wanted, range);
         let mut fetched = fetch.fetched.lock().await;
         let bytes = match &*fetched {
             Some(bytes) => bytes.clone(),
             None => {
-                // It may have come and gone between the two looks.
-                if let Some(kept) = self.kept_bytes(pack_id, &wanted, ahead.until).await? {
+                // Somebody else's may have come meanwhile.
+                if self.cached.ranges.holds(pack_id, &wanted)
+                    && let Some(kept) = self.bytes_here(pack_id, &wanted, ahead, true).await?
+                {
                     return Ok(kept);
                 }
                 let bytes = self.placed_bytes(pack_id, fetch.range.clone()).await?;
@@ -175,19 +178,12 @@ impl Road {
         Ok(bytes.slice((wanted.start - fetch.range.start) as usize..))
     }
 
-    async fn kept_bytes(
-        self: &Arc<Self>,
-        pack_id: PackId,
-        wanted: &Range<u64>,
-        until: u64,
-    ) -> Result<Option<Bytes>, Error> {
-        let (road, wanted) = (Arc::clone(self), wanted.clone());
+    /// Blocks on the disk.
+    fn kept_bytes(&self, pack_id: PackId, wanted: &Range<u64>, until: u64) -> Option<Bytes> {
         let until = until.min(wanted.start.saturating_add(self.settings.read_bytes_max));
-        let kept = compute(move || road.cached.ranges.read(pack_id, &wanted, until)).await?;
-        if kept.is_some() {
-            metrics::counter!("filmgate_cached_reads_total", "of" => Of::Range.as_str()).increment(1);
-        }
-        Ok(kept.map(Bytes::from))
+        let kept = self.cached.ranges.read(pack_id, wanted, until)?;
+        metrics::counter!("filmgate_cached_reads_total", "of" => Of::Range.as_str()).increment(1);
+        Some(kept.into())
     }
 
     /// What one request asks for: what is wanted, what is said to be read next, and some more for somebody who goes through

@@ -9,11 +9,13 @@
 use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
+use filmgate_catalog::Location;
 use filmgate_model::{Encoding, InstanceState, NodeId, PackId, RecordId, StudyKeyId, Tag, compute};
 use filmgate_seal::{
     BulkKind, BulkValue as StoredBulk, ChunkEntry, Class, PackFooter, RecordKey, RecordTable,
 };
 use filmgate_spool::JournalRecord;
+use futures::future::try_join_all;
 use parking_lot::Mutex;
 use quick_cache::Weighter;
 use zeroize::Zeroizing;
@@ -26,6 +28,10 @@ use crate::{
 
 /// How often a record is looked up again while it is read; it can move twice, and once more into another pack.
 const MOVES_MAX: usize = 4;
+/// Chunks of a range that are opened side by side.
+const OPENED_AT_ONCE: usize = 4;
+/// Room made for a range at first: what is asked for is not believed further than that.
+const PIECE_BYTES: usize = 1024 * 1024;
 /// Keys that are brought from a bucket at a time, about.
 pub(crate) const KEY_GATES: usize = 16;
 
@@ -121,20 +127,39 @@ impl Road {
         Err(last)
     }
 
+    /// The same of a record that has just been looked up; it is looked up again when it is not there any more.
+    ///
+    /// # Errors
+    /// As [`Road::open`].
+    pub async fn open_found(self: &Arc<Self>, location: &Location) -> Result<OpenRecord, Error> {
+        match self.open_located(location).await {
+            Ok(opened) => Ok(opened),
+            Err(_) => self.open(location.record_id).await,
+        }
+    }
+
     async fn try_open(self: &Arc<Self>, record_id: RecordId) -> Result<OpenRecord, Error> {
         if self.journal.contains(record_id) {
             return self.open_in_journal(record_id).await;
         }
         let location = self.catalog.locate(record_id).await?.ok_or(Error::NotFound(record_id))?;
+        self.open_located(&location).await
+    }
+
+    async fn open_located(self: &Arc<Self>, location: &Location) -> Result<OpenRecord, Error> {
+        let record_id = location.record_id;
+        if self.journal.contains(record_id) {
+            return self.open_in_journal(record_id).await;
+        }
         if location.state == InstanceState::Deleted {
             return Err(Error::NotFound(record_id));
         }
-        if self.is_held_elsewhere(&location) {
+        if self.is_held_elsewhere(location) {
             let node_id = location.node_id;
             let (key, table) = self.held_elsewhere(record_id, node_id).await?;
             return Ok(OpenRecord::new(self, key, Arc::new(table), Place::Peer { node_id }));
         }
-        let pack_id = location.pack.ok_or(Error::Lost(record_id))?.pack_id;
+        let pack_id = location.pack.as_ref().ok_or(Error::Lost(record_id))?.pack_id;
         let contents = self.pack_contents(pack_id).await?;
         let record = contents.record(record_id).ok_or(Error::Lost(record_id))?;
         let place = Place::Pack { pack_id, offset: record.offset, records_end: contents.records_end };
@@ -305,7 +330,7 @@ impl OpenRecord {
     /// Says which range of the dataset will be read, from its beginning on: what of it is in a bucket is then brought by
     /// one request, or by a few where it is long (`read_bytes_max`).
     pub fn will_read(&self, range: Range<u64>) {
-        let sealed_end = |chunk: &ChunkEntry| chunk.record_offset + u64::from(chunk.sealed_bytes);
+        let sealed_end = |chunk: &ChunkEntry| sealed_range(chunk).end;
         let mut chunks = self.table.chunks_of(range).map(|(_, chunk)| chunk);
         if let Some(first) = chunks.next() {
             let end = chunks.last().map_or(sealed_end(first), sealed_end);
@@ -318,28 +343,38 @@ impl OpenRecord {
     /// # Errors
     /// When its bytes cannot be fetched, or do not open.
     pub async fn chunk(&self, number: usize) -> Result<Option<Bytes>, Error> {
-        let Some(entry) = self.table.chunks.get(number).cloned() else { return Ok(None) };
-        let range = entry.record_offset..entry.record_offset + u64::from(entry.sealed_bytes);
-        let sealed = self.sealed(range.clone()).await?;
-        match self.open_chunk(number, entry.clone(), sealed).await {
-            // What rotted on the local disk, or in the cache, may be whole in a bucket.
-            Err(error @ Error::Seal(_)) => {
-                let (pack_id, offset) = match *self.place.lock() {
-                    Place::Pack { pack_id, offset, .. } => (pack_id, offset),
-                    Place::Peer { node_id } => return Err(error.held_by(node_id, self.table.record_id)),
-                    Place::Journal => return Err(error),
-                };
-                let in_pack = offset + range.start..offset + range.end;
-                // The cache has no part in what the copies are like.
-                if !self.copies_only {
-                    self.forget_cached(pack_id, in_pack.clone()).await?;
-                }
-                let opened = self.placed_chunk(number, &entry, pack_id, in_pack, error).await?;
-                self.road.local_is_rotten(pack_id).await?;
-                Ok(Some(opened))
-            }
-            opened => opened.map(Some),
+        let Some(sealed) = self.sealed_chunk(number).await? else { return Ok(None) };
+        self.open_or_fetch(number, sealed).await.map(Some)
+    }
+
+    async fn sealed_chunk(&self, number: usize) -> Result<Option<Bytes>, Error> {
+        let Some(entry) = self.table.chunks.get(number) else { return Ok(None) };
+        self.sealed(sealed_range(entry)).await.map(Some)
+    }
+
+    /// Opens a chunk; what rotted on the local disk, or in the cache, may be whole in a bucket.
+    async fn open_or_fetch(&self, number: usize, sealed: Bytes) -> Result<Bytes, Error> {
+        let Some(entry) = self.table.chunks.get(number) else {
+            return Err(Error::Lost(self.table.record_id));
+        };
+        let error = match self.open_chunk(number, entry.clone(), sealed).await {
+            Err(error @ Error::Seal(_)) => error,
+            opened => return opened,
+        };
+        let (pack_id, offset) = match *self.place.lock() {
+            Place::Pack { pack_id, offset, .. } => (pack_id, offset),
+            Place::Peer { node_id } => return Err(error.held_by(node_id, self.table.record_id)),
+            Place::Journal => return Err(error),
+        };
+        let range = sealed_range(entry);
+        let in_pack = offset + range.start..offset + range.end;
+        // The cache has no part in what the copies are like.
+        if !self.copies_only {
+            self.forget_cached(pack_id, in_pack.clone()).await?;
         }
+        let opened = self.placed_chunk(number, entry, pack_id, in_pack, error).await?;
+        self.road.local_is_rotten(pack_id).await?;
+        Ok(opened)
     }
 
     async fn forget_cached(&self, pack_id: PackId, range: Range<u64>) -> Result<(), Error> {
@@ -404,19 +439,27 @@ impl OpenRecord {
     /// # Errors
     /// When a chunk cannot be had.
     pub async fn dataset_range(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
         self.expect_at_least(&range);
-        let first = self.table.chunks.partition_point(|chunk| chunk_range(chunk).end <= range.start);
-        for number in first..self.chunks() {
-            let covers = chunk_range(&self.table.chunks[number]);
-            if covers.start >= range.end {
-                break;
+        let numbers: Vec<usize> =
+            self.table.chunks_of(range.clone()).map(|(number, _)| number as usize).collect();
+        let mut bytes = Vec::with_capacity(
+            usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0).min(PIECE_BYTES),
+        );
+        for some in numbers.chunks(OPENED_AT_ONCE) {
+            let mut sealed = Vec::with_capacity(some.len());
+            for &number in some {
+                sealed.extend(self.sealed_chunk(number).await?.map(|sealed| (number, sealed)));
             }
-            let Some(chunk) = self.chunk(number).await? else { break };
-            // Both ends lie within the chunk, which is in memory.
-            let start = range.start.saturating_sub(covers.start) as usize;
-            let end = (range.end.min(covers.end) - covers.start) as usize;
-            bytes.extend_from_slice(chunk.get(start..end).unwrap_or_default());
+            // Each takes a core for a while: side by side where there are several.
+            let opened =
+                try_join_all(sealed.into_iter().map(|(number, sealed)| self.open_or_fetch(number, sealed)));
+            for (&number, chunk) in some.iter().zip(opened.await?) {
+                let covers = self.table.chunks.get(number).map_or(0..0, chunk_range);
+                // Both ends lie within the chunk, which is in memory.
+                let start = range.start.saturating_sub(covers.start) as usize;
+                let end = (range.end.min(covers.end) - covers.start) as usize;
+                bytes.extend_from_slice(chunk.get(start..end).unwrap_or_default());
+            }
         }
         Ok(bytes)
     }
@@ -489,10 +532,11 @@ impl OpenRecord {
             Place::Pack { pack_id, offset, records_end } => {
                 self.road.read.lock().insert(pack_id);
                 let in_pack = offset + range.start..offset + range.end;
-                if let Some(bytes) = self.road.local_bytes(pack_id, in_pack.clone()).await? {
+                let ahead = Ahead { until: offset + self.until(&range), records_end };
+                if let Some(bytes) = self.road.bytes_here(pack_id, &in_pack, ahead, !self.copies_only).await?
+                {
                     return Ok(bytes);
                 }
-                let ahead = Ahead { until: offset + self.until(&range), records_end };
                 match self.copies_only {
                     true => self.road.placed_bytes(pack_id, self.road.with_ahead(&in_pack, ahead)).await,
                     false => self.road.distant_bytes(pack_id, in_pack, ahead).await,
@@ -508,6 +552,10 @@ impl OpenRecord {
 /// True when a file is not there.
 pub(crate) fn is_absent(error: &filmgate_spool::Error) -> bool {
     matches!(error, filmgate_spool::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+fn sealed_range(chunk: &ChunkEntry) -> Range<u64> {
+    chunk.record_offset..chunk.record_offset + u64::from(chunk.sealed_bytes)
 }
 
 fn chunk_range(chunk: &filmgate_seal::ChunkEntry) -> Range<u64> {

@@ -71,6 +71,12 @@ impl CacheFolder {
         Ok(folder)
     }
 
+    /// True when a range is kept as a whole; it may still turn out not to be readable.
+    #[must_use]
+    pub fn holds(&self, pack_id: PackId, wanted: &Range<u64>) -> bool {
+        self.kept.lock().find(pack_id, wanted).is_some()
+    }
+
     /// What is kept of a pack from `wanted.start` on: all that is wanted, and what follows in the same range, `until` at
     /// most. `None` when it is not kept as a whole, or cannot be read.
     pub fn read(&self, pack_id: PackId, wanted: &Range<u64>, until: u64) -> Option<Vec<u8>> {

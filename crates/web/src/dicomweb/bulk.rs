@@ -37,7 +37,7 @@ pub(crate) async fn bulk_value(
     query: Pairs,
 ) -> Result<Response, Error> {
     let found = served(&app, &study, &series, &instance).await?;
-    let record = app.road().open(found.record_id).await?;
+    let record = app.road().open_found(&found).await?;
     let value = record.bulk_value(&path).ok_or(Error::NotFound("bulk data"))?;
     let offer = offer_for(&record, &value, &Accepted::of(&headers, &query))?;
     let permit = app.retrieve_turn().await?;

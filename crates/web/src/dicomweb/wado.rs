@@ -143,7 +143,7 @@ async fn retrieve(
         return Ok(with_type(body, &content_type));
     }
     let Some(instance) = instances.into_iter().next() else { return Err(Error::NotFound(level)) };
-    let record = road.open(instance.record_id).await?;
+    let record = road.open_found(&instance).await?;
     let bytes = record.dataset_bytes().saturating_add(record.file_head().len() as u64);
     let content_type = dicom_type(record.transfer_syntax_uid());
     let body =
