@@ -211,16 +211,12 @@ impl Road {
 
     async fn remove_local(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
         let road = Arc::clone(self);
-        let removed = compute(move || {
-            road.cached.forget(pack_id);
-            match road.packs.contains(pack_id)? {
-                true => road.packs.remove(pack_id),
-                false => Ok(()),
-            }
+        let removed = compute(move || match road.packs.contains(pack_id)? {
+            true => road.packs.remove(pack_id),
+            false => Ok(()),
         });
         removed.await??;
-        self.contents.remove(&pack_id);
-        Ok(())
+        self.forget_pack(pack_id).await
     }
 }
 

@@ -204,6 +204,13 @@ impl Road {
         wanted.start..end.max(wanted.end)
     }
 
+    /// Forgets what is kept of a pack that is deleted, in memory and in the cache.
+    pub(crate) async fn forget_pack(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
+        self.contents.remove(&pack_id);
+        let road = Arc::clone(self);
+        Ok(compute(move || road.cached.forget(pack_id)).await?)
+    }
+
     /// Keeps what a request brought, while nobody waits for it. Until that is done the request is still found.
     fn keep_bytes(self: &Arc<Self>, pack_id: PackId, fetch: Arc<Fetch>, bytes: Bytes) {
         if !self.cache_may_take(bytes.len()) {

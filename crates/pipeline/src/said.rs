@@ -63,7 +63,7 @@ impl Road {
         match merge.pack(pack_id) {
             PackStanding::Deleted(_) => {
                 self.catalog.follow_deletion(pack_id, now).await?;
-                self.contents.remove(&pack_id);
+                self.forget_pack(pack_id).await?;
                 Ok(true)
             }
             PackStanding::Replaced { .. } => Ok(true),
