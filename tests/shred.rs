@@ -331,3 +331,46 @@ fn versions_left_behind_are_not_called_done() {
     assert!(said.contains("NOT DONE") && said.contains("by hand"), "{said}");
     gateway.stop();
 }
+
+/// A follower drops its copy when it reads of it in the log; a machine made anew from bucket and key knows what was
+/// destroyed, and misses nothing.
+#[test]
+fn followers_and_rebuilt_machines_know_what_was_shredded() {
+    let home = home();
+    let gateway = home.serve();
+    let (gone, kept) = (study(79, 2), study(80, 2));
+    send(&home, &gateway, &gone);
+    send(&home, &gateway, &kept);
+    gateway.settled(4);
+    let following = Home::new()
+        .set("BUCKET__MAIN__PATH", home.bucket_dir().display())
+        .set("NODE__KEY_FILE", home.key_path().display())
+        .set("NODE__ROLE", "follow")
+        .set("SITE_LOG__FOLLOW_POLL_MS", 200)
+        .set("SITE_LOG__FOLLOW_LIST_MS", 500);
+    let follower = following.serve();
+    wait_for("the follower has both", SOON, || {
+        (is_served(&follower, &gone[0]) && is_served(&follower, &kept[0])).then_some(())
+    });
+    let cached = || files_below(&following.data_dir().join("keys/study")).len();
+    assert_eq!(cached(), 2);
+    let uid = gone[0].study_instance_uid.as_str();
+    confirm(&home, &ask(&home, uid));
+    wait_until_shredded(&home, uid);
+    wait_for("the follower has no copy of the key", SOON, || (cached() == 1).then_some(()));
+    wait_for("it says so itself", SOON, || are_done(&report(&following, uid), "node:").then_some(()));
+    assert!(!is_served(&follower, &gone[0]));
+    assert!(is_served(&follower, &kept[0]));
+    follower.stop();
+    gateway.stop();
+
+    fs::remove_dir_all(home.data_dir()).expect("lose the machine");
+    home.run(&["rebuild"]).ended(0);
+    let told = home.run(&["key", "shredded", "--json"]).ended(0).json();
+    assert_eq!(told[0]["keys"].as_array().map(Vec::len), Some(1), "{told}");
+    let gateway = home.serve();
+    assert!(kept.iter().all(|image| is_served(&gateway, image)));
+    assert!(gone.iter().all(|image| !is_served(&gateway, image)));
+    home.run(&["verify", "--deep"]).ended(0);
+    gateway.stop();
+}
