@@ -1,11 +1,11 @@
 //! Holds, deletions and packs made of packs, against a model of who may lose what: by the record, from the moment the
 //! catalog's commit said so.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use filmgate_catalog::{Because, Deletion, DeletionStep, Error as CatalogError, Location};
 use filmgate_model::{FactId, InstanceState, RecordId, Timestamp};
-use filmgate_pipeline::Error;
+use filmgate_pipeline::{Error, Repack, Road};
 use sha2::{Digest, Sha256};
 
 use super::{Check, DELETION_GRACE, Run};
@@ -159,9 +159,8 @@ impl Run {
     /// Merges, as the worker does and as a person may ask for it.
     fn repack_some(&mut self) -> Check {
         let road = self.road()?;
-        let study = format!("1.2.{}", 1 + self.random.below(3));
-        let repacks = match self.random.below(3) {
-            0 => self.wait(road.repacks_of_study(&study, self.random.below(2) == 0)),
+        let repacks = match self.random.below(2) {
+            0 => self.repacks_of_some_study(&road),
             _ => self.wait(road.next_merge()).map(|merge| merge.into_iter().collect()),
         };
         if self.random.below(4) == 0 {
@@ -177,6 +176,19 @@ impl Run {
             }
         }
         Ok(())
+    }
+
+    /// Of the first study, from a random one on, that has packs to be made anew.
+    fn repacks_of_some_study(&self, road: &Arc<Road>) -> Result<Vec<Repack>, Error> {
+        let (first, new_key) = (self.random.below(3), self.random.below(2) == 0);
+        for number in first..first + 3 {
+            let study = format!("1.2.{}", 1 + number % 3);
+            let repacks = self.wait(road.repacks_of_study(&study, new_key))?;
+            if !repacks.is_empty() {
+                return Ok(repacks);
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// One round of the worker that deletes.

@@ -3,6 +3,7 @@
 
 mod custody;
 mod named;
+mod rebuilt;
 mod rest;
 mod sent;
 mod tally;
@@ -108,9 +109,7 @@ impl Run {
             }
         };
         // The ids of the node are in its keys; those are made by the same seed, so the catalog can be there first.
-        let teller = Some(filmgate_pipeline::tell as filmgate_catalog::Teller);
-        let options =
-            CatalogOptions { blocking: true, teller, ..CatalogOptions::new(site_of(seed), node_of(seed)) };
+        let options = catalog_options(seed);
         let catalog = runtime.block_on(Catalog::in_memory(&options)).map_err(|error| error.to_string())?;
         Ok(Self {
             seed,
@@ -591,6 +590,12 @@ fn journal_options() -> JournalOptions {
         ready_segments: 0,
         pressure_free_percent: 40,
     }
+}
+
+/// A catalog that is empty, and told like that of a gateway.
+fn catalog_options(seed: u64) -> CatalogOptions {
+    let teller = Some(filmgate_pipeline::tell as filmgate_catalog::Teller);
+    CatalogOptions { blocking: true, teller, ..CatalogOptions::new(site_of(seed), node_of(seed)) }
 }
 
 fn road_settings() -> Settings {

@@ -19,6 +19,15 @@ impl Run {
         if self.random.below(2) == 0 {
             self.release_all_holds()?;
         }
+        self.go_on_until_at_rest()?;
+        self.evict()?;
+        self.check_named()?;
+        self.check_no_upload_is_left()?;
+        self.check_everything()?;
+        self.lose_the_catalog()
+    }
+
+    pub(super) fn go_on_until_at_rest(&mut self) -> Check {
         for round in 0.. {
             self.clock.shift_ms(10_000);
             self.sync_round()?;
@@ -38,10 +47,7 @@ impl Run {
                 ));
             }
         }
-        self.evict()?;
-        self.check_named()?;
-        self.check_no_upload_is_left()?;
-        self.check_everything()
+        Ok(())
     }
 
     /// What was begun in parts was ended, whatever answers were lost in between.
@@ -89,7 +95,7 @@ impl Run {
             && failed.is_empty())
     }
 
-    fn check_everything(&mut self) -> Check {
+    pub(super) fn check_everything(&mut self) -> Check {
         for (record_id, sent) in self.acknowledged.clone() {
             if self.custody.is_gone(record_id) {
                 self.check_gone(record_id)?;
