@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use filmgate_bucket::{Error as BucketError, Source};
+use filmgate_bucket::{Error as BucketError, ObjectInfo, Source};
 use filmgate_keys::{Kek, SiteObject};
 use filmgate_model::compute;
 use futures::{StreamExt, stream};
@@ -163,13 +163,18 @@ impl Road {
     /// Takes over the site's keys of a later generation that another node brought.
     pub(crate) async fn take_newest_site_keys(self: &Arc<Self>, kek: &Arc<Kek>) -> Result<(), Error> {
         for placement in &self.placements {
-            match self.newer_site_keys(placement).await? {
-                Some(newer) if kek.is(newer.kek()) => self.take_site_keys(kek, newer).await?,
-                Some(newer) => {
-                    let (generation, kek) = (newer.generation(), newer.kek().to_string());
-                    return Err(Error::SiteKeysChanged { generation, kek });
+            let ours = self.keys.site_object().generation();
+            match self.newest_listed(placement).await? {
+                // A follower writes nothing where nothing is to be done.
+                Some((generation, _)) if generation == ours => {}
+                Some((generation, object)) if generation > ours => {
+                    let newer = read_site_keys(placement, &object).await?;
+                    if !kek.is(newer.kek()) {
+                        return Err(Error::SiteKeysChanged { generation, kek: newer.kek().to_string() });
+                    }
+                    self.take_site_keys(kek, newer).await?;
                 }
-                None => self.place_site_key(placement).await?,
+                _ => self.place_site_key(placement).await?,
             }
         }
         Ok(())
@@ -186,17 +191,21 @@ impl Road {
         Ok(())
     }
 
+    /// The latest generation of the site's keys that a placement lists.
+    async fn newest_listed(&self, placement: &Placement) -> Result<Option<(u32, ObjectInfo)>, Error> {
+        let found = placement.keys.list(&format!("{KEYS}{}/", self.keys.site_id())).await?;
+        let generations = found.into_iter().filter_map(|object| Some((parse(&object.name)?.1, object)));
+        Ok(generations.max_by_key(|(generation, _)| *generation))
+    }
+
     /// The site's keys as a placement has them, when they are of a later generation than those here.
     pub(crate) async fn newer_site_keys(&self, placement: &Placement) -> Result<Option<SiteObject>, Error> {
-        let ours = self.keys.site_object();
-        let found = placement.keys.list(&format!("{KEYS}{}/", ours.site_id())).await?;
-        let newest = found.iter().filter_map(|object| Some((parse(&object.name)?.1, object)));
-        let Some((generation, object)) = newest.max_by_key(|it| it.0) else { return Ok(None) };
-        if generation <= ours.generation() {
-            return Ok(None);
+        let listed = self.newest_listed(placement).await?;
+        let ours = self.keys.site_object().generation();
+        match listed.filter(|(generation, _)| *generation > ours) {
+            Some((_, object)) => read_site_keys(placement, &object).await.map(Some),
+            None => Ok(None),
         }
-        let bytes = placement.keys.get(&object.name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await?;
-        Ok(Some(SiteObject::read(&bytes, Path::new(&object.name))?))
     }
 
     async fn delete_earlier_site_keys(&self) -> Result<(), Error> {
@@ -358,6 +367,11 @@ impl Road {
         let cached = compute(move || road.keys.cached_object(&id)).await??;
         Ok(cached.map(Bytes::from))
     }
+}
+
+async fn read_site_keys(placement: &Placement, object: &ObjectInfo) -> Result<SiteObject, Error> {
+    let bytes = placement.keys.get(&object.name, 0..object.bytes.min(KEY_OBJECT_BYTES_MAX)).await?;
+    Ok(SiteObject::read(&bytes, Path::new(&object.name))?)
 }
 
 /// Identifier and generation of an object below `v1/key/`.

@@ -282,11 +282,11 @@ impl Road {
                 self.keys.note_shredded(&[study_key_id]);
             }
         }
-        if self.is_follower() {
-            return Ok(());
-        }
         let mut others = logs.merge.nodes();
         others.remove(&self.node_id());
+        if self.is_follower() || others.is_empty() {
+            return Ok(());
+        }
         for key in self.catalog.shredded_keys(None, ROWS_MAX).await? {
             let confirmed = logs.merge.shredded(key.study_key_id);
             for node in &others {
