@@ -172,7 +172,8 @@ fn what_rots_in_the_cache_is_fetched_again() {
     assert!(pixels_kept_by(&gateway, &generated) == pixels(&generated));
     wait_for("range and footer are kept", SOON, || (cached(&home).len() == 2).then_some(()));
     gateway.stop();
-    for rot in [flip as fn(&mut Vec<u8>), Vec::clear, |bytes| bytes.fill(0)] {
+    let rots: [fn(&mut Vec<u8>); 3] = [|bytes| flip(bytes), Vec::clear, |bytes| bytes.fill(0)];
+    for rot in rots {
         for path in cached(&home) {
             let mut bytes = fs::read(&path).expect("read what is cached");
             rot(&mut bytes);
@@ -191,7 +192,7 @@ fn what_rots_in_the_cache_is_fetched_again() {
     }
 }
 
-fn flip(bytes: &mut Vec<u8>) {
+fn flip(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
 }

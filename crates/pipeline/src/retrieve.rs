@@ -477,7 +477,7 @@ impl OpenRecord {
     /// # Errors
     /// When they cannot be fetched; [`Error::Lost`] when they are nowhere.
     pub async fn sealed(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        if let Some(bytes) = self.from_at_hand(&range) {
+        if let Some(bytes) = self.taken_from_hand(&range) {
             return Ok(bytes);
         }
         let record_id = self.table.record_id;
@@ -507,7 +507,7 @@ impl OpenRecord {
         if expected.contains(&range.start) { expected.end.max(range.end) } else { range.end }
     }
 
-    fn from_at_hand(&self, range: &Range<u64>) -> Option<Bytes> {
+    fn taken_from_hand(&self, range: &Range<u64>) -> Option<Bytes> {
         let at_hand = self.at_hand.lock();
         let start = usize::try_from(range.start.checked_sub(at_hand.0)?).ok()?;
         let end = usize::try_from(range.end.checked_sub(at_hand.0)?).ok()?;
