@@ -374,3 +374,66 @@ fn followers_and_rebuilt_machines_know_what_was_shredded() {
     home.run(&["verify", "--deep"]).ended(0);
     gateway.stop();
 }
+
+/// Takes both buckets away, or brings them back.
+fn swap_buckets(home: &Home, away: bool) {
+    for bucket in [home.bucket_dir(), home.bucket_keys_dir()] {
+        let aside = bucket.with_extension("away");
+        if away {
+            fs::rename(&bucket, &aside).expect("take it away");
+            fs::write(&bucket, "a file where the folder was").expect("put something in its way");
+        } else {
+            fs::remove_file(&bucket).expect("clear the way");
+            fs::rename(&aside, &bucket).expect("bring it back");
+        }
+    }
+}
+
+/// A data directory is brought back from before its study was shredded, and does not hear of that while the bucket is
+/// away: what arrives then is sealed under the key that is gone elsewhere, and this is the only copy.
+#[test]
+fn a_key_that_a_restored_node_needs_again_is_not_destroyed_there() {
+    let home = home().set("UPLOAD__RETRY_DELAY_MIN_MS", 100).set("UPLOAD__RETRY_DELAY_MAX_MS", 500);
+    let gateway = home.serve();
+    let (gone, came) = (study(81, 2), study(81, 3).split_off(2));
+    send(&home, &gateway, &gone);
+    gateway.settled(2);
+    gateway.stop();
+    let copy = home.path().join("copy");
+    let copied = |from: PathBuf, to: PathBuf| {
+        let status = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
+        assert!(status.success());
+    };
+    copied(home.data_dir(), copy.clone());
+    let gateway = home.serve();
+    let uid = gone[0].study_instance_uid.as_str();
+    confirm(&home, &ask(&home, uid));
+    wait_until_shredded(&home, uid);
+    gateway.stop();
+
+    fs::remove_dir_all(home.data_dir()).expect("lose the data directory");
+    copied(copy, home.data_dir());
+    swap_buckets(&home, true);
+    let mut gateway = home.serve();
+    // Each step says that it waits for the bucket.
+    gateway.expect_log("");
+    send(&home, &gateway, &came);
+    wait_for("it is packed", SOON, || {
+        let record = gateway.records_of(&came[0].sop_instance_uid).into_iter().next()?;
+        (record.state == "retrying").then_some(())
+    });
+    gateway.stop();
+    swap_buckets(&home, false);
+
+    home.run(&["rebuild"]).ended(0);
+    let mut gateway = home.serve();
+    gateway.expect_log("it was restored from a copy");
+    wait_for("what came is verified", SOON, || {
+        let record = gateway.records_of(&came[0].sop_instance_uid).into_iter().next()?;
+        (record.state == "verified").then_some(())
+    });
+    assert!(is_served(&gateway, &came[0]));
+    let alarms = gateway.status()["alarms"].to_string();
+    assert!(alarms.contains("key-still-needed"), "{alarms}");
+    gateway.stop();
+}

@@ -90,8 +90,9 @@ pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gatewa
     let packs = PackFolder::open_folder(Arc::clone(&disk), &root.join("packs"))
         .context("open the folder of packs")?;
     let cache = &settings.cache;
-    let cached = Cached::open(&disk, &root.join("cache"), cache.ranges_bytes_max, cache.footers_bytes_max)
-        .context("open the cache")?;
+    // Never mirrored: what is cached is no copy, and must not cost one.
+    let plain: Arc<dyn Disk> = Arc::new(RealDisk);
+    let cached = Cached::open(&plain, &root.join("cache"), cache.ranges_bytes_max, cache.footers_bytes_max);
     let catalog = Arc::new(open_catalog(settings, &keys).await?);
     let callers = Callers::open(Arc::clone(&catalog), clock.clone(), caller_settings(settings)).await?;
     let (users, admin_token) =

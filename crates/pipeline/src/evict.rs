@@ -26,13 +26,14 @@ impl Road {
     /// # Errors
     /// When disk or catalog fails.
     pub async fn evict(self: &Arc<Self>) -> Result<usize, Error> {
+        // First of all, and without the catalog: it may be away while receipt goes on.
+        self.give_up_cached(true).await?;
         self.note_reads().await?;
         let mut of_quarantine = Round::default();
         while !of_quarantine.is_over && self.quarantine_is_full().await? {
             self.evict_some(true, &mut of_quarantine).await?;
         }
         self.quarantine_full.store(self.quarantine_is_full().await?, Ordering::SeqCst);
-        self.give_up_cached(true).await?;
         let mut of_all = Round::default();
         while !of_all.is_over && self.cache_is_full().await? {
             self.evict_some(false, &mut of_all).await?;

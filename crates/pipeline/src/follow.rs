@@ -68,12 +68,13 @@ impl Road {
         for incarnation in incarnations {
             self.read_on(following, incarnation).await?;
         }
+        self.enter_stated(following).await?;
+        self.enter_decided(following).await?;
+        // What is gone is out of sight before its key is.
         if following.logs.batches > before {
             self.hear_shredded(&following.logs).await?;
         }
         self.shred_places().await?;
-        self.enter_stated(following).await?;
-        self.enter_decided(following).await?;
         self.tell_follow(following, began);
         Ok(following.logs.batches - before)
     }

@@ -48,6 +48,7 @@ mod footers;
 mod idle_cores;
 mod index;
 mod key_lease;
+mod keys_in_use;
 mod log;
 mod metadata;
 mod notice;

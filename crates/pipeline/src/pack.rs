@@ -171,11 +171,12 @@ impl Road {
         waiting: &[RecordToPack],
     ) -> Result<HashSet<RecordId>, Error> {
         let arrived: HashSet<[u8; 32]> = waiting.iter().map(|record| record.dataset_sha256).collect();
-        let mut readable = HashSet::new();
+        // Where the copy is now, its footer included: what is cached of it is none.
+        let (mut readable, mut opened_packs) = (HashSet::new(), HashSet::new());
         let ours =
             |copy: &&KnownCopy| copy.node_id == self.node_id() || copy.state == InstanceState::Verified;
         for copy in known.iter().filter(|copy| arrived.contains(&copy.dataset_sha256)).filter(ours) {
-            match self.check_record(copy.record_id).await {
+            match self.check_deep(copy.record_id, &mut opened_packs).await {
                 Ok(dataset_bytes) => {
                     self.pace.moved(dataset_bytes);
                     readable.insert(copy.record_id);

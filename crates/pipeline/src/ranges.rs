@@ -17,6 +17,7 @@ use filmgate_model::{PackId, compute, spawn};
 use filmgate_spool::{CacheFolder, Disk};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 
 use crate::{
     Error, Placement, Road,
@@ -25,6 +26,8 @@ use crate::{
 
 /// A range that begins so close behind the last one follows it: between frames lie the ends and heads of records.
 const FOLLOWS_WITHIN_BYTES: u64 = 128 * 1024;
+/// Ranges written at a time; where the disk is slower than the bucket, what comes meanwhile is not kept.
+const WRITES_MAX: usize = 4;
 /// Packs of which it is known where the last range ended.
 const PACKS_FOLLOWED: usize = 512;
 
@@ -34,22 +37,27 @@ pub struct Cached {
     pub(crate) ranges: CacheFolder,
     /// Header and footer of each, as one range from 0.
     pub(crate) footers: CacheFolder,
+    /// Ranges that are being written.
+    writes: Arc<Semaphore>,
 }
 
 impl Cached {
-    /// Opens both folders below `dir`, with what was kept there before.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn open(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        ranges_bytes_max: u64,
-        footers_bytes_max: u64,
-    ) -> Result<Self, Error> {
-        let open =
-            |name: &str, bytes_max| CacheFolder::open_folder(Arc::clone(disk), &dir.join(name), bytes_max);
-        Ok(Self { ranges: open("ranges", ranges_bytes_max)?, footers: open("footers", footers_bytes_max)? })
+    /// Opens both folders below `dir`, with what was kept there before. One that cannot be used keeps nothing: what could
+    /// be cached is to be had elsewhere.
+    #[must_use]
+    pub fn open(disk: &Arc<dyn Disk>, dir: &Path, ranges_bytes_max: u64, footers_bytes_max: u64) -> Self {
+        let open = |name: &str, bytes_max| {
+            let dir = dir.join(name);
+            CacheFolder::open_folder(Arc::clone(disk), &dir, bytes_max).unwrap_or_else(|error| {
+                tracing::warn!(name, error = &error as &dyn std::error::Error, "nothing is cached");
+                CacheFolder::keeps_nothing(Arc::clone(disk), &dir)
+            })
+        };
+        Self {
+            ranges: open("ranges", ranges_bytes_max),
+            footers: open("footers", footers_bytes_max),
+            writes: Arc::new(Semaphore::new(WRITES_MAX)),
+        }
     }
 
     /// Forgets a pack that is deleted; blocks on the disk.
@@ -213,6 +221,7 @@ impl Road {
 
     /// Keeps what a request brought, while nobody waits for it. Until that is done the request is still found.
     fn keep_bytes(self: &Arc<Self>, pack_id: PackId, fetch: Arc<Fetch>, bytes: Bytes) {
+        let Ok(permit) = Arc::clone(&self.cached.writes).try_acquire_owned() else { return };
         if !self.cache_may_take(bytes.len()) {
             return;
         }
@@ -226,7 +235,7 @@ impl Road {
                 }
                 Err(error) => tracing::warn!(%pack_id, %error, "a range is not kept"),
             }
-            drop(fetch);
+            drop((fetch, permit));
         }));
     }
 

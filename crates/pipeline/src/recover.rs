@@ -105,11 +105,6 @@ impl Road {
                 None => match self.adopt(pack_id).await {
                     Ok(true) => adopted += 1,
                     Ok(false) => removed += 1,
-                    // What is in it was not freed from the journal: that comes after it is known.
-                    Err(Error::Keys(filmgate_keys::Error::Shredded(_))) => {
-                        self.packs.remove(pack_id)?;
-                        removed += 1;
-                    }
                     // It stays where it is, and the doors open all the same.
                     Err(error) if error.is_permanent() => {
                         tracing::error!(%pack_id, error = &error as &dyn std::error::Error, "a local pack nobody knows cannot be read");

@@ -109,6 +109,10 @@ impl Road {
         let placements = self.placement_names();
         let years = self.settings.retention_years;
         for deletion_id in self.catalog.deletions_with_keys(ROUND).await? {
+            if let Some(why) = self.keys_stay(deletion_id).await? {
+                self.catalog.keys_wait(deletion_id, &why, self.clock.now()).await?;
+                continue;
+            }
             let given_up =
                 self.catalog.give_up_keys(deletion_id, &placements, years, self.clock.now()).await?;
             for study_key_id in given_up.keys {
@@ -116,6 +120,15 @@ impl Road {
             }
         }
         self.shred_places().await
+    }
+
+    /// Why the keys of a deleted study stay for now; what a bucket cannot tell is a reason as well.
+    async fn keys_stay(self: &Arc<Self>, deletion_id: FactId) -> Result<Option<String>, Error> {
+        let Some(deletion) = self.catalog.deletion(deletion_id).await? else { return Ok(None) };
+        match self.keys_may_be_needed(&deletion).await {
+            Err(error @ Error::Bucket(_)) => Ok(Some(chain(&error))),
+            told => told,
+        }
     }
 
     /// Empties the places this node can see to that are due; how many were.
@@ -273,8 +286,17 @@ impl Road {
     /// Keys that any log names as destroyed are so here; nodes that only the logs know are waited for.
     pub(crate) async fn hear_shredded(self: &Arc<Self>, logs: &SiteLogs) -> Result<(), Error> {
         let because = Because { who: "another node".to_owned(), why: "its log says so".to_owned() };
+        let mut in_use = None;
         for (study_key_id, _) in logs.merge.shredded_keys() {
             if !self.keys.is_shredded(study_key_id) {
+                let in_use = match &mut in_use {
+                    Some(in_use) => in_use,
+                    none => none.insert(self.keys_in_use(logs).await?),
+                };
+                if in_use.contains(&study_key_id) {
+                    self.key_is_needed(study_key_id).await?;
+                    continue;
+                }
                 let now = self.clock.now();
                 if self.catalog.hear_shredded(study_key_id, &because, now).await? {
                     tracing::info!(target: "audit", event = "key-shredded-elsewhere", %study_key_id);

@@ -182,7 +182,7 @@ impl Road {
     }
 
     /// The same, and that the footer of its pack opens: where the pack is now, not as it is cached.
-    async fn check_deep(
+    pub(crate) async fn check_deep(
         self: &Arc<Self>,
         record_id: RecordId,
         opened_packs: &mut HashSet<PackId>,

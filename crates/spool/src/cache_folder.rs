@@ -63,12 +63,22 @@ impl CacheFolder {
         for name in disk.read_dir(dir).map_err(Error::io("list cache folder"))? {
             match parse(&name).filter(|((pack_id, start), _)| !kept.has(*pack_id, *start)) {
                 Some((place, end)) => kept.add(place, end),
-                None => disk.remove_file(&dir.join(name)).map_err(Error::io("remove a cached range"))?,
+                None => {
+                    if let Err(error) = disk.remove_file(&dir.join(&name)) {
+                        tracing::debug!(%error, name = ?name, "what is no range stays in the cache's folder");
+                    }
+                }
             }
         }
         let folder = Self { disk, dir: dir.to_owned(), bytes_max, kept: Mutex::new(kept) };
         folder.shrink_to(bytes_max);
         Ok(folder)
+    }
+
+    /// A folder in which nothing is kept and nothing is looked for.
+    #[must_use]
+    pub fn keeps_nothing(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        Self { disk, dir: dir.to_owned(), bytes_max: 0, kept: Mutex::default() }
     }
 
     /// True when a range is kept as a whole; it may still turn out not to be readable.

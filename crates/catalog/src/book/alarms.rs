@@ -23,16 +23,19 @@ pub enum AlarmKind {
     DamagedRecord,
     /// The DICOM door lets unknown callers in; the subject is until when.
     DoorLearning,
+    /// Other nodes destroy a key that packs of this node are sealed under; the subject is the key.
+    KeyStillNeeded,
     /// A node's log in the bucket has a gap, or a batch that is not sound; the subject is its incarnation.
     LogStopped,
 }
 
 impl AlarmKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::ConflictingInstance,
         Self::DamagedPack,
         Self::DamagedRecord,
         Self::DoorLearning,
+        Self::KeyStillNeeded,
         Self::LogStopped,
     ];
 
@@ -44,6 +47,7 @@ impl AlarmKind {
             Self::DamagedPack => "damaged-pack",
             Self::DamagedRecord => "damaged-record",
             Self::DoorLearning => "door-learning",
+            Self::KeyStillNeeded => "key-still-needed",
             Self::LogStopped => "log-stopped",
         }
     }

@@ -161,6 +161,19 @@ impl Catalog {
             .await
     }
 
+    /// Writes down what keeps the keys of a deleted study for now; they are looked at again.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn keys_wait(&self, deletion_id: FactId, why: &str, at: Timestamp) -> Result<(), Error> {
+        self.engine
+            .run("write down what keeps the keys of a study", async {
+                let mut writer = self.engine.writer().await?;
+                note_keys(&mut writer, deletion_id, Some(why), at).await
+            })
+            .await
+    }
+
     async fn give_up_idle(
         &self,
         writer: &mut Connection,

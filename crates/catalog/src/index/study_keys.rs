@@ -43,6 +43,24 @@ impl Catalog {
             .await
     }
 
+    /// Forgets a key of a study, so that nothing more is sealed under it; the key itself stays.
+    ///
+    /// # Errors
+    /// When a statement fails.
+    pub async fn forget_study_key(&self, study_key_id: StudyKeyId) -> Result<(), Error> {
+        self.engine
+            .run("forget a study's key", async {
+                let mut writer = self.engine.writer().await?;
+                query("DELETE FROM index_study_keys WHERE site_id = $1 AND study_key_id = $2")
+                    .bind(self.site())
+                    .bind(study_key_id.as_bytes().as_slice())
+                    .execute(&mut writer)
+                    .await?;
+                Ok(())
+            })
+            .await
+    }
+
     /// Remembers a key of a study; the key is in the local key cache already.
     ///
     /// # Errors

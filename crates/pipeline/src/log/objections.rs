@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use filmgate_catalog::Deletion;
+use filmgate_log::PackStanding;
 
 use super::SiteLogs;
 use crate::{Error, Road};
@@ -50,6 +51,37 @@ impl Road {
         }
         let keep_until = standing.kept.map(|kept| kept.until).filter(|until| *until > self.clock.now());
         Ok(keep_until.map(|keep_until| format!("another node's log keeps the study until {keep_until}")))
+    }
+
+    /// Why the keys of a study that was deleted may still be needed for all that the logs know: what is against deleting,
+    /// and packs of the study that this catalog lacks, as after a restore; `None` when nothing is.
+    ///
+    /// # Errors
+    /// When no placement can be asked.
+    pub(crate) async fn keys_may_be_needed(
+        self: &Arc<Self>,
+        deletion: &Deletion,
+    ) -> Result<Option<String>, Error> {
+        if let Some(why) = self.others_may_object(deletion).await? {
+            return Ok(Some(why));
+        }
+        let logs = self.logs_for_deletions().await?;
+        for (pack_id, standing) in logs.merge.packs() {
+            let (PackStanding::Live(pack)
+            | PackStanding::Disputed(pack)
+            | PackStanding::Replaced { pack, .. }) = standing
+            else {
+                continue;
+            };
+            let of_study = pack.study_instance_uid == deletion.study_instance_uid;
+            if of_study && self.catalog.pack(pack_id).await?.is_none() {
+                return Ok(Some(format!(
+                    "the log in the bucket has pack {pack_id} of the study, which this catalog lacks: `filmgate rebuild` \
+                     enters it"
+                )));
+            }
+        }
+        Ok(None)
     }
 
     /// All logs, read not long ago.

@@ -89,7 +89,7 @@ impl Gateway {
             random,
             journal,
             packs: PackFolder::open_folder(Arc::clone(&disk), &dir.path().join("packs")).expect("packs"),
-            cached: Cached::open(&disk, &dir.path().join("cache"), 1 << 30, 1 << 30).expect("a cache"),
+            cached: Cached::open(&disk, &dir.path().join("cache"), 1 << 30, 1 << 30),
             disk,
             data_dir: dir.path().to_owned(),
             log_dir: dir.path().join("log"),
