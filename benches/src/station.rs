@@ -113,7 +113,7 @@ async fn road(folder: &Path, placement: Placement, settings: Settings) -> Result
         random,
         journal,
         packs: PackFolder::open_folder(Arc::clone(&disk), &folder.join("packs"))?,
-        cached: Cached::open(&disk, &folder.join("cache"), 0, 0)?,
+        cached: Cached::open(&disk, &folder.join("cache"), 0, 0),
         disk,
         data_dir: folder.to_owned(),
         log_dir: folder.join("log"),

@@ -16,7 +16,6 @@ mod tls;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use filmgate_web::OpenTo;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use bucket::{Bucket, BucketKind, CredentialsFrom};
@@ -316,7 +315,7 @@ mod tests {
         assert!(refused(|s| s.web.bind = ([0, 0, 0, 0], 80).into()).contains("web.bind"));
         let everybody = |s: &mut Settings| {
             s.web.bind = ([0, 0, 0, 0], 443).into();
-            s.web.open_to = OpenTo::Everybody;
+            s.web.open_to = filmgate_web::OpenTo::Everybody;
             s.web.tls.enabled = true;
         };
         assert!(refused(everybody).contains("web.open_to"));

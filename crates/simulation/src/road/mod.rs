@@ -522,7 +522,7 @@ impl Run {
             log_dir: self.disk.folder("log"),
             disk,
             packs: packs.map_err(|error| told(&error))?,
-            cached: cached.map_err(|error| told(&error))?,
+            cached,
             keys,
             catalog: Arc::clone(&self.catalog),
             placements: vec![self.placement.clone()],
