@@ -15,7 +15,7 @@ use filmgate_seal::{RecordKey, RecordTable};
 use parking_lot::Mutex;
 use serde::Serialize;
 
-use crate::{Error, OpenRecord, Road, retrieve::Place};
+use crate::{Error, OpenRecord, Road, open_record::Place};
 
 /// Bytes that one node gives another at a time; longer ranges are asked for in pieces.
 pub const HELD_RANGE_BYTES_MAX: u64 = 8 << 20;
