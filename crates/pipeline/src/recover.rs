@@ -178,7 +178,7 @@ impl Road {
             && let Some(first) = rows.first()
         {
             let uid = &first.identity.study_instance_uid;
-            self.catalog.remember_study_key(uid, false, pack.study_key_id, self.clock.now()).await?;
+            self.catalog.remember_study_key(uid, false, pack.study_key_id, pack.created_at).await?;
         }
         let instances = self.adopted_instances(&footer, &rows, kind).await?;
         self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?;

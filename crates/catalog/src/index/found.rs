@@ -84,7 +84,7 @@ impl Catalog {
             self.insert_found_placement(writer, found, placement, at).await?;
         }
         if !found.pack.quarantine {
-            self.insert_found_key(writer, found, at).await?;
+            self.insert_found_key(writer, found).await?;
         }
         let parameters_max = writer.parameters_max(PARAMETERS_MAX);
         for run in batch::runs(&found.instances, COLUMNS, parameters_max) {
@@ -147,12 +147,8 @@ impl Catalog {
         Ok(())
     }
 
-    async fn insert_found_key(
-        &self,
-        writer: &mut Connection,
-        found: &FoundPack,
-        at: Timestamp,
-    ) -> Result<(), Error> {
+    /// As old as the pack: whether a key was there before a deletion is told by that.
+    async fn insert_found_key(&self, writer: &mut Connection, found: &FoundPack) -> Result<(), Error> {
         query(
             "INSERT INTO index_study_keys
                 (study_key_id, site_id, node_id, study_instance_uid, quarantine, remembered_at)
@@ -162,7 +158,7 @@ impl Catalog {
         .bind(self.site())
         .bind(found.node_id.as_bytes().as_slice())
         .bind(&found.pack.study_instance_uid)
-        .bind(at.0)
+        .bind(found.pack.created_at.0)
         .execute(writer)
         .await?;
         Ok(())
