@@ -347,7 +347,7 @@ fn a_hold_at_another_node_stops_a_deletion() {
     gateway.settled(2);
     let other = self::home(3_000)
         .set("SITE_LOG__HEARTBEAT_MS", 1_000)
-        .set("BUCKET__MAIN__PATH", home.bucket_dir().display())
+        .with_buckets_of(&home)
         .set("NODE__KEY_FILE", home.key_path().display());
     let elsewhere = other.serve();
     let id = request(&home, &images[0], false);

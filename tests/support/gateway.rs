@@ -46,8 +46,8 @@ impl Home {
         } else {
             Store::Folder { packs: folder.path().join("bucket"), keys: folder.path().join("bucket-keys") }
         };
-        let of_store = store.settings();
         let home = Self { folder, settings: Vec::new(), store, _database: database };
+        let of_store = home.store.settings();
         let data_dir = home.data_dir();
         let home = home
             .set("NODE__DATA_DIR", data_dir.display())
@@ -61,6 +61,12 @@ impl Home {
             None => home,
         };
         of_store.into_iter().fold(home, |home, (key, value)| home.set(&format!("BUCKET__MAIN__{key}"), value))
+    }
+
+    /// With the buckets of another; what this one was given stays empty.
+    pub(crate) fn with_buckets_of(self, other: &Self) -> Self {
+        let settings = other.store.settings().into_iter();
+        settings.fold(self, |home, (key, value)| home.set(&format!("BUCKET__MAIN__{key}"), value))
     }
 
     /// Sets `FILMGATE__<key>`.
