@@ -14,12 +14,12 @@ use filmgate_model::NodeId;
 use filmgate_pipeline::{Adopted, DeadNode, Road};
 use filmgate_spool::{Disk, Journal, JournalOptions, PackFolder, RealDisk};
 
-use super::{SettingsFrom, runtime};
+use super::{SettingsFrom, local, runtime};
 use crate::{
     adopted,
     build::{self, Gateway},
     config::{Engine, Settings},
-    data_dir::{self, DataDir},
+    data_dir::DataDir,
     failure, logging,
 };
 
@@ -43,9 +43,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
     logging::start(&settings.log)?;
-    if settings.node.data_dir.is_dir() && data_dir::running(&settings.node.data_dir)?.is_some() {
-        bail!("a gateway runs on data directory {}; stop it first", settings.node.data_dir.display());
-    }
+    local::refuse_running(&settings)?;
     let adopted = runtime()?.block_on(async {
         let gateway = build::open(&settings).await?;
         if gateway.road.is_follower() {

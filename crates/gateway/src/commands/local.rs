@@ -1,5 +1,6 @@
 //! The gateway that runs on our data directory, asked over its own API.
 
+use anyhow::bail;
 use serde_json::Value;
 use ureq::{
     Agent, Body,
@@ -29,6 +30,15 @@ pub(crate) fn there_or_here<T>(
             here(&gateway).await
         }),
     }
+}
+
+/// For what runs beside no gateway on the data directory.
+pub(crate) fn refuse_running(settings: &Settings) -> anyhow::Result<()> {
+    let data_dir = &settings.node.data_dir;
+    if data_dir.is_dir() && data_dir::running(data_dir)?.is_some() {
+        bail!("a gateway runs on data directory {}; stop it first", data_dir.display());
+    }
+    Ok(())
 }
 
 /// A running gateway, for the commands of its own machine.
@@ -99,7 +109,7 @@ fn succeeded(mut response: Response<Body>) -> anyhow::Result<Response<Body>> {
     let said = response.body_mut().read_to_string().unwrap_or_default();
     let said: Value = serde_json::from_str(&said).unwrap_or_default();
     match said["message"].as_str() {
-        Some(message) => anyhow::bail!("{message}"),
-        None => anyhow::bail!("the gateway answered {}", response.status()),
+        Some(message) => bail!("{message}"),
+        None => bail!("the gateway answered {}", response.status()),
     }
 }

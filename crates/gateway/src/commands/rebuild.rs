@@ -8,8 +8,8 @@ use filmgate_pipeline::RebuildProgress;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::{SettingsFrom, runtime};
-use crate::{build, data_dir, failure, logging};
+use super::{SettingsFrom, local, runtime};
+use crate::{build, failure, logging};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -24,9 +24,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let settings = arguments.settings.load()?;
     logging::start(&settings.log)?;
-    if settings.node.data_dir.is_dir() && data_dir::running(&settings.node.data_dir)?.is_some() {
-        bail!("a gateway runs on data directory {}; stop it first", settings.node.data_dir.display());
-    }
+    local::refuse_running(&settings)?;
     let bar = bar(arguments.json);
     let began = Instant::now();
     let rebuilt = runtime()?.block_on(async {
