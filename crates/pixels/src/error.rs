@@ -20,6 +20,26 @@ pub enum Error {
         /// What it may.
         bytes_max: u64,
     },
+    /// The process that decoded or encoded it ended on the way: it ran out of memory, or its codec crashed.
+    #[error("the codec crashed")]
+    Crashed,
+    /// It took too long and was ended.
+    #[error("the codec was not done after {milliseconds_max} ms")]
+    TooSlow {
+        /// What it may take.
+        milliseconds_max: u64,
+    },
+    /// No process for it could be started.
+    #[error("no process for the codec: {0}")]
+    NoWorker(String),
+}
+
+impl Error {
+    /// True when trying again would end the same.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        !matches!(self, Self::Crashed | Self::TooSlow { .. } | Self::NoWorker(_))
+    }
 }
 
 /// Shorthand for [`Error::Malformed`].

@@ -1,0 +1,7 @@
+//! Pixels from outside: every file of the test data against what its manifest says, and what is broken against nothing at all.
+
+mod child;
+mod corpus;
+mod files;
+mod malformed;
+mod transcode;
