@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use dicom_core::{Tag, VR, dictionary::DataDictionary};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
 
-use crate::{NodeId, RecordId, Timestamp, json::JsonWriter, text};
+use crate::{
+    NodeId, RecordId, Timestamp,
+    json::JsonWriter,
+    text::{Charset, Hint},
+};
 
 /// Top-level attributes that are kept from a dataset as it passes: what QIDO-RS answers from (PS3.18 10.6.3.3)
 /// and what describes the samples.
@@ -60,41 +64,77 @@ pub const FACT_BYTES_MAX: usize = 1024;
 
 /// Raw values of [`INDEXED_TAGS`] as received; 16-bit numbers (VR US) are little endian whatever the dataset was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts(BTreeMap<(u16, u16), Vec<u8>>);
+pub struct Facts {
+    values: BTreeMap<(u16, u16), Vec<u8>>,
+    hint: Hint,
+}
 
 impl Facts {
     /// Keeps a value; one longer than [`FACT_BYTES_MAX`] is left out.
     pub fn insert(&mut self, tag: Tag, value: &[u8]) {
         if value.len() <= FACT_BYTES_MAX {
-            self.0.insert((tag.group(), tag.element()), value.to_vec());
+            self.values.insert((tag.group(), tag.element()), value.to_vec());
         }
     }
 
     /// The value as received.
     #[must_use]
     pub fn raw(&self, tag: Tag) -> Option<&[u8]> {
-        self.0.get(&(tag.group(), tag.element())).map(Vec::as_slice)
+        self.values.get(&(tag.group(), tag.element())).map(Vec::as_slice)
     }
 
     /// Every kept value, by tag.
     pub fn iter(&self) -> impl Iterator<Item = (Tag, &[u8])> {
-        self.0.iter().map(|(&(group, element), value)| (Tag(group, element), value.as_slice()))
+        self.values.iter().map(|(&(group, element), value)| (Tag(group, element), value.as_slice()))
+    }
+
+    /// The same attributes, their text read by what is known besides of their sender.
+    #[must_use]
+    pub fn read_by(mut self, hint: Hint) -> Self {
+        self.hint = hint;
+        self
+    }
+
+    /// What is known of their text besides what they state.
+    #[must_use]
+    pub fn hint(&self) -> Hint {
+        self.hint
+    }
+
+    /// In what their text is, told from all of it together.
+    #[must_use]
+    pub fn charset(&self) -> Charset {
+        self.charset_by(self.hint)
+    }
+
+    /// The same, by something else that is known.
+    #[must_use]
+    pub fn charset_by(&self, hint: Hint) -> Charset {
+        let stated = self.raw(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default();
+        let samples = self.iter().filter(|(tag, value)| !value.is_ascii() && is_text(vr_of(*tag)));
+        Charset::of(stated, samples.map(|(_, value)| value), hint)
     }
 
     /// The kept attributes as DICOM JSON: what is left to say of an instance whose elements cannot be told.
-    pub fn write_json(&self, json: &mut JsonWriter) {
+    #[must_use]
+    pub fn to_json(&self, hint: Hint) -> Vec<u8> {
+        let mut json = JsonWriter::of(self, hint);
         for (tag, value) in self.iter() {
-            let entry = StandardDataDictionary.by_tag(tag);
-            let vr = entry.and_then(|entry| entry.vr.exact()).unwrap_or(VR::UN);
-            json.element(tag, vr, value);
+            json.element(tag, vr_of(tag), value);
         }
+        json.finish()
     }
 
-    /// The value as text, decoded by the dataset's own character set, without padding; `None` when absent or empty.
+    /// The value as text, decoded by [`Facts::charset`], without padding; `None` when absent or empty.
     #[must_use]
     pub fn text(&self, tag: Tag) -> Option<String> {
-        let charset = self.raw(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default();
-        let text = text::decode(self.raw(tag)?, charset);
+        let value = self.raw(tag)?;
+        // As nearly every value is.
+        let plain = |byte: &u8| byte.is_ascii() && !matches!(byte, 0x1b | b'\\' | b'~');
+        let text = match std::str::from_utf8(value) {
+            Ok(text) if value.iter().all(plain) => text.into(),
+            _ => self.charset().decode(vr_of(tag), value).text,
+        };
         let text = text.trim_matches([' ', '\0']);
         (!text.is_empty()).then(|| text.to_owned())
     }
@@ -111,6 +151,16 @@ impl Facts {
     pub fn integer(&self, tag: Tag) -> Option<i64> {
         self.text(tag)?.split('\\').next()?.trim().parse().ok()
     }
+}
+
+fn vr_of(tag: Tag) -> VR {
+    let entry = StandardDataDictionary.by_tag(tag);
+    entry.and_then(|entry| entry.vr.exact()).unwrap_or(VR::UN)
+}
+
+/// True for values that are text, in the stated character set or, by mistake, in any.
+fn is_text(vr: VR) -> bool {
+    !matches!(vr, VR::US | VR::SS | VR::UN)
 }
 
 /// By which door an instance came.
@@ -219,9 +269,7 @@ mod tests {
         assert_eq!(facts.integer(tags::NUMBER_OF_FRAMES), Some(12));
         assert_eq!(facts.text(tags::STUDY_ID), None);
         assert_eq!(facts.raw(tags::STUDY_DESCRIPTION), None);
-        let mut json = JsonWriter::default();
-        facts.write_json(&mut json);
-        let json: serde_json::Value = serde_json::from_slice(&json.finish()).expect("JSON");
+        let json: serde_json::Value = serde_json::from_slice(&facts.to_json(Hint::default())).expect("JSON");
         assert_eq!(json["00280010"], serde_json::json!({"vr": "US", "Value": [512]}));
         assert_eq!(json["00100010"]["Value"][0]["Alphabetic"], "王^小东");
     }

@@ -6,7 +6,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use dicom_core::{Tag, VR};
 use dicom_dictionary_std::tags;
 
-use crate::text;
+use crate::{
+    Facts,
+    text::{Charset, Hint},
+};
 
 /// Writes one dataset as a JSON object. Sequences nest by calls, not by recursion; every begun one must be ended.
 ///
@@ -14,19 +17,44 @@ use crate::text;
 #[derive(Debug)]
 pub struct JsonWriter {
     out: Vec<u8>,
-    /// Specific Character Set of the dataset and of each open item.
-    charsets: Vec<Vec<u8>>,
+    /// In what the text of the dataset and of each open item is.
+    charsets: Vec<Stated>,
+    /// What is known of text besides what is stated.
+    hint: Hint,
+    /// The dataset's own text was told from what is known of it; what it states does not change that.
+    told: bool,
     /// True when the next member of the open object or array needs a comma before it.
     comma: bool,
 }
 
+/// A value of Specific Character Set, and what it comes to.
+#[derive(Debug, Clone, Default)]
+struct Stated {
+    value: Vec<u8>,
+    charset: Charset,
+}
+
 impl Default for JsonWriter {
     fn default() -> Self {
-        Self { out: vec![b'{'], charsets: vec![Vec::new()], comma: false }
+        Self {
+            out: vec![b'{'],
+            charsets: vec![Stated::default()],
+            hint: Hint::default(),
+            told: false,
+            comma: false,
+        }
     }
 }
 
 impl JsonWriter {
+    /// Writes the dataset these facts are of: its text is read as theirs is.
+    #[must_use]
+    pub fn of(facts: &Facts, hint: Hint) -> Self {
+        let value = facts.raw(tags::SPECIFIC_CHARACTER_SET).unwrap_or_default().to_vec();
+        let charsets = vec![Stated { value, charset: facts.charset_by(hint) }];
+        Self { charsets, hint, told: true, ..Self::default() }
+    }
+
     /// Bytes written so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -40,13 +68,11 @@ impl JsonWriter {
             return;
         }
         if tag == tags::SPECIFIC_CHARACTER_SET {
-            if let Some(charset) = self.charsets.last_mut() {
-                *charset = value.to_vec();
-            }
+            self.state(value);
             return self.member(tag, vr, |out| out.extend_from_slice(br#","Value":["ISO_IR 192"]"#));
         }
         self.name(tag, vr);
-        let charset = self.charsets.last().map_or(&[][..], Vec::as_slice);
+        let charset = self.charsets.last().map(|stated| stated.charset).unwrap_or_default();
         write_value(&mut self.out, vr, value, charset);
         self.out.push(b'}');
     }
@@ -57,6 +83,16 @@ impl JsonWriter {
             out.extend_from_slice(br#","BulkDataURI":"#);
             write_string(out, uri);
         });
+    }
+
+    /// One element that is written in this model already.
+    pub fn written(&mut self, tag: Tag, element: &[u8]) {
+        self.separate();
+        self.out.push(b'"');
+        push_hex(&mut self.out, &tag.group().to_be_bytes());
+        push_hex(&mut self.out, &tag.element().to_be_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.out.extend_from_slice(element);
     }
 
     /// Begins a sequence.
@@ -93,6 +129,17 @@ impl JsonWriter {
     pub fn finish(mut self) -> Vec<u8> {
         self.out.push(b'}');
         self.out
+    }
+
+    /// Takes Specific Character Set of the dataset or the open item.
+    fn state(&mut self, value: &[u8]) {
+        let alone = self.charsets.len() == 1;
+        if let Some(stated) = self.charsets.last_mut()
+            && !(self.told && alone)
+            && stated.value != value
+        {
+            *stated = Stated { value: value.to_vec(), charset: Charset::of(value, [], self.hint) };
+        }
     }
 
     fn separate(&mut self) {
@@ -138,7 +185,7 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// `,"Value":[…]` or `,"InlineBinary":"…"`; nothing for an empty value.
-fn write_value(out: &mut Vec<u8>, vr: VR, value: &[u8], charset: &[u8]) {
+fn write_value(out: &mut Vec<u8>, vr: VR, value: &[u8], charset: Charset) {
     if value.is_empty() {
         return;
     }
@@ -155,7 +202,7 @@ fn write_value(out: &mut Vec<u8>, vr: VR, value: &[u8], charset: &[u8]) {
             let words = value.chunks_exact(word_bytes(vr));
             write_list(out, words, |out, word| write_number(out, vr, word));
         }
-        _ => write_text(out, vr, &text::decode(value, charset)),
+        _ => write_text(out, vr, &charset.decode(vr, value).text),
     }
 }
 

@@ -15,6 +15,7 @@
 //! | `facts`, `state` | what is known of an instance, and where it stands |
 
 mod ae_title;
+mod attribute;
 mod clock;
 mod facts;
 mod id;
@@ -29,6 +30,7 @@ pub mod text;
 pub mod transfer_syntax;
 
 pub use ae_title::{AE_TITLE_CHARACTERS_MAX, AeTitle, ParseAeTitleError};
+pub use attribute::{attribute_named, vr_of};
 pub use clock::{Clock, Timestamp};
 pub use dicom_core::{Tag, VR};
 pub use dicom_dictionary_std::{tags, uids};

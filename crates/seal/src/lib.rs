@@ -46,8 +46,8 @@ pub use record::{
     SealOptions, TRAILER_BYTES, Work, open_chunk, open_record, open_table, table_range,
 };
 pub use scan::{
-    BULK_VALUES_MAX, BulkKind, BulkValue, FRAGMENTS_MAX, Fragment, OFFSET_TABLE_BYTES_MAX, Oddity, PixelData,
-    Reading,
+    BULK_VALUES_MAX, BulkKind, BulkValue, FRAGMENTS_MAX, Fragment, Inflater, Inflation,
+    OFFSET_TABLE_BYTES_MAX, Oddity, PixelData, Reading, unit_bytes,
 };
 pub use sealed::{SEALED_EXTRA_BYTES, open_bytes, seal_bytes};
 pub use visit::{Value, Visitor, visit};

@@ -76,10 +76,8 @@ impl PackWriter {
     }
 
     /// Stamps the metadata of records added from now on with the version of what generated it.
-    #[must_use]
-    pub fn with_metadata_generator(mut self, version: u32) -> Self {
-        self.metadata_generator = version;
-        self
+    pub fn stamp_metadata(&mut self, generator: u32) {
+        self.metadata_generator = generator;
     }
 
     /// Enters a record; where in the pack its `table.record_bytes` bytes belong is returned.

@@ -141,7 +141,8 @@ pub(crate) fn is_pixel_data(tag: Tag) -> bool {
 }
 
 /// Bytes of one number of a VR, where a big-endian value must be turned; 1 for all others (PS3.5 7.3).
-pub(crate) fn unit_bytes(vr: VR) -> usize {
+#[must_use]
+pub fn unit_bytes(vr: VR) -> usize {
     use VR::*;
     match vr {
         US | SS | OW | AT => 2,

@@ -7,7 +7,7 @@ const WINDOW_BYTES: usize = 32 * 1024;
 
 /// What a push ended in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Inflation {
+pub enum Inflation {
     /// More may come.
     Going,
     /// The stream is whole; what follows is padding.
@@ -18,7 +18,8 @@ pub(crate) enum Inflation {
     BeyondLimit,
 }
 
-pub(crate) struct Inflater {
+/// A deflated dataset on its way to what it was.
+pub struct Inflater {
     stream: Option<Decompress>,
     window: Vec<u8>,
     room: u64,
@@ -26,16 +27,20 @@ pub(crate) struct Inflater {
 }
 
 impl Inflater {
-    pub(crate) fn new(inflated_bytes_max: u64) -> Self {
+    /// Gives at most so many bytes.
+    #[must_use]
+    pub fn new(inflated_bytes_max: u64) -> Self {
         Self { stream: None, window: Vec::new(), room: inflated_bytes_max, state: Inflation::Going }
     }
 
-    pub(crate) fn state(&self) -> Inflation {
+    /// What the last push ended in.
+    #[must_use]
+    pub fn state(&self) -> Inflation {
         self.state
     }
 
     /// Inflates `input` and hands on what comes out.
-    pub(crate) fn push(&mut self, mut input: &[u8], mut take: impl FnMut(&[u8])) {
+    pub fn push(&mut self, mut input: &[u8], mut take: impl FnMut(&[u8])) {
         while self.state == Inflation::Going {
             let (used, made) = self.step(input, &mut take);
             input = input.get(used..).unwrap_or_default();

@@ -14,7 +14,9 @@ pub(crate) mod sniff;
 
 use filmgate_model::{FACT_BYTES_MAX, Facts, INDEXED_TAGS, Tag, VR, tags, transfer_syntax::Encoding};
 
+pub use head::unit_bytes;
 use head::{HEAD_BYTES_MAX, HEAD_BYTES_MIN, Head};
+pub use inflate::{Inflater, Inflation};
 pub use notes::{BULK_VALUES_MAX, FRAGMENTS_MAX, OFFSET_TABLE_BYTES_MAX};
 pub use notes::{BulkKind, BulkValue, Fragment, Oddity, PixelData, Reading};
 use pixel::NativeLayout;

@@ -12,7 +12,7 @@ use filmgate_seal::{Codec, Reading, SampleShape, SealOptions};
 use crate::support::*;
 
 /// Where the test data lies; its absence is a failure in continuous integration only.
-fn folder() -> Option<PathBuf> {
+pub(crate) fn folder() -> Option<PathBuf> {
     let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let named = std::env::var_os("FILMGATE_TEST_DATA").map(PathBuf::from);
     let folder = named.unwrap_or_else(|| workspace.join("../shared/data"));

@@ -263,7 +263,7 @@ fn counter(number: u32) -> [u8; 12] {
 }
 
 fn sample_pack(sealed: &Sealed) -> Vec<u8> {
-    let (writer, mut pack) = PackWriter::new(
+    let (mut writer, mut pack) = PackWriter::new(
         PackId([1; 16]),
         SiteId([2; 16]),
         StudyKeyId([3; 16]),
@@ -271,7 +271,7 @@ fn sample_pack(sealed: &Sealed) -> Vec<u8> {
         Timestamp(5),
         PackKind::Quarantine,
     );
-    let mut writer = writer.with_metadata_generator(300);
+    writer.stamp_metadata(300);
     writer.add(&sealed.table, &sealed.key, br#"{"00080018":{}}"#);
     pack.extend_from_slice(&sealed.record);
     pack.extend_from_slice(&writer.finish());

@@ -22,7 +22,7 @@ fn instance(series: &str, number: usize) -> Sealed {
 /// A pack of the records, with metadata of the given length each.
 fn pack_of(records: &[Sealed], metadata_bytes: usize) -> Vec<u8> {
     let random = Random::seeded(1);
-    let (writer, mut pack) = PackWriter::new(
+    let (mut writer, mut pack) = PackWriter::new(
         PackId::random(&random),
         SiteId::random(&random),
         StudyKeyId::random(&random),
@@ -30,7 +30,7 @@ fn pack_of(records: &[Sealed], metadata_bytes: usize) -> Vec<u8> {
         Timestamp(5),
         PackKind::Study,
     );
-    let mut writer = writer.with_metadata_generator(3);
+    writer.stamp_metadata(3);
     for record in records {
         let metadata = metadata_of(record, metadata_bytes);
         assert_eq!(writer.add(&record.table, &record.key, &metadata), pack.len() as u64);
