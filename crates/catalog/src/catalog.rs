@@ -1,11 +1,11 @@
 //! The catalog as a value: options, opening, closing, wiping.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc, time::Duration};
 
 use filmgate_model::{NodeId, SiteId};
 
 use crate::{
-    Error, Teller,
+    Attributes, Error, Teller,
     engine::{AssertSqlSafe, Engine, PostgresOptions, query},
 };
 
@@ -22,13 +22,25 @@ pub struct CatalogOptions {
     pub blocking: bool,
     /// Puts what others must know into the words of the log; without one nothing is told.
     pub teller: Option<Teller>,
+    /// Attributes kept beside the columns, to be asked for and answered with.
+    pub attributes: Attributes,
+    /// How long a search may take the database; not in memory.
+    pub search_time_max: Duration,
 }
 
 impl CatalogOptions {
-    /// Four readers, not blocking, and nothing told.
+    /// Four readers, not blocking, nothing told, no attributes beside those the standard asks for, ten seconds a search.
     #[must_use]
     pub fn new(site_id: SiteId, node_id: NodeId) -> Self {
-        Self { site_id, node_id, readers: 4, blocking: false, teller: None }
+        Self {
+            site_id,
+            node_id,
+            readers: 4,
+            blocking: false,
+            teller: None,
+            attributes: Attributes::default(),
+            search_time_max: Duration::from_secs(10),
+        }
     }
 }
 
@@ -38,10 +50,12 @@ pub struct Catalog {
     pub(crate) site_id: SiteId,
     pub(crate) node_id: NodeId,
     pub(crate) teller: Option<Teller>,
+    pub(crate) attributes: Arc<Attributes>,
+    pub(crate) search_time_max: Duration,
 }
 
 /// Derived tables, in an order in which they can be emptied.
-const INDEX_TABLES: [&str; 14] = [
+const INDEX_TABLES: [&str; 16] = [
     "index_moves",
     "index_upload_parts",
     "index_uploads",
@@ -52,6 +66,8 @@ const INDEX_TABLES: [&str; 14] = [
     "index_dropped_copies",
     "index_instances",
     "index_counts",
+    "index_attributes",
+    "index_grams",
     "index_series",
     "index_studies",
     "index_patients",
@@ -65,7 +81,7 @@ impl Catalog {
     /// [`Error::WrongKey`] when the file does not open with `key`.
     pub async fn open(path: &Path, key: &[u8; 32], options: &CatalogOptions) -> Result<Self, Error> {
         let engine = Engine::open_file(path, key, options.readers, options.blocking).await?;
-        Ok(Self::over(engine, options))
+        Self::over(engine, options).await
     }
 
     /// A catalog in memory, unencrypted, with one connection: for tests and simulations.
@@ -74,7 +90,7 @@ impl Catalog {
     /// When SQLite cannot be started.
     pub async fn in_memory(options: &CatalogOptions) -> Result<Self, Error> {
         let engine = Engine::in_memory(options.blocking).await?;
-        Ok(Self::over(engine, options))
+        Self::over(engine, options).await
     }
 
     /// Connects to a PostgreSQL database, which several nodes of the site may share, and brings its schema up to date.
@@ -84,11 +100,26 @@ impl Catalog {
     /// is away.
     pub async fn connect(database: &PostgresOptions, options: &CatalogOptions) -> Result<Self, Error> {
         let engine = Engine::connect(database).await?;
-        Ok(Self::over(engine, options))
+        Self::over(engine, options).await
     }
 
-    fn over(engine: Engine, options: &CatalogOptions) -> Self {
-        Self { engine, site_id: options.site_id, node_id: options.node_id, teller: options.teller }
+    async fn over(engine: Engine, options: &CatalogOptions) -> Result<Self, Error> {
+        let catalog = Self {
+            engine,
+            site_id: options.site_id,
+            node_id: options.node_id,
+            teller: options.teller,
+            attributes: Arc::new(options.attributes.clone()),
+            search_time_max: options.search_time_max,
+        };
+        catalog.fold_studies().await?;
+        Ok(catalog)
+    }
+
+    /// What is kept beside the columns.
+    #[must_use]
+    pub fn attributes(&self) -> Arc<Attributes> {
+        Arc::clone(&self.attributes)
     }
 
     /// Which database it is in: `sqlite` or `postgresql`.

@@ -59,6 +59,12 @@ pub enum Error {
         /// Why.
         source: sqlx::Error,
     },
+    /// A search did not end in the time it has.
+    #[error("{doing}: it takes too long")]
+    TookTooLong {
+        /// The operation.
+        doing: &'static str,
+    },
     /// A stored value is not what this column may hold.
     #[error("understand column {column} of the catalog")]
     Corrupt {
@@ -168,6 +174,11 @@ const PASSING: [i64; 5] = [5, 6, 10, 13, 14];
 /// sake, out of a resource, a lock not to be had, stopped by an operator or a time-out, the system's own trouble.
 const PASSING_CLASSES: [&str; 7] = ["08", "25", "40", "53", "55", "57", "58"];
 
+/// SQLite's result code of a statement that was interrupted.
+const INTERRUPTED: i64 = 9;
+/// PostgreSQL's of one that was cancelled, by a time-out among others.
+const CANCELLED: &str = "57014";
+
 impl Error {
     /// True when the database did not answer: the same may go well in a moment.
     #[must_use]
@@ -204,11 +215,25 @@ impl Error {
         )
     }
 
+    /// Of a search, whose time is bounded: what ended because of that.
+    pub(crate) fn of_bounded(self) -> Self {
+        match self {
+            Self::Database { doing, source } if sqlite_code(&source) == Some(INTERRUPTED) => {
+                Self::TookTooLong { doing }
+            }
+            Self::Away { doing, source } if postgres_code(&source).as_deref() == Some(CANCELLED) => {
+                Self::TookTooLong { doing }
+            }
+            other => other,
+        }
+    }
+
     /// Names the operation a failed statement belongs to.
     pub(crate) fn while_doing(self, doing: &'static str) -> Self {
         match self {
             Self::Database { source, .. } => Self::Database { doing, source },
             Self::Away { source, .. } => Self::Away { doing, source },
+            Self::TookTooLong { .. } => Self::TookTooLong { doing },
             other => other,
         }
     }
@@ -238,13 +263,16 @@ fn passes(error: &sqlx::Error) -> bool {
 fn postgres_class(error: &sqlx::Error) -> Option<String> {
     use sqlx::Error::{Database, Io, PoolClosed, PoolTimedOut, Protocol, Tls};
     match error {
-        Database(error) => {
-            let error = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
-            error.code().get(..2).map(str::to_owned)
-        }
+        Database(_) => postgres_code(error)?.get(..2).map(str::to_owned),
         Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed => Some("08".to_owned()),
         _ => None,
     }
+}
+
+/// PostgreSQL's SQLSTATE.
+fn postgres_code(error: &sqlx::Error) -> Option<String> {
+    let error = error.as_database_error()?.try_downcast_ref::<sqlx::postgres::PgDatabaseError>()?;
+    Some(error.code().to_owned())
 }
 
 /// SQLite's primary result code (the low byte of the extended one).

@@ -9,6 +9,7 @@
 //!   clauses say so again.
 //! - Of the copies of one SOP Instance UID in a study exactly one is served, by a unique index of the schema.
 //! - Quarantined, hidden and deleted instances never appear in a search.
+//! - An index narrows a search, it never answers it: every row of an answer was compared with the whole question.
 //! - What a deletion takes are the records it named, and only while, in the same transaction, no hold stands on the study
 //!   and its time to be kept is over.
 //! - A commit that returned is synced: SQLite's `synchronous=FULL`, PostgreSQL's `synchronous_commit=on`, without which
@@ -23,8 +24,8 @@
 //! | `transition` | the table of legal moves |
 //! | `index/` | instances, studies, series, patients, packs, placements, study keys |
 //! | `book/` | alarms, callers of associations, tokens, the administrator; holds, retention, deletions; nodes; the outbox of
-//! the log and what is told by it |
-//! | `search/` | QIDO-RS keys, patterns, rows |
+//! the log and what is told by it; what goes into exports |
+//! | `search/` | QIDO-RS keys, patterns, rows; the gram table; how a search is narrowed |
 //! | `suite` | the tests every engine must pass |
 
 // The bundled SQLCipher is linked for sqlx, which finds it through this crate; nothing of it is called here.
@@ -48,12 +49,14 @@ pub use book::{
     alarms::{Alarm, AlarmKind},
     custody::Because,
     deletions::{Deletion, DeletionRules, DeletionStep, NewDeletion},
+    exports::BookExport,
     holds::Hold,
     key_rotations::KeyRotator,
     nodes::Node,
     outbox::Outgoing,
     restoring::{CustodyFound, DeletionFound},
-    retention::Retention,
+    retention::{Retention, RetentionRule},
+    rows::{BookAlarm, BookRows},
     sessions::Session,
     shredding::{KeysGivenUp, PlaceOfKey, PlaceToEmpty, ShredPlace, ShreddedKey},
     telling::{Teller, Told},
@@ -63,6 +66,7 @@ pub use catalog::{Catalog, CatalogOptions};
 pub use engine::PostgresOptions;
 pub use error::Error;
 pub use index::{
+    attributes::InstanceAttributes,
     copies::{Copy, CopyKind},
     deleting::{PackToDelete, Stays},
     found::{FoundInstance, FoundPack},
@@ -76,7 +80,8 @@ pub use index::{
     upload_parts::{GivenUpUpload, UploadInParts, UploadedPart},
 };
 pub use search::{
+    attributes::{AttributeOf, Attributes, KeptAttribute},
     query::{Page, Query},
-    rows::{InstanceRow, SeriesRow, StudyRow},
+    rows::{AttributeValues, InstanceRow, SeriesRow, StudyRow},
 };
 pub use transition::may_become;

@@ -188,6 +188,11 @@ pub enum Body {
     },
     /// A person corrects something.
     Correction(Correction),
+    /// The node keeps every study so long: nobody of the site deletes it sooner. Its last word counts.
+    RetentionRule {
+        /// From the date of the study or its receipt, whichever is later.
+        years: u32,
+    },
     /// Of a kind that a newer version knows.
     Unknown {
         /// Its kind.
@@ -221,6 +226,7 @@ impl Body {
             Self::DeleteNames { .. } => 14,
             Self::DeleteWithdrawn { .. } => 15,
             Self::DeleteDone { .. } => 16,
+            Self::RetentionRule { .. } => 17,
             Self::Unknown { kind, .. } => *kind,
         }
     }
@@ -245,6 +251,7 @@ impl Body {
             Self::DeleteNames { .. } => "delete-names",
             Self::DeleteWithdrawn { .. } => "delete-withdrawn",
             Self::DeleteDone { .. } => "delete-done",
+            Self::RetentionRule { .. } => "retention-rule",
             Self::Unknown { .. } => "unknown",
         }
     }
@@ -324,6 +331,7 @@ impl Body {
                 put_bytes(&mut out, &correction.value);
                 put_why(&mut out, &correction.why)?;
             }
+            Self::RetentionRule { years } => out.extend_from_slice(&years.to_le_bytes()),
             Self::Unknown { bytes, .. } => out.extend_from_slice(bytes),
         }
         Ok(out)
@@ -367,6 +375,7 @@ impl Body {
             14 => Self::DeleteNames { request: FactId(reader.array()?), records: records(&mut reader)? },
             15 => Self::DeleteWithdrawn { request: FactId(reader.array()?), why: why(&mut reader)? },
             16 => Self::DeleteDone { request: FactId(reader.array()?) },
+            17 => Self::RetentionRule { years: reader.u32()? },
             kind => return Ok(Self::Unknown { kind, bytes: bytes.to_vec() }),
         };
         reader.end()?;

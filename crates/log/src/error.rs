@@ -1,6 +1,8 @@
 //! What can go wrong with bytes of the log.
 
-use filmgate_model::{IncarnationId, LogKeyId};
+use filmgate_model::{IncarnationId, LogKeyId, SiteId};
+
+use crate::ExportPlace;
 
 /// Why bytes are not the batch they should be, or facts do not become one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +38,12 @@ pub enum Error {
         /// Its generation.
         generation: u32,
     },
+    /// A whole export of the book, of another place than it stands in.
+    #[error("{} of the book stands where another belongs", .0.object_name())]
+    ExportMisplaced(ExportPlace),
+    /// An export of another site's book.
+    #[error("it is of site {0}")]
+    OtherSite(SiteId),
     /// Something is longer than the format allows.
     #[error("{what} is longer than {limit}")]
     TooLong {

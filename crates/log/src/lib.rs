@@ -20,9 +20,11 @@
 //! | `role` | which role may state what |
 //! | `batch`, `chain` | facts as an object of the bucket; the batches of one incarnation read in order |
 //! | `merge`, `custody` | what all facts come to |
+//! | `book` | what only a catalog holds, sealed as an object beside the log |
 
 mod batch;
 mod body;
+mod book;
 mod chain;
 mod custody;
 mod error;
@@ -37,6 +39,9 @@ pub use batch::{
 };
 pub use body::{
     Body, CORRECTION_BYTES_MAX, Correction, IDS_MAX, KindName, PackVerified, TEXT_BYTES_MAX, Target, Why,
+};
+pub use book::{
+    BookDocument, DOCUMENT_BYTES_MAX, EXPORT_BYTES_MAX, EXPORT_HEAD_BYTES, ExportHead, ExportPlace,
 };
 pub use chain::{Chain, Tip};
 pub use custody::{ConfirmedStated, DeletionStated, HoldStated, KeptStated, StudyStanding};

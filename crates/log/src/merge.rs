@@ -25,6 +25,7 @@ pub struct Merge {
     shredded: BTreeMap<StudyKeyId, BTreeSet<NodeId>>,
     generations: BTreeMap<[u8; 16], u32>,
     heartbeats: BTreeMap<IncarnationId, LatestHeartbeat>,
+    rules: BTreeMap<NodeId, (Moment, u32)>,
     corrections: BTreeMap<String, BTreeSet<Stated>>,
     unknown: BTreeSet<Stated>,
     refused: BTreeSet<Refused>,
@@ -151,6 +152,10 @@ impl Merge {
             Body::NodeAdopted { node, incarnation } => {
                 self.adopters.entry(*node).or_default().insert(author.node);
                 self.adopted_incarnations.insert(*incarnation);
+            }
+            Body::RetentionRule { years } => {
+                let known = self.rules.entry(author.node).or_insert((moment, *years));
+                *known = (*known).max((moment, *years));
             }
             Body::Heartbeat { read } => self.note_heartbeat(moment, author, read),
             Body::Correction(correction) => {
@@ -293,6 +298,17 @@ impl Merge {
     pub fn nodes(&self) -> BTreeSet<NodeId> {
         let of_heartbeats = self.heartbeats.values().map(|(_, author, _)| author.node);
         of_heartbeats.filter(|node| !self.adopters.contains_key(node)).collect()
+    }
+
+    /// Years every study is kept, as each node said last that was not taken over by another, and when.
+    pub fn retention_rules(&self) -> impl Iterator<Item = (NodeId, u32, Stamp)> {
+        let of_living = self.rules.iter().filter(|(node, _)| !self.adopters.contains_key(node));
+        of_living.map(|(node, ((stamp, _), years))| (*node, *years, *stamp))
+    }
+
+    /// Nodes that others took over from.
+    pub fn taken_over(&self) -> impl Iterator<Item = NodeId> {
+        self.adopters.keys().copied()
     }
 
     /// The latest generation stated of a key.

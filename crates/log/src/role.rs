@@ -114,6 +114,7 @@ fn allowed(body: &Body) -> &'static [Role] {
         | Body::HoldReleased { .. }
         | Body::Retention { .. }
         | Body::Correction(_) => &[Retrieve],
+        Body::RetentionRule { .. } => &[Receive, Upload],
         Body::DeleteDone { .. } => &[Upload],
         Body::Heartbeat { .. } => &[Receive, Upload, Pull, Retrieve, Film, Watch],
         // What it means is not known here, so neither is who may say it: whoever knows decides.

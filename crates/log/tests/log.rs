@@ -234,6 +234,21 @@ fn retention_can_be_prolonged_and_not_shortened() {
 }
 
 #[test]
+fn the_last_word_of_a_living_node_says_how_long_it_keeps() {
+    let rule = |author, number, at, years| (author, fact(number, at, Body::RetentionRule { years }));
+    let adopted = Body::NodeAdopted { node: NodeId([2; 16]), incarnation: IncarnationId([2; 16]) };
+    let facts =
+        [rule(1, 1, 10, 30), rule(1, 2, 20, 5), rule(2, 3, 10, 99), rule(0, 4, 5, 0), rule(3, 6, 5, 77)];
+    let rules =
+        |merge: &Merge| merge.retention_rules().map(|(node, years, _)| (node, years)).collect::<Vec<_>>();
+    let [none, one, two] = [0, 1, 2].map(|number| NodeId([number; 16]));
+    assert_eq!(rules(&merged(&facts)), [(none, 0), (one, 5), (two, 99)], "a follower states nothing");
+    assert_eq!(rules(&merged(facts.iter().rev())), [(none, 0), (one, 5), (two, 99)]);
+    let after = facts.iter().cloned().chain([(0, fact(5, 30, adopted))]).collect::<Vec<_>>();
+    assert_eq!(rules(&merged(&after)), [(none, 0), (one, 5)], "who took over speaks for it");
+}
+
+#[test]
 fn only_its_owner_or_adopter_deletes_a_pack() {
     let verified = (1, fact(1, 10, Body::PackVerified(pack(1, 1, 1))));
     let deleted = (2, fact(2, 20, Body::PackDeleted { pack_id: PackId([1; 16]), why: why() }));
@@ -311,6 +326,7 @@ fn body() -> impl Strategy<Value = Body> {
         1 => (study(), 0..60i64).prop_map(|(study, until)| Body::Retention { study, until: Timestamp(until), why: why() }),
         1 => (0..4u8).prop_map(|node| Body::NodeAdopted { node: NodeId([node; 16]), incarnation: IncarnationId([node; 16]) }),
         1 => Just(Body::Heartbeat { read: Vec::new() }),
+        1 => (0..40u32).prop_map(|years| Body::RetentionRule { years }),
         2 => (subject, any::<u8>()).prop_map(|(subject, value)| Body::Correction(Correction { subject, value: vec![value], why: why() })),
         1 => any::<u8>().prop_map(|byte| Body::Unknown { kind: 77, bytes: vec![byte] }),
         1 => (0..3u8, 0..5u32).prop_map(|(key, generation)| Body::KeyGeneration { key_id: [key; 16], generation }),

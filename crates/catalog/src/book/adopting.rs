@@ -75,6 +75,7 @@ impl Catalog {
             "UPDATE book_outbox SET node_id = $3 WHERE site_id = $1 AND node_id = $2",
             "UPDATE index_study_keys SET node_id = $3 WHERE site_id = $1 AND node_id = $2",
             "DELETE FROM index_local_packs WHERE site_id = $1 AND node_id = $2 AND node_id <> $3",
+            "DELETE FROM book_retention_rules WHERE site_id = $1 AND node_id = $2 AND node_id <> $3",
         ] {
             self.of_node(writer, sql, from).await?;
         }

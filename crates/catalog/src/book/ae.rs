@@ -6,7 +6,7 @@ use crate::{
     Catalog, Error,
     book::alarms::{self, AlarmKind},
     engine::{
-        Row, query,
+        Connection, Row, query,
         row::{get, optional_fixed, signed, time, unsigned, word},
     },
 };
@@ -102,28 +102,12 @@ impl Catalog {
             .run("set a rule of callers", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
-                query(
-                    "INSERT INTO book_ae_rules (site_id, calling_ae, allowed, addresses, called_ae, fingerprint,
-                         common_name, associations_max, changed_at, changed_by)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-                     ON CONFLICT (site_id, calling_ae) DO UPDATE SET
-                         allowed = excluded.allowed, addresses = excluded.addresses,
-                         called_ae = excluded.called_ae, fingerprint = excluded.fingerprint,
-                         common_name = excluded.common_name, associations_max = excluded.associations_max,
-                         changed_at = excluded.changed_at, changed_by = excluded.changed_by",
-                )
-                .bind(self.site())
-                .bind(rule.calling_ae.as_str())
-                .bind(rule.allowed)
-                .bind(rule.addresses.join(" "))
-                .bind(rule.called_ae.as_ref().map_or("", AeTitle::as_str))
-                .bind(rule.fingerprint.as_ref().map(|fingerprint| fingerprint.as_slice()))
-                .bind(rule.common_name.as_str())
-                .bind(i64::from(rule.associations_max))
-                .bind(rule.changed_at.0)
-                .bind(rule.changed_by.as_str())
-                .execute(&mut transaction)
-                .await?;
+                set_rule(&mut transaction, self.site(), rule).await?;
+                query("DELETE FROM book_ae_forgotten WHERE site_id = $1 AND calling_ae = $2")
+                    .bind(self.site())
+                    .bind(rule.calling_ae.as_str())
+                    .execute(&mut transaction)
+                    .await?;
                 query("DELETE FROM book_ae_callers WHERE site_id = $1 AND calling_ae = $2")
                     .bind(self.site())
                     .bind(rule.calling_ae.as_str())
@@ -138,7 +122,7 @@ impl Catalog {
     ///
     /// # Errors
     /// When a statement fails; then nothing changed.
-    pub async fn forget_ae(&self, calling_ae: &AeTitle) -> Result<bool, Error> {
+    pub async fn forget_ae(&self, calling_ae: &AeTitle, at: Timestamp) -> Result<bool, Error> {
         self.engine
             .run("forget a caller", async {
                 let mut writer = self.engine.writer().await?;
@@ -154,6 +138,9 @@ impl Catalog {
                         .execute(&mut transaction)
                         .await?;
                     forgotten += deleted.rows_affected();
+                }
+                if forgotten > 0 {
+                    note_forgotten(&mut transaction, self.site(), calling_ae, at).await?;
                 }
                 transaction.commit().await?;
                 Ok(forgotten > 0)
@@ -283,6 +270,53 @@ impl Catalog {
             })
             .await
     }
+}
+
+/// Sets the rule of a title, instead of the one before.
+pub(super) async fn set_rule(writer: &mut Connection, site: &[u8], rule: &AeRule) -> Result<(), Error> {
+    query(
+        "INSERT INTO book_ae_rules (site_id, calling_ae, allowed, addresses, called_ae, fingerprint,
+             common_name, associations_max, changed_at, changed_by)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (site_id, calling_ae) DO UPDATE SET
+             allowed = excluded.allowed, addresses = excluded.addresses,
+             called_ae = excluded.called_ae, fingerprint = excluded.fingerprint,
+             common_name = excluded.common_name, associations_max = excluded.associations_max,
+             changed_at = excluded.changed_at, changed_by = excluded.changed_by",
+    )
+    .bind(site)
+    .bind(rule.calling_ae.as_str())
+    .bind(rule.allowed)
+    .bind(rule.addresses.join(" "))
+    .bind(rule.called_ae.as_ref().map_or("", AeTitle::as_str))
+    .bind(rule.fingerprint.as_ref().map(|fingerprint| fingerprint.as_slice()))
+    .bind(rule.common_name.as_str())
+    .bind(i64::from(rule.associations_max))
+    .bind(rule.changed_at.0)
+    .bind(rule.changed_by.as_str())
+    .execute(writer)
+    .await?;
+    Ok(())
+}
+
+/// What was forgotten leaves a trace, so that an older export does not bring it back.
+pub(super) async fn note_forgotten(
+    writer: &mut Connection,
+    site: &[u8],
+    calling_ae: &AeTitle,
+    at: Timestamp,
+) -> Result<(), Error> {
+    query(
+        "INSERT INTO book_ae_forgotten (site_id, calling_ae, forgotten_at) VALUES ($1, $2, $3)
+         ON CONFLICT (site_id, calling_ae) DO UPDATE SET forgotten_at = excluded.forgotten_at
+         WHERE book_ae_forgotten.forgotten_at < excluded.forgotten_at",
+    )
+    .bind(site)
+    .bind(calling_ae.as_str())
+    .bind(at.0)
+    .execute(writer)
+    .await?;
+    Ok(())
 }
 
 fn rule(row: &Row) -> Result<AeRule, Error> {

@@ -40,7 +40,8 @@ impl Catalog {
         writer.lock_studies(self.site(), &[study]).await
     }
 
-    /// Refuses to let anything that a deletion names go while a hold stands or a time to keep it is not over.
+    /// Refuses to let anything that a deletion names go while a hold stands or a time to keep it is not over: the longest that
+    /// any node of the site keeps every study, whoever deletes.
     pub(crate) async fn refuse_if_bound(
         &self,
         writer: &mut Connection,
@@ -64,9 +65,12 @@ impl Catalog {
                 return Err(Error::Retained { study: study.to_owned(), keep_until, rule });
             }
         }
-        let keep_until = self.site_rule(writer, study, deletion_id, retention_years).await?;
+        let elsewhere = self.longest_rule(writer).await?.filter(|rule| rule.years > retention_years);
+        let years = elsewhere.map_or(retention_years, |rule| rule.years);
+        let keep_until = self.site_rule(writer, study, deletion_id, years).await?;
         if keep_until.is_some_and(|keep_until| keep_until > at) {
-            let rule = format!("setting retention.years = {retention_years}");
+            let of = elsewhere.map_or_else(String::new, |rule| format!(" of node {}", rule.node_id));
+            let rule = format!("setting retention.years = {years}{of}");
             let keep_until = keep_until.unwrap_or_default();
             return Err(Error::Retained { study: study.to_owned(), keep_until, rule });
         }

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Database, Postgres, Sqlite, SqliteConnection, pool::Po
 use sqlx_core::transaction::TransactionManager;
 use tokio::sync::MutexGuard;
 
-use super::query;
+use super::{bounded::Deadline, query};
 use crate::Error;
 
 type SqliteTransactions = <Sqlite as Database>::TransactionManager;
@@ -17,7 +17,7 @@ type PostgresTransactions = <Postgres as Database>::TransactionManager;
 
 /// What statements run on.
 pub(crate) enum Connection {
-    Sqlite(SqliteConnection),
+    Sqlite(SqliteConnection, Deadline),
     Postgres(PoolConnection<Postgres>),
 }
 
@@ -25,7 +25,7 @@ impl Connection {
     /// Begins a transaction. It is rolled back when it is dropped before [`Transaction::commit`].
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>, Error> {
         match self {
-            Self::Sqlite(connection) => SqliteTransactions::begin(connection, None).await?,
+            Self::Sqlite(connection, _) => SqliteTransactions::begin(connection, None).await?,
             Self::Postgres(connection) => PostgresTransactions::begin(connection, None).await?,
         }
         Ok(Transaction { connection: self, open: true })
@@ -40,7 +40,7 @@ impl Connection {
     /// among all, while a round trip to PostgreSQL costs more than the parameters in it.
     pub(crate) fn parameters_max(&self, of_sqlite: usize) -> usize {
         match self {
-            Self::Sqlite(_) => of_sqlite,
+            Self::Sqlite(..) => of_sqlite,
             Self::Postgres(_) => POSTGRES_PARAMETERS_MAX,
         }
     }
@@ -120,7 +120,7 @@ impl Transaction<'_> {
     /// Commits: what was done is synced when this returns.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         match &mut *self.connection {
-            Connection::Sqlite(connection) => SqliteTransactions::commit(connection).await?,
+            Connection::Sqlite(connection, _) => SqliteTransactions::commit(connection).await?,
             Connection::Postgres(connection) => PostgresTransactions::commit(connection).await?,
         }
         self.open = false;
@@ -149,7 +149,7 @@ impl Drop for Transaction<'_> {
         }
         // Takes effect before the connection's next statement.
         match &mut *self.connection {
-            Connection::Sqlite(connection) => SqliteTransactions::start_rollback(connection),
+            Connection::Sqlite(connection, _) => SqliteTransactions::start_rollback(connection),
             Connection::Postgres(connection) => PostgresTransactions::start_rollback(connection),
         }
     }

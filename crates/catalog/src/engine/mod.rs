@@ -12,6 +12,7 @@
 //! PostgreSQL's is a decimal), a scalar is a column with a name. A NUL never reaches a database: PostgreSQL's text has
 //! no place for it, and the same value must be found on both.
 
+mod bounded;
 mod builder;
 mod connection;
 mod migrations;
@@ -28,6 +29,8 @@ pub use postgres::PostgresOptions;
 pub(crate) use row::Row;
 pub(crate) use sqlx::AssertSqlSafe;
 pub(crate) use statement::{Statement, query};
+#[cfg(test)]
+pub(crate) use {migrations::postgres_before as migrations_before, sqlite::old_file};
 
 use crate::Error;
 use connection::Lease;

@@ -13,6 +13,7 @@ use sqlx::{
 use tokio::sync::Mutex;
 
 use super::{
+    bounded::{Deadline, INSTRUCTIONS},
     connection::{Connection, Lease},
     migrations,
 };
@@ -20,6 +21,8 @@ use crate::{Error, error::sqlite_code};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Rows that wait for who asked: those of a long series come without threads waking each other in between.
+const ROWS_WAITING: usize = 1024;
 /// SQLite's "file is not a database": what a wrong key looks like.
 const NOT_A_DATABASE: i64 = 26;
 
@@ -37,7 +40,7 @@ impl Sqlite {
         let mut pool = Vec::with_capacity(readers);
         for _ in 0..readers {
             let reader = options.connect().await.map_err(|source| opening(path, source))?;
-            pool.push(Mutex::new(Connection::Sqlite(reader)));
+            pool.push(Mutex::new(bounded(reader).await.map_err(|source| opening(path, source))?));
         }
         Ok(Self::new(writer, pool))
     }
@@ -48,7 +51,10 @@ impl Sqlite {
     }
 
     fn new(writer: SqliteConnection, readers: Vec<Mutex<Connection>>) -> Self {
-        Self { writer: Mutex::new(Connection::Sqlite(writer)), readers, next_reader: AtomicUsize::new(0) }
+        // The connection that writes is never cut off: nothing sets its deadline where there are readers, and nothing
+        // looks at it.
+        let writer = Mutex::new(Connection::Sqlite(writer, Deadline::never()));
+        Self { writer, readers, next_reader: AtomicUsize::new(0) }
     }
 
     /// The one connection that writes.
@@ -70,12 +76,20 @@ impl Sqlite {
     /// Closes every connection in order; the last one folds the WAL into the file.
     pub(super) async fn close(self) -> Result<(), Error> {
         for connection in self.readers.into_iter().chain([self.writer]) {
-            if let Connection::Sqlite(connection) = connection.into_inner() {
+            if let Connection::Sqlite(connection, _) = connection.into_inner() {
                 connection.close().await?;
             }
         }
         Ok(())
     }
+}
+
+/// A connection to read from, which looks at its deadline.
+async fn bounded(mut reader: SqliteConnection) -> Result<Connection, sqlx::Error> {
+    let deadline = Deadline::never();
+    let looked_at = deadline.clone();
+    reader.lock_handle().await?.set_progress_handler(INSTRUCTIONS, move || !looked_at.is_over());
+    Ok(Connection::Sqlite(reader, deadline))
 }
 
 /// The connection that writes, its schema up to date.
@@ -108,7 +122,11 @@ fn file_options(path: &Path, key: &[u8; 32]) -> SqliteConnectOptions {
 /// Statements are not logged: the first of them carries the key. LIKE tells cases apart as PostgreSQL's does
 /// (PS3.4 C.2.2.2.4); where case must not count the folded column is asked.
 fn quiet(options: SqliteConnectOptions) -> SqliteConnectOptions {
-    options.foreign_keys(true).pragma("case_sensitive_like", "ON").disable_statement_logging()
+    options
+        .foreign_keys(true)
+        .row_buffer_size(ROWS_WAITING)
+        .pragma("case_sensitive_like", "ON")
+        .disable_statement_logging()
 }
 
 fn opening(path: &Path, source: sqlx::Error) -> Error {
@@ -117,4 +135,12 @@ fn opening(path: &Path, source: sqlx::Error) -> Error {
         Some(NOT_A_DATABASE) => Error::WrongKey { path },
         _ => Error::Open { path, source },
     }
+}
+
+/// A file as it was before a migration.
+#[cfg(test)]
+pub(crate) async fn old_file(path: &Path, key: &[u8; 32], version: i64) -> SqliteConnection {
+    let mut connection = file_options(path, key).connect().await.expect("a file");
+    migrations::sqlite_before(version).run_direct(None, &mut connection, false).await.expect("an old schema");
+    connection
 }

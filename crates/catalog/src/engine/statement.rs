@@ -35,7 +35,7 @@ impl<'q> Statement<'q> {
     /// Runs it; how many rows it changed.
     pub(crate) async fn execute(self, connection: &mut Connection) -> Result<Done, Error> {
         let rows_affected = match connection {
-            Connection::Sqlite(connection) => self.sqlite().execute(connection).await?.rows_affected(),
+            Connection::Sqlite(connection, _) => self.sqlite().execute(connection).await?.rows_affected(),
             Connection::Postgres(connection) => {
                 self.postgres().execute(&mut **connection).await?.rows_affected()
             }
@@ -46,7 +46,7 @@ impl<'q> Statement<'q> {
     /// Runs it; every row it answers with.
     pub(crate) async fn fetch_all(self, connection: &mut Connection) -> Result<Vec<Row>, Error> {
         Ok(match connection {
-            Connection::Sqlite(connection) => {
+            Connection::Sqlite(connection, _) => {
                 self.sqlite().fetch_all(connection).await?.into_iter().map(Row::Sqlite).collect()
             }
             Connection::Postgres(connection) => {
@@ -59,7 +59,7 @@ impl<'q> Statement<'q> {
     /// Runs it; its first row, when it has any.
     pub(crate) async fn fetch_optional(self, connection: &mut Connection) -> Result<Option<Row>, Error> {
         Ok(match connection {
-            Connection::Sqlite(connection) => {
+            Connection::Sqlite(connection, _) => {
                 self.sqlite().fetch_optional(connection).await?.map(Row::Sqlite)
             }
             Connection::Postgres(connection) => {

@@ -77,6 +77,8 @@ fn said(instance: &ReceivedInstance) -> Vec<u8> {
     put(Some(identity.study_instance_uid.as_bytes()));
     put(Some(identity.series_instance_uid.as_bytes()));
     FILED.iter().for_each(|tag| put(instance.facts.raw(*tag)));
+    // The same bytes from another sender may be other text.
+    put(Some(&instance.facts.charset().stamp().to_le_bytes()));
     said
 }
 

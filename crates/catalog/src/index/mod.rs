@@ -1,9 +1,11 @@
 //! The derived half: one file a noun. Log, packs and journal rebuild all of it.
 
+pub(crate) mod attributes;
 pub(crate) mod batch;
 pub(crate) mod copies;
 pub(crate) mod deleting;
 pub(crate) mod filing;
+pub(crate) mod folding;
 pub(crate) mod found;
 pub(crate) mod instances;
 pub(crate) mod leaving;
@@ -30,12 +32,15 @@ pub(crate) fn text(facts: &Facts, tag: Tag) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
+/// Bytes of a date or time; anything longer is neither.
+const MOMENT_BYTES_MAX: usize = 64;
+
 /// A date (VR DA) without the dots of ACR-NEMA, so that text order is time order.
 pub(crate) fn date(facts: &Facts, tag: Tag) -> Option<String> {
-    text(facts, tag).map(|date| date.replace('.', ""))
+    text(facts, tag).map(|date| date.replace('.', "")).filter(|date| date.len() <= MOMENT_BYTES_MAX)
 }
 
 /// A time (VR TM) without the colons of ACR-NEMA, so that text order is time order.
 pub(crate) fn time(facts: &Facts, tag: Tag) -> Option<String> {
-    text(facts, tag).map(|time| time.replace(':', ""))
+    text(facts, tag).map(|time| time.replace(':', "")).filter(|time| time.len() <= MOMENT_BYTES_MAX)
 }

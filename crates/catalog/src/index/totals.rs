@@ -152,6 +152,29 @@ impl Catalog {
             .await
     }
 
+    /// How far these studies are, in their order; those of which nothing is known are left out.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn progress_of_studies<S: AsRef<str> + Sync>(
+        &self,
+        studies: &[S],
+    ) -> Result<Vec<StudyProgress>, Error> {
+        self.engine
+            .run("read the progress of studies", async {
+                let mut reader = self.engine.reader().await?;
+                let mut progressed = Vec::with_capacity(studies.len());
+                for study in studies.iter().map(AsRef::as_ref) {
+                    let counts = query(PROGRESS).bind(self.site()).bind(study).fetch_all(&mut reader).await?;
+                    if !counts.is_empty() {
+                        progressed.push(progress(study.to_owned(), &counts)?);
+                    }
+                }
+                Ok(progressed)
+            })
+            .await
+    }
+
     /// Studies by their latest arrival. Each is looked for from where the one before was found, so that only arrivals of
     /// these studies are passed over, not the whole catalog.
     async fn latest_studies(&self, reader: &mut Connection, limit: u32) -> Result<Vec<String>, Error> {

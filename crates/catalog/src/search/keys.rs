@@ -1,6 +1,8 @@
-//! The attributes a search can be keyed on: their level, their column, how they match.
+//! The attributes a search can be keyed on: their level, where they are kept, how they match.
 
-use filmgate_model::{Tag, tags};
+use filmgate_model::{Tag, VR, tags};
+
+use super::{attributes::Attributes, grams::Field};
 
 /// What rows are of. Ordered from the study down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,7 +24,7 @@ pub(crate) enum Kind {
     Text,
     /// A code: as text, also one of a list.
     Code,
-    /// A person's name; its column is the folded one.
+    /// A person's name, folded.
     Name,
     /// A date: equal, or in a range.
     Date,
@@ -32,27 +34,76 @@ pub(crate) enum Kind {
     Number,
 }
 
+impl Kind {
+    /// How an attribute that is kept beside the columns matches. Its numbers are kept as they are written.
+    fn of(vr: VR) -> Self {
+        match vr {
+            VR::UI => Self::Uid,
+            VR::CS | VR::AE => Self::Code,
+            VR::PN => Self::Name,
+            VR::DA => Self::Date,
+            VR::TM => Self::Time,
+            _ => Self::Text,
+        }
+    }
+}
+
+/// Where the values of an attribute are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a column of its level's table. Of a name, this begins the names of the columns with its folded forms.
+    Column(&'static str),
+    /// In the table of attributes, under this path.
+    Attribute(String),
+}
+
 /// An attribute that can be asked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     pub(crate) tag: Tag,
     pub(crate) level: Level,
-    pub(crate) column: &'static str,
+    pub(crate) place: Place,
     pub(crate) kind: Kind,
 }
 
-const fn key(tag: Tag, level: Level, column: &'static str, kind: Kind) -> Key {
-    Key { tag, level, column, kind }
+impl Key {
+    /// The text of which the gram table has the pieces.
+    pub(crate) fn field(&self) -> Option<Field> {
+        match self.tag {
+            _ if matches!(self.place, Place::Attribute(_)) => None,
+            tags::PATIENT_NAME => Some(Field::Name),
+            tags::PATIENT_ID => Some(Field::PatientId),
+            tags::ACCESSION_NUMBER => Some(Field::AccessionNumber),
+            tags::STUDY_DESCRIPTION => Some(Field::StudyDescription),
+            _ => None,
+        }
+    }
+
+    /// Asked of the whole study, whatever the rows are.
+    pub(crate) fn is_of_all_the_study(&self) -> bool {
+        self.tag == tags::MODALITIES_IN_STUDY || self.tag == tags::SOP_CLASSES_IN_STUDY
+    }
+}
+
+struct Column {
+    tag: Tag,
+    level: Level,
+    column: &'static str,
+    kind: Kind,
+}
+
+const fn key(tag: Tag, level: Level, column: &'static str, kind: Kind) -> Column {
+    Column { tag, level, column, kind }
 }
 
 /// PS3.18 table 10.6.1-5 and what else the catalog keeps. Modalities in Study is a key of the series.
-const KEYS: &[Key] = &[
+const COLUMNS: &[Column] = &[
     key(tags::STUDY_INSTANCE_UID, Level::Study, "study_instance_uid", Kind::Uid),
     key(tags::STUDY_DATE, Level::Study, "study_date", Kind::Date),
     key(tags::STUDY_TIME, Level::Study, "study_time", Kind::Time),
     key(tags::ACCESSION_NUMBER, Level::Study, "accession_number", Kind::Text),
-    key(tags::REFERRING_PHYSICIAN_NAME, Level::Study, "referring_folded", Kind::Name),
-    key(tags::PATIENT_NAME, Level::Study, "patient_name_folded", Kind::Name),
+    key(tags::REFERRING_PHYSICIAN_NAME, Level::Study, "referring", Kind::Name),
+    key(tags::PATIENT_NAME, Level::Study, "patient_name", Kind::Name),
     key(tags::PATIENT_ID, Level::Study, "patient_id", Kind::Text),
     key(tags::ISSUER_OF_PATIENT_ID, Level::Study, "issuer", Kind::Text),
     key(tags::PATIENT_BIRTH_DATE, Level::Study, "patient_birth_date", Kind::Date),
@@ -78,7 +129,18 @@ const KEYS: &[Key] = &[
     key(tags::NUMBER_OF_FRAMES, Level::Instance, "number_of_frames", Kind::Number),
 ];
 
-/// The key for an attribute; `None` when it cannot be asked for.
-pub(crate) fn key_of(tag: Tag) -> Option<Key> {
-    KEYS.iter().find(|key| key.tag == tag).copied()
+/// The key for an attribute, given by the tags from the dataset down to it; `None` when it cannot be asked for.
+pub(crate) fn key_of(path: &[Tag], attributes: &Attributes) -> Option<Key> {
+    let column = COLUMNS.iter().find(|column| [column.tag] == path);
+    if let Some(Column { tag, level, column, kind }) = column {
+        return Some(Key { tag: *tag, level: *level, place: Place::Column(column), kind: *kind });
+    }
+    let kept = attributes.find(path)?;
+    let tag = *path.last()?;
+    Some(Key { tag, level: kept.level, place: Place::Attribute(kept.path_text()), kind: Kind::of(kept.vr) })
+}
+
+/// True when an attribute has a column and need not be kept twice.
+pub(crate) fn has_column(tag: Tag) -> bool {
+    COLUMNS.iter().any(|column| column.tag == tag)
 }

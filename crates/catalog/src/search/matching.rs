@@ -1,10 +1,13 @@
 //! How a value asked for is understood, and the SQL that says it (PS3.4 C.2.2.2, PS3.18 8.3.4.1).
 
+use std::collections::BTreeSet;
+
 use filmgate_model::Tag;
 
 use super::{
-    fold::groups,
-    keys::{Key, Kind},
+    fold::{groups, is_without_spaces, plain},
+    grams::{Sought, sought_in_name, sought_in_text},
+    keys::{Key, Kind, Place},
 };
 use crate::{Error, engine::QueryBuilder};
 
@@ -23,13 +26,15 @@ pub(crate) enum Match {
     Range(Option<String>, Option<String>),
     /// This number.
     Number(i64),
-    /// A person's name; case does not count, `*` and `?` as in patterns.
+    /// A person's name: a pattern of its folded form.
     Name(String),
+    /// A person's name: patterns of its words, all of which must be there, in whatever order.
+    Words(Vec<String>),
 }
 
 impl Match {
-    /// Understands the text asked of an attribute as its kind demands.
-    pub(crate) fn parse(key: &Key, text: &str) -> Result<Self, Error> {
+    /// Understands the text asked of an attribute as its kind demands; `fuzzy` has names matched by their words.
+    pub(crate) fn parse(key: &Key, text: &str, fuzzy: bool) -> Result<Self, Error> {
         let text = text.trim_matches([' ', '\0']);
         // A lone asterisk and an empty value match everything (PS3.4 C.2.2.2.3, C.2.2.2.4).
         if text.is_empty() || text.chars().all(|character| character == '*') {
@@ -41,16 +46,17 @@ impl Match {
             Kind::Code => Ok(list(text)),
             Kind::Text if is_pattern(text) => Ok(Self::Wildcard(text.to_owned())),
             Kind::Text => Ok(Self::Exact(text.to_owned())),
-            Kind::Name => Ok(Self::Name(text.to_owned())),
+            Kind::Name if fuzzy => Ok(words(text)),
+            Kind::Name => Ok(name(text)),
             Kind::Date => range(key.tag, &text.replace('.', "")),
             Kind::Time => range(key.tag, &text.replace(':', "")),
             Kind::Number => text.parse().map(Self::Number).map_err(|_| Error::Unmatchable { tag: key.tag }),
         }
     }
 
-    /// Adds ` AND …` for the column `alias.column`.
+    /// Adds ` AND …` for the key's column of `alias`, or for a row `alias` of the table of attributes.
     pub(crate) fn push(&self, sql: &mut QueryBuilder, alias: &str, key: &Key) {
-        let column = format!("{alias}.{}", key.column);
+        let column = self.column(alias, key);
         match self {
             Self::Any => {}
             Self::Exact(value) => {
@@ -60,10 +66,49 @@ impl Match {
                 sql.push(format!(" AND {column} = ")).push_bind(*value);
             }
             Self::OneOf(values) => push_list(sql, &column, values),
-            Self::Wildcard(pattern) => push_like(sql, &column, &like(pattern)),
-            Self::Name(name) => push_like(sql, &column, &name_like(name)),
+            Self::Wildcard(pattern) | Self::Name(pattern) => push_like(sql, &column, &like(pattern)),
+            Self::Words(patterns) => patterns.iter().for_each(|word| push_like(sql, &column, &like(word))),
             Self::Range(from, to) => push_range(sql, &column, key.kind, from.as_deref(), to.as_deref()),
         }
+    }
+
+    /// What must be in the text of the gram table that matches; nothing when that says nothing.
+    pub(crate) fn sought(&self, key: &Key) -> BTreeSet<Sought> {
+        match self {
+            _ if key.field().is_none() => BTreeSet::new(),
+            Self::Exact(value) if !is_pattern(value) => sought_in_text(value),
+            Self::Wildcard(pattern) => sought_in_text(pattern),
+            Self::Name(pattern) => sought_in_name(pattern),
+            Self::Words(patterns) => patterns.iter().flat_map(|word| sought_in_name(word)).collect(),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    fn column(&self, alias: &str, key: &Key) -> String {
+        match (&key.place, self) {
+            (Place::Column(column), Self::Name(_)) => format!("{alias}.{column}_folded"),
+            (Place::Column(column), Self::Words(_)) => format!("{alias}.{column}_words"),
+            (Place::Column(column), _) => format!("{alias}.{column}"),
+            (Place::Attribute(_), Self::Name(_)) => format!("{alias}.folded"),
+            (Place::Attribute(_), Self::Words(_)) => format!("{alias}.words"),
+            (Place::Attribute(_), _) => format!("{alias}.value"),
+        }
+    }
+}
+
+/// Adds that a date and a time, taken together, lie between two moments (PS3.4 C.2.2.2.5). On the first and the last day
+/// a time must be known; between them the date says enough.
+pub(crate) fn push_moments(sql: &mut QueryBuilder, date: &str, time: &str, dates: &Match, times: &Match) {
+    let (Match::Range(first, last), Match::Range(from, to)) = (dates, times) else { return };
+    sql.push(format!(" AND {date} IS NOT NULL"));
+    for (day, moment, beyond, within) in [(first, from, ">", ">="), (last, to, "<", "<=")] {
+        let Some(day) = day else { continue };
+        // As the index of studies by date has it.
+        sql.push(format!(" AND COALESCE({date}, '') {beyond}= ")).push_bind(day.clone());
+        let Some(moment) = moment else { continue };
+        let moment = if within == "<=" { end_of(moment) } else { moment.clone() };
+        sql.push(format!(" AND ({date} {beyond} ")).push_bind(day.clone());
+        sql.push(format!(" OR {time} {within} ")).push_bind(moment).push(")");
     }
 }
 
@@ -74,7 +119,8 @@ fn is_pattern(text: &str) -> bool {
 /// Values apart by comma (PS3.18 8.3.4.1) or backslash.
 fn list(text: &str) -> Match {
     let values = text.split([',', '\\']).map(str::trim).filter(|value| !value.is_empty());
-    Match::OneOf(values.map(str::to_owned).collect())
+    let values: Vec<String> = values.map(str::to_owned).collect();
+    if values.is_empty() { Match::Any } else { Match::OneOf(values) }
 }
 
 /// `a-b`, `a-`, `-b`, or one value, which is the range from itself to itself.
@@ -89,7 +135,7 @@ fn range(tag: Tag, text: &str) -> Result<Match, Error> {
     Ok(Match::Range(end(from), end(to)))
 }
 
-fn push_list(sql: &mut QueryBuilder, column: &str, values: &[String]) {
+pub(crate) fn push_list(sql: &mut QueryBuilder, column: &str, values: &[String]) {
     sql.push(format!(" AND {column} IN ("));
     for (value, number) in values.iter().zip(0..) {
         sql.push(if number == 0 { "" } else { ", " }).push_bind(value.clone());
@@ -137,15 +183,34 @@ fn like(pattern: &str) -> String {
     like
 }
 
-/// A name without `=` is looked for in each component group; with it, in the groups as they stand.
-fn name_like(name: &str) -> String {
-    let groups = groups(name);
-    if name.contains('=') {
-        let asked: Vec<String> =
-            groups.iter().map(|group| if group.is_empty() { "%".to_owned() } else { like(group) }).collect();
-        return format!("={}=%", asked.join("="));
+/// A name without `=` is looked for in each component group; with it, in the groups as they stand. An asterisk may stand
+/// for the end of one group and the beginning of the next.
+fn name(text: &str) -> Match {
+    let groups = groups(text);
+    if groups.is_empty() {
+        return Match::Any;
     }
-    format!("%={}=%", like(groups.first().map_or("", String::as_str)))
+    if text.contains('=') {
+        let asked: Vec<&str> =
+            groups.iter().map(|group| if group.is_empty() { "*" } else { group.as_str() }).collect();
+        return Match::Name(format!("={}=*", asked.join("=")));
+    }
+    Match::Name(format!("*={}=*", groups.concat()))
+}
+
+/// Fuzzy matching, of which the standard leaves the meaning to the server (PS3.18 8.3.4.2): every word asked for begins
+/// some word of the name, or a group of it in one piece; in a script without spaces, or behind an asterisk, it may stand
+/// anywhere. Neither order nor case nor accents count.
+fn words(text: &str) -> Match {
+    let text = plain(text);
+    let words = text.split(' ').filter(|word| word.chars().any(|character| !matches!(character, '*' | '?')));
+    let patterns: Vec<String> = words
+        .map(|word| {
+            let before = if is_without_spaces(word) || word.starts_with('*') { "*" } else { "* " };
+            format!("{before}{word}*")
+        })
+        .collect();
+    if patterns.is_empty() { Match::Any } else { Match::Words(patterns) }
 }
 
 #[cfg(test)]
@@ -153,10 +218,14 @@ mod tests {
     use filmgate_model::tags;
 
     use super::*;
-    use crate::search::keys::key_of;
+    use crate::search::{attributes::Attributes, keys::key_of};
+
+    fn key(tag: Tag) -> Key {
+        key_of(&[tag], &Attributes::default()).expect("a key")
+    }
 
     fn parse(tag: Tag, text: &str) -> Result<Match, Error> {
-        Match::parse(&key_of(tag).expect("a key"), text)
+        Match::parse(&key(tag), text, false)
     }
 
     #[test]
@@ -178,10 +247,23 @@ mod tests {
     }
 
     #[test]
+    fn fuzzy_names_are_words_in_any_order() {
+        let fuzzy = |text| Match::parse(&key(tags::PATIENT_NAME), text, true).ok();
+        let words =
+            |patterns: &[&str]| Some(Match::Words(patterns.iter().map(ToString::to_string).collect()));
+        assert_eq!(fuzzy("Änne MÜLL"), words(&["* anne*", "* mull*"]));
+        assert_eq!(fuzzy("小东^*ang"), words(&["*小东*", "**ang*"]));
+        assert_eq!(fuzzy("^ ?"), Some(Match::Any));
+        let not_a_name = Match::parse(&key(tags::PATIENT_ID), "a b", true).ok();
+        assert_eq!(not_a_name, Some(Match::Exact("a b".to_owned())));
+    }
+
+    #[test]
     fn patterns_escape_what_like_would_read() {
         assert_eq!(like("50%_a*?!"), "50!%!_a%_!!");
-        assert_eq!(name_like("WANG*"), "%=wang%=%");
-        assert_eq!(name_like("=王*"), "=%=王%=%");
+        assert_eq!(name("WANG*"), Match::Name("*=wang*=*".to_owned()));
+        assert_eq!(name("=王*"), Match::Name("=*=王*=*".to_owned()));
+        assert_eq!(name("^="), Match::Any);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use filmgate_model::{InstanceState, RecordId, Timestamp};
 
+use super::attributes::KeptAttribute;
 use crate::{
     Error,
     engine::{
@@ -9,6 +10,15 @@ use crate::{
         row::{get, id, time, unsigned, word},
     },
 };
+
+/// The values of an attribute that is kept beside the columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeValues {
+    /// Which it is.
+    pub attribute: KeptAttribute,
+    /// Its values, each with its number from 0 on; within a sequence, the number of the item it is from.
+    pub values: Vec<(u64, String)>,
+}
 
 /// A study (PS3.18 table 10.6.3-3). Text is decoded; what the modality did not say is `None`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +53,8 @@ pub struct StudyRow {
     pub series: u64,
     /// (0020,1208)
     pub instances: u64,
+    /// What else is kept of it.
+    pub attributes: Vec<AttributeValues>,
 }
 
 /// A series (PS3.18 table 10.6.3-4).
@@ -78,6 +90,8 @@ pub struct SeriesRow {
     pub performed_procedure_step_start_time: Option<String>,
     /// (0020,1209)
     pub instances: u64,
+    /// What else is kept of it.
+    pub attributes: Vec<AttributeValues>,
     /// Its study, when the query named none.
     pub study: Option<StudyRow>,
 }
@@ -113,12 +127,15 @@ pub struct InstanceRow {
     pub received_at: Timestamp,
     /// Where it stands.
     pub state: InstanceState,
+    /// What else is kept of it.
+    pub attributes: Vec<AttributeValues>,
     /// Its study, when the query named none.
     pub study: Option<StudyRow>,
     /// Its series, when the query named none.
     pub series: Option<SeriesRow>,
 }
 
+/// Of a study's own columns.
 pub(crate) fn study(row: &Row) -> Result<StudyRow, Error> {
     Ok(StudyRow {
         study_instance_uid: get(row, "study_instance_uid")?,
@@ -135,10 +152,12 @@ pub(crate) fn study(row: &Row) -> Result<StudyRow, Error> {
         study_id: get(row, "study_id")?,
         study_description: get(row, "study_description")?,
         series: 0,
-        instances: unsigned(row, "instances")?,
+        instances: 0,
+        attributes: Vec::new(),
     })
 }
 
+/// Of a series' own columns.
 pub(crate) fn series(row: &Row) -> Result<SeriesRow, Error> {
     Ok(SeriesRow {
         study_instance_uid: get(row, "study_instance_uid")?,
@@ -155,11 +174,13 @@ pub(crate) fn series(row: &Row) -> Result<SeriesRow, Error> {
         station_name: get(row, "station_name")?,
         performed_procedure_step_start_date: get(row, "performed_date")?,
         performed_procedure_step_start_time: get(row, "performed_time")?,
-        instances: unsigned(row, "instances")?,
+        instances: 0,
+        attributes: Vec::new(),
         study: None,
     })
 }
 
+/// Of an instance's own columns.
 pub(crate) fn instance(row: &Row) -> Result<InstanceRow, Error> {
     Ok(InstanceRow {
         record_id: RecordId(id(row, "record_id")?),
@@ -176,6 +197,7 @@ pub(crate) fn instance(row: &Row) -> Result<InstanceRow, Error> {
         dataset_bytes: unsigned(row, "dataset_bytes")?,
         received_at: time(row, "received_at")?,
         state: word(row, "state")?,
+        attributes: Vec::new(),
         study: None,
         series: None,
     })

@@ -45,8 +45,8 @@ pub(super) async fn callers_and_their_rules(catalog: &Catalog) {
     let plain = AeRule { allowed: false, addresses: Vec::new(), called_ae: None, fingerprint: None, ..rule };
     catalog.set_ae_rule(&plain).await.expect("set again");
     assert_eq!(catalog.ae_book().await.expect("book").rules, [plain]);
-    assert!(catalog.forget_ae(&title("CT_1")).await.expect("forgotten"));
-    assert!(!catalog.forget_ae(&title("CT_1")).await.expect("nothing to forget"));
+    assert!(catalog.forget_ae(&title("CT_1"), NOW).await.expect("forgotten"));
+    assert!(!catalog.forget_ae(&title("CT_1"), NOW).await.expect("nothing to forget"));
 
     let seen: Vec<AeCaller> = (0..5).map(caller).collect();
     catalog.remember_ae_callers(&seen, 3).await.expect("remembered");

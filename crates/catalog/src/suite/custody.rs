@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use filmgate_model::{FactId, InstanceState, StudyKeyId, Timestamp, tags};
+use filmgate_model::{FactId, InstanceState, NodeId, StudyKeyId, Timestamp, tags};
 
-use super::support::{NOW, instance, new_pack, pack_id, packed, packed_study, record};
+use super::support::{NOW, instance, new_pack, node, pack_id, packed, packed_study, record};
 use crate::{
     Because, Catalog, CopyKind, CustodyFound, DeletionFound, DeletionRules, DeletionStep, DroppedCopy, Error,
-    Hold, Move, NewDeletion, Query, Retention, Stays,
+    Hold, Move, NewDeletion, Query, Retention, RetentionRule, Stays,
 };
 
 const MAIN: &[&str] = &["main"];
@@ -151,6 +151,28 @@ pub(super) async fn a_hold_wins_however_late_it_comes(catalog: &Catalog) {
     assert_eq!(catalog.delete_unpacked(id, 0, after(62)).await.expect("delete"), [record(3)]);
     assert_eq!(catalog.give_up_pack(pack_id(1), 0, 0, after(62)).await.expect("give up"), None);
     assert_eq!(catalog.place_hold(FactId([43; 16]), "1.2", &by, after(63)).await.expect("hold"), 3);
+}
+
+/// One node keeps nothing by rule; another of the site does, and so neither deletes sooner.
+pub(super) async fn how_long_a_node_keeps_binds_the_others(catalog: &Catalog) {
+    let rule = |node_id, years, stated_at| RetentionRule { node_id, years, stated_at };
+    let (one, two) = (NodeId([0x61; 16]), NodeId([0x62; 16]));
+    assert_eq!(catalog.longest_retention_elsewhere().await.expect("asked"), None);
+    catalog.record_received(&[instance(1, "1.2", "1.2.1.1", &[])], NOW).await.expect("receive");
+    let id = catalog.request_deletion(&deletion(1, None), RULES, NOW).await.expect("ask").deletion_id;
+    // What this node said of itself once is its setting's to say now.
+    let rules = [rule(one, 30, NOW), rule(two, 2, NOW), rule(node(), 99, NOW)];
+    catalog.note_retention_rules(&rules, &[]).await.expect("noted");
+    catalog.note_retention_rules(&[rule(one, 0, Timestamp(NOW.0 - 1))], &[]).await.expect("an earlier word");
+    assert_eq!(catalog.longest_retention_elsewhere().await.expect("asked"), Some(rule(one, 30, NOW)));
+    let refused = catalog.confirm_deletion(id, "ben", RULES, NOW).await.expect_err("kept").to_string();
+    assert!(refused.contains("retention.years = 30 of node 6161"), "{refused}");
+
+    catalog.note_retention_rules(&[], &[one]).await.expect("taken over");
+    let refused = catalog.confirm_deletion(id, "ben", RULES, NOW).await.expect_err("kept").to_string();
+    assert!(refused.contains("retention.years = 2 of node 6262"), "{refused}");
+    catalog.note_retention_rules(&[rule(two, 0, Timestamp(NOW.0 + 1))], &[]).await.expect("its last word");
+    catalog.confirm_deletion(id, "ben", RULES, NOW).await.expect("nobody keeps it by rule");
 }
 
 pub(super) async fn what_must_be_kept_is_kept(catalog: &Catalog) {

@@ -1,6 +1,7 @@
 //! The tests every engine must pass: an engine's crate opens an empty catalog for each and calls [`run`].
 
 mod access;
+mod book;
 mod custody;
 mod nodes;
 mod packs;
@@ -48,6 +49,7 @@ where
     custody::a_deletion_can_be_taken_back(&open().await).await;
     custody::a_hold_wins_however_late_it_comes(&open().await).await;
     custody::what_must_be_kept_is_kept(&open().await).await;
+    custody::how_long_a_node_keeps_binds_the_others(&open().await).await;
     custody::records_move_to_another_pack(&open().await).await;
     custody::a_new_index_knows_what_was_deleted(&open().await).await;
     shredding::keys_go_with_the_last_pack_under_them(&open().await).await;
@@ -59,7 +61,15 @@ where
     search::dates_times_and_numbers(&open().await).await;
     search::lists_levels_and_counts(&open().await).await;
     search::pages_are_stable(&open().await).await;
+    search::fuzzy_names(&open().await).await;
+    search::moments(&open().await).await;
+    search::what_a_study_learns_later_is_found(&open().await).await;
+    search::a_series_without_instances_answers_for_nothing(&open().await).await;
+    search::attributes_within_sequences(&open().await).await;
     access::callers_and_their_rules(&open().await).await;
     access::tokens_end(&open().await).await;
     access::the_administrator_is_set_up_by_one_link(&open().await).await;
+    book::a_book_is_entered_elsewhere(&open().await, &open().await).await;
+    book::books_meet_by_their_own_clocks(&open().await).await;
+    book::one_node_makes_an_export(&open().await).await;
 }

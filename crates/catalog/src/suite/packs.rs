@@ -246,6 +246,10 @@ async fn eviction(catalog: &Catalog) {
     assert_eq!(evictable().await.len(), 1);
     let progress = catalog.study_progress(1).await.expect("progress");
     assert_eq!(progress.iter().map(|study| study.study_instance_uid.as_str()).collect::<Vec<_>>(), ["1.3"]);
+    let named = catalog.progress_of_studies(&["1.2", "9.9", "1.3"]).await.expect("progress");
+    let uids: Vec<&str> = named.iter().map(|study| study.study_instance_uid.as_str()).collect();
+    assert_eq!(uids, ["1.2", "1.3"], "what nobody knows is left out");
+    assert_eq!(named[1], progress[0]);
 }
 
 pub(super) async fn a_placement_that_failed_is_uploaded_again(catalog: &Catalog) {

@@ -1,10 +1,14 @@
 //! The suite over SQLite in memory, in an encrypted file, and PostgreSQL; and what only one of them can show.
 
+mod bounded;
+mod differential;
 mod file;
 mod model;
 mod nodes;
 mod postgres;
+mod reference;
 mod states;
+mod upgrade;
 
 use filmgate_model::{Timestamp, tags};
 use futures::FutureExt;

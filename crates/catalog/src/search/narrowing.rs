@@ -1,0 +1,197 @@
+//! How a search can be narrowed before anything is compared: conditions for which an index knows the studies. The one that
+//! knows the fewest is asked; how many each knows is counted first, up to a bound.
+
+use super::{
+    grams::{Field, Sought},
+    keys::{Key, Kind, Level, Place},
+    matching::{Match, push_list},
+    query::{Condition, Query},
+};
+use crate::{
+    Catalog, Error,
+    engine::{Connection, QueryBuilder, row::get},
+};
+
+/// Studies counted of one condition at most: with more, it narrows too little to be worth more counting.
+pub(super) const COUNTED_MAX: i64 = 4096;
+const MODALITY: &str = "modality";
+/// Conditions counted of one search.
+const COUNTED_CONDITIONS_MAX: usize = 12;
+
+/// An index that knows all studies a condition can be true of.
+#[derive(Debug, Clone)]
+pub(super) enum Narrowing<'q> {
+    /// Studies with this column's value, by an index on it.
+    Column(&'static str, Vec<String>),
+    /// Studies within these dates.
+    Dates(Option<&'q str>, Option<&'q str>),
+    /// Studies of which a text has this in it.
+    Gram(Field, Sought),
+    /// Studies with a series, or an instance, that has one of these values.
+    Below(&'static str, &'static str, &'q [String]),
+    /// Studies with one of these values of an attribute beside the columns.
+    Attribute(String, Vec<String>),
+}
+
+/// A narrowing, and how many studies it knows at most.
+#[derive(Debug)]
+pub(super) struct Counted<'q> {
+    pub(super) narrowing: Narrowing<'q>,
+    /// Up to [`COUNTED_MAX`].
+    pub(super) studies: i64,
+}
+
+/// What is known before a search begins.
+#[derive(Debug)]
+pub(super) struct Outlook<'q> {
+    /// By how many studies each knows, the fewest first.
+    pub(super) narrowings: Vec<Counted<'q>>,
+    /// Studies there are, about.
+    pub(super) studies: i64,
+}
+
+impl Narrowing<'_> {
+    /// Adds a statement that selects `study_number`, some perhaps twice.
+    pub(super) fn push(&self, sql: &mut QueryBuilder, site: &[u8]) {
+        match self {
+            Self::Column(..) | Self::Dates(..) | Self::Gram(..) => {
+                sql.push("SELECT k.study_number FROM ");
+            }
+            Self::Below(..) | Self::Attribute(..) => {
+                sql.push("SELECT s.study_number FROM ");
+            }
+        }
+        sql.push(self.table()).push(" k");
+        if let Self::Below(..) | Self::Attribute(..) = self {
+            sql.push(
+                " JOIN index_studies s ON s.site_id = k.site_id AND s.study_instance_uid = k.study_instance_uid",
+            );
+        }
+        self.push_condition(sql, site);
+    }
+
+    /// Adds a statement that selects as many rows, or more; to be counted.
+    fn push_to_count(&self, sql: &mut QueryBuilder, site: &[u8]) {
+        sql.push("SELECT 1 FROM ").push(self.table()).push(" k");
+        self.push_condition(sql, site);
+    }
+
+    fn table(&self) -> &'static str {
+        match self {
+            Self::Column(..) | Self::Dates(..) => "index_studies",
+            Self::Gram(..) => "index_grams",
+            Self::Below(table, ..) => table,
+            Self::Attribute(..) => "index_attributes",
+        }
+    }
+
+    fn push_condition(&self, sql: &mut QueryBuilder, site: &[u8]) {
+        sql.push(" WHERE k.site_id = ").push_bind(site.to_vec());
+        match self {
+            Self::Column(column, values) => push_list(sql, &format!("k.{column}"), values),
+            Self::Dates(from, to) => {
+                if let Some(from) = from {
+                    sql.push(" AND COALESCE(k.study_date, '') >= ").push_bind((*from).to_owned());
+                }
+                if let Some(to) = to {
+                    sql.push(" AND COALESCE(k.study_date, '') <= ").push_bind((*to).to_owned());
+                }
+            }
+            Self::Gram(field, sought) => {
+                sql.push(" AND k.field = ").push_bind(*field as i64);
+                sought.push(sql, "k.gram");
+            }
+            Self::Below(_, column, values) => {
+                push_list(sql, &format!("k.{column}"), values);
+                if *column == MODALITY {
+                    // As its index has it.
+                    sql.push(" AND LENGTH(k.modality) <= 16");
+                }
+            }
+            Self::Attribute(path, values) => {
+                sql.push(" AND LENGTH(k.value) <= 64 AND k.path = ").push_bind(path.clone());
+                push_list(sql, "k.value", values);
+            }
+        }
+    }
+}
+
+/// How a condition can be narrowed; empty when no index knows.
+fn narrowings<'q>(condition: &Condition<'q>) -> Vec<Narrowing<'q>> {
+    let (Condition::Single(key, asked) | Condition::Moments { date: (key, asked), .. }) = *condition;
+    let indexed = match (key.level, asked, &key.place) {
+        (Level::Study, Match::Range(from, to), Place::Column("study_date")) => {
+            vec![Narrowing::Dates(from.as_deref(), to.as_deref())]
+        }
+        (Level::Study, Match::Exact(value), Place::Column(column @ ("patient_id" | "accession_number"))) => {
+            return vec![Narrowing::Column(column, vec![value.clone()])];
+        }
+        (Level::Study, Match::OneOf(values), Place::Column(column @ "study_instance_uid")) => {
+            vec![Narrowing::Column(column, values.clone())]
+        }
+        (level, Match::OneOf(values), Place::Column(column)) => below(level, column, values),
+        (_, Match::OneOf(values), Place::Attribute(path)) if are_within(values, 64) => {
+            vec![Narrowing::Attribute(path.clone(), values.clone())]
+        }
+        (_, Match::Exact(value), Place::Attribute(path))
+            if key.kind == Kind::Text && are_within(std::slice::from_ref(value), 64) =>
+        {
+            vec![Narrowing::Attribute(path.clone(), vec![value.clone()])]
+        }
+        _ => Vec::new(),
+    };
+    indexed.into_iter().chain(grams(key, asked)).collect()
+}
+
+fn below<'q>(level: Level, column: &'static str, values: &'q [String]) -> Vec<Narrowing<'q>> {
+    match (level, column) {
+        (Level::Series, MODALITY) if are_within(values, 16) => {
+            vec![Narrowing::Below("index_series", column, values)]
+        }
+        (Level::Series, "series_instance_uid") => vec![Narrowing::Below("index_series", column, values)],
+        (Level::Instance, "sop_instance_uid") => vec![Narrowing::Below("index_instances", column, values)],
+        _ => Vec::new(),
+    }
+}
+
+/// Longer values are in no index.
+fn are_within(values: &[String], characters: usize) -> bool {
+    values.iter().all(|value| value.chars().count() <= characters)
+}
+
+fn grams<'q>(key: &Key, asked: &Match) -> Vec<Narrowing<'q>> {
+    let Some(field) = key.field() else { return Vec::new() };
+    asked.sought(key).into_iter().map(|sought| Narrowing::Gram(field, sought)).collect()
+}
+
+impl Catalog {
+    /// Counts what the conditions of a search narrow it to.
+    pub(super) async fn outlook<'q>(
+        &self,
+        reader: &mut Connection,
+        query: &'q Query,
+    ) -> Result<Outlook<'q>, Error> {
+        let all: Vec<_> =
+            query.conditions().iter().flat_map(narrowings).take(COUNTED_CONDITIONS_MAX).collect();
+        if all.is_empty() {
+            return Ok(Outlook { narrowings: Vec::new(), studies: 0 });
+        }
+        let mut sql =
+            QueryBuilder::new("SELECT COALESCE((SELECT MAX(study_number) FROM index_studies), 0) AS c0");
+        for (narrowing, name) in all.iter().zip(NAMES.iter().skip(1)) {
+            sql.push(", (SELECT COUNT(*) FROM (");
+            narrowing.push_to_count(&mut sql, self.site());
+            sql.push(" LIMIT ").push_bind(COUNTED_MAX).push(format!(") AS counted) AS {name}"));
+        }
+        let row = sql.build().fetch_one(reader).await?;
+        let mut narrowings = Vec::with_capacity(all.len());
+        for (narrowing, name) in all.into_iter().zip(NAMES.iter().skip(1)) {
+            narrowings.push(Counted { narrowing, studies: get(&row, name)? });
+        }
+        narrowings.sort_by_key(|counted| counted.studies);
+        Ok(Outlook { narrowings, studies: get(&row, "c0")? })
+    }
+}
+
+const NAMES: [&str; COUNTED_CONDITIONS_MAX + 1] =
+    ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8", "c9", "c10", "c11", "c12"];
