@@ -77,13 +77,14 @@ impl Exchange<'_> {
         };
         let rate = if let Fault::Crawl(rate) = fault { Some(rate) } else { None };
         let cut = if let Fault::CutRequest(bytes) = fault { bytes } else { u64::MAX };
-        self.pass_request(server.get_mut(), Limits { cut, rate })?;
+        self.pass_request(server.get_mut(), Limits { cut, rate, ..Limits::NONE })?;
         let cut = match fault {
             Fault::Swallow => 0,
             Fault::CutAnswer(bytes) => bytes,
             _ => u64::MAX,
         };
-        self.pass_answer(server, Limits { cut, rate })
+        let flip = if let Fault::Flip(at) = fault { at } else { u64::MAX };
+        self.pass_answer(server, Limits { cut, rate, flip })
     }
 
     /// Takes the request in whole, so that the client hears the answer, and says 503.
@@ -160,10 +161,12 @@ struct Limits {
     cut: u64,
     /// Bytes a second.
     rate: Option<u64>,
+    /// The byte behind so many is flipped.
+    flip: u64,
 }
 
 impl Limits {
-    const NONE: Self = Self { cut: u64::MAX, rate: None };
+    const NONE: Self = Self { cut: u64::MAX, rate: None, flip: u64::MAX };
 }
 
 fn copy_body(from: &mut impl BufRead, to: &mut impl Write, body: Body, mut limits: Limits) -> io::Result<()> {
@@ -174,6 +177,7 @@ fn copy_body(from: &mut impl BufRead, to: &mut impl Write, body: Body, mut limit
             done => done,
         },
         Body::Chunked => loop {
+            limits.flip = u64::MAX;
             let mut line = Vec::new();
             from.take(64).read_until(b'\n', &mut line)?;
             to.write_all(&line)?;
@@ -198,6 +202,11 @@ fn copy(from: &mut impl Read, to: &mut impl Write, bytes: u64, limits: &mut Limi
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        if let Some(byte) = usize::try_from(limits.flip).ok().and_then(|at| piece[..read].get_mut(at)) {
+            *byte ^= 0x40;
+        }
+        limits.flip =
+            if limits.flip < read as u64 { u64::MAX } else { limits.flip.saturating_sub(read as u64) };
         let passes = usize::try_from(limits.cut).unwrap_or(usize::MAX).min(read);
         to.write_all(&piece[..passes])?;
         if passes < read || (limits.cut < u64::MAX && limits.cut == passes as u64) {

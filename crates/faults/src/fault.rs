@@ -29,6 +29,9 @@ pub enum Fault {
     Stall(Duration),
     /// Request and answer pass at so many bytes a second.
     Crawl(u64),
+    /// It is passed, and of the answer's body the byte at this offset comes back with a bit flipped; a shorter body, or one
+    /// in chunks, as it is.
+    Flip(u64),
 }
 
 /// A plan drawn from a seed: some percent of requests are spoiled. The nth request of a kind (its method and the names of

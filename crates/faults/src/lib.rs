@@ -1,7 +1,7 @@
 //! A proxy that stands between a client and an HTTP/1.1 server and spoils what it is told to: for tests only.
 //!
 //! It passes one request after the other, whole, and asks a plan about each: pass it, cut it off after so many bytes, let
-//! the server do it and swallow the answer, answer 503 itself, wait, stall, crawl. Plans are changed while it runs, and one
+//! the server do it and swallow the answer, answer 503 itself, wait, stall, crawl, flip a bit of the answer. Plans are changed while it runs, and one
 //! drawn from a seed ([`Seeded`]) does the same to the nth request of each kind whatever the order they come in. It knows
 //! of HTTP just what tells one request from the next.
 //!

@@ -99,6 +99,10 @@ fn each_fault_does_what_it_says() {
         reached += reaches;
         assert_eq!(whole.load(Ordering::SeqCst), reached, "{fault:?}");
     }
+    proxy.always(Fault::Flip(1));
+    let mut flipped = connect(&proxy);
+    flipped.set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
+    assert_eq!(ask(&mut flipped), ANSWER.replace("hello", "h%llo"));
     proxy.always(Fault::SlowDown(3));
     let mut slowed = connect(&proxy);
     for _ in 0..2 {
@@ -107,16 +111,17 @@ fn each_fault_does_what_it_says() {
             told.starts_with("HTTP/1.1 503") && told.contains("Retry-After: 3") && told.contains("SlowDown")
         );
     }
+    reached += 1;
     assert_eq!(whole.load(Ordering::SeqCst), reached);
     proxy.always(Fault::Pass);
     assert_eq!(ask(&mut slowed), ANSWER, "the connection stays");
     // A request is noted when its answer has passed.
     let mut passed = proxy.passed();
-    while passed.len() < 12 {
+    while passed.len() < 13 {
         thread::sleep(Duration::from_millis(5));
         passed = proxy.passed();
     }
-    assert_eq!(passed.iter().filter(|passed| passed.status == Some(200)).count(), 7);
+    assert_eq!(passed.iter().filter(|passed| passed.status == Some(200)).count(), 8);
     assert!(passed.iter().all(|passed| passed.request.body_bytes == 10));
     proxy.forget();
     assert!(proxy.passed().is_empty());

@@ -9,7 +9,8 @@ use filmgate_model::{RecordId, StudyKeyId, Timestamp};
 pub enum Error {
     /// A key is not there, while what it protects may be.
     #[error(
-        "{what} {} is missing: bring back a copy of it, for nothing it protects can be opened without it",
+        "{what} {} is missing: bring back a copy of it, for nothing it protects can be opened without it; a key file comes back \
+         from the recovery sheet as well (`filmgate key restore`)",
         path.display()
     )]
     Missing {
@@ -20,7 +21,8 @@ pub enum Error {
     },
     /// A stored key is whole, but wrapped under another key than the one at hand.
     #[error(
-        "{} was not made with this key: bring back the key file that belongs to this data directory",
+        "{} was not made with this key: bring back the key file that belongs to this data directory (node.key_file), the one made \
+         last if it was ever changed; the recovery sheet holds it (`filmgate key restore`)",
         path.display()
     )]
     Wrong {

@@ -118,11 +118,32 @@ impl KeyRing {
     /// When the sheet of the keys in use was typed back; `None` when it was not yet, or a key on it changed since.
     #[must_use]
     pub fn sheet_confirmed_at(&self) -> Option<Timestamp> {
+        let (of, at) = self.sheet_confirmation()?;
+        let current = [false, true].map(|elsewhere| self.sheet_of(elsewhere));
+        current.contains(&of).then_some(at)
+    }
+
+    /// What the sheet that was typed back is of, by name, and when it was; whether or not a key on it changed since.
+    #[must_use]
+    pub fn sheet_confirmation(&self) -> Option<(String, Timestamp)> {
         let bytes = read_file(&*self.disk, &self.folder.join(CONFIRMED), CONFIRMED_BYTES_MAX).ok()?;
         let text = String::from_utf8(bytes).ok()?;
         let (of, at) = text.trim_end().split_once(' ')?;
-        let current = [false, true].map(|elsewhere| self.sheet_of(elsewhere));
-        current.iter().any(|current| current == of).then(|| at.parse().ok().map(Timestamp)).flatten()
+        Some((of.to_owned(), Timestamp(at.parse().ok()?)))
+    }
+
+    /// Takes over that a sheet was typed back at another node, when it is of the keys in use; durable when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn take_sheet_confirmation(&self, of: &str, at: Timestamp) -> Result<(), Error> {
+        let is_current = [false, true].map(|elsewhere| self.sheet_of(elsewhere)).iter().any(|now| now == of);
+        if !is_current || self.sheet_confirmed_at().is_some_and(|known| known >= at) {
+            return Ok(());
+        }
+        let path = self.folder.join(CONFIRMED);
+        write_durably(&*self.disk, &path, format!("{of} {}\n", at.0).as_bytes())
+            .map_err(Error::io("write that the sheet is right", path))
     }
 
     /// What a sheet of now would carry, by name: the key file, or the newest site key.

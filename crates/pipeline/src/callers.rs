@@ -346,7 +346,7 @@ impl Callers {
             }
             CallerChange::Forget { calling_ae } => {
                 self.seen.lock().retain(|(title, _), _| title != calling_ae);
-                if !self.catalog.forget_ae(calling_ae).await? {
+                if !self.catalog.forget_ae(calling_ae, self.clock.now()).await? {
                     return Err(ChangeError::Senseless(format!("nothing is known of {calling_ae}")));
                 }
                 format!("{calling_ae} is forgotten")

@@ -6,7 +6,7 @@ use filmgate_catalog::{Because, Deletion, DeletionRules, Hold, NewDeletion, Rete
 use filmgate_model::{FactId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Road};
+use crate::{Error, Road, error::chain};
 
 /// Rows of a list at most.
 const ROWS_MAX: u32 = 1000;
@@ -80,6 +80,22 @@ pub enum CustodyChange {
     },
 }
 
+impl CustodyChange {
+    /// What it is, and the study, hold or deletion it is about.
+    fn told(&self) -> (&'static str, String) {
+        match self {
+            Self::PlaceHold { study, .. } => ("place-hold", study.clone()),
+            Self::ReleaseHold { hold, .. } => ("release-hold", hold.to_string()),
+            Self::Retain { study, .. } => ("retain", study.clone()),
+            Self::RequestDeletion { study, .. } => ("request-deletion", study.clone()),
+            Self::RequestShredding { study, .. } => ("request-shredding", study.clone()),
+            Self::ConfirmDeletion { deletion } => ("confirm-deletion", deletion.to_string()),
+            Self::CancelDeletion { deletion, .. } => ("cancel-deletion", deletion.to_string()),
+            Self::Repack { study, .. } => ("repack", study.clone()),
+        }
+    }
+}
+
 /// What a change came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Changed {
@@ -96,7 +112,7 @@ pub struct CustodyShown {
     pub holds: Vec<HoldShown>,
     /// Times set for single studies.
     pub retentions: Vec<RetentionShown>,
-    /// Years every study is kept.
+    /// Years every study is kept: the longest that a node of the site says.
     pub retention_years: u32,
     /// Deletions, the latest first.
     pub deletions: Vec<DeletionShown>,
@@ -174,6 +190,16 @@ impl Road {
         let changed = self.make_change(change, who).await;
         // Others hear of it soon.
         self.tell_log();
+        match &changed {
+            Ok(changed) => {
+                tracing::info!(target: "audit", event = "custody-changed", by = who, what = changed.done);
+            }
+            Err(error) => {
+                let (asked, about) = change.told();
+                let why = chain(error);
+                tracing::info!(target: "audit", event = "custody-refused", by = who, asked, about, why);
+            }
+        }
         changed
     }
 
@@ -241,11 +267,12 @@ impl Road {
     /// When the catalog cannot be read.
     pub async fn show_custody(&self, study: Option<&str>) -> Result<CustodyShown, Error> {
         let retentions = self.retentions().await?.into_iter();
+        let elsewhere = self.catalog.longest_retention_elsewhere().await?;
         let retentions = retentions.filter(|one| study.is_none_or(|study| study == one.study_instance_uid));
         Ok(CustodyShown {
             holds: self.holds(study).await?.into_iter().map(HoldShown::from).collect(),
             retentions: retentions.map(RetentionShown::from).collect(),
-            retention_years: self.settings.retention_years,
+            retention_years: self.settings.retention_years.max(elsewhere.map_or(0, |rule| rule.years)),
             deletions: self.deletions(study).await?.into_iter().map(DeletionShown::from).collect(),
         })
     }

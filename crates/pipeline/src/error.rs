@@ -28,6 +28,9 @@ pub enum Error {
     /// Bytes of the bucket's log.
     #[error("use the bucket's log")]
     Log(#[from] filmgate_log::Error),
+    /// What an export of the book says cannot be read.
+    #[error("read the document of the book: {0}")]
+    BookDocument(String),
     /// The bucket's log holds another history of this data directory.
     #[error("batch {sequence} of this data directory's log is another one in the bucket")]
     Forked {
@@ -73,6 +76,20 @@ pub enum Error {
     /// Its elements are too many to be said as metadata.
     #[error("the metadata is longer than {0} bytes")]
     MetadataTooLong(usize),
+    /// An instance without frames, or without any that can be told apart.
+    #[error("{0}")]
+    NoFrames(&'static str),
+    /// It has fewer frames.
+    #[error("there is no frame {frame}: it has {frames}")]
+    NoSuchFrame {
+        /// The frame asked for.
+        frame: u32,
+        /// How many there are.
+        frames: u32,
+    },
+    /// Pixels that cannot be decoded, shown or encoded.
+    #[error("{0}")]
+    Pixels(#[from] filmgate_pixels::Error),
     /// No such record.
     #[error("record {0} is not here")]
     NotFound(RecordId),
@@ -159,6 +176,12 @@ impl Error {
         )
     }
 
+    /// True when an instance shows nothing: it is no image.
+    #[must_use]
+    pub fn is_no_image(&self) -> bool {
+        matches!(self, Self::NoFrames(_) | Self::Pixels(filmgate_pixels::Error::NoPixels))
+    }
+
     /// True when the key provider stayed away past its lease: what was asked works again when it answers.
     #[must_use]
     pub fn is_locked(&self) -> bool {
@@ -189,7 +212,11 @@ impl Error {
             | Self::OtherStudy
             | Self::NoReceiver
             | Self::DecidesNothing
-            | Self::MetadataTooLong(_) => true,
+            | Self::BookDocument(_)
+            | Self::MetadataTooLong(_)
+            | Self::NoFrames(_)
+            | Self::NoSuchFrame { .. } => true,
+            Self::Pixels(error) => error.is_permanent(),
             Self::Record { source, .. } => source.is_permanent(),
             Self::Io(_)
             | Self::Cut(_)

@@ -1,6 +1,8 @@
-//! Bytes on their way to and from buckets: bounded over the whole process, whatever the number of packs and placements.
+//! Bytes on their way, to and from buckets or through codecs: bounded over the whole process, whatever the number of those who ask.
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 
 /// What is counted at a time, so that any bound fits in the semaphore's permits.
 const UNIT_BYTES: u64 = 1024;
@@ -8,21 +10,29 @@ const UNIT_BYTES: u64 = 1024;
 /// Room for bytes in flight.
 pub(crate) struct Flight {
     units: u32,
-    free: Semaphore,
+    free: Arc<Semaphore>,
 }
 
 impl Flight {
     /// Room for so many bytes.
     pub(crate) fn new(bytes_max: u64) -> Self {
         let units = u32::try_from(bytes_max.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).max(1);
-        Self { units, free: Semaphore::new(units as usize) }
+        Self { units, free: Arc::new(Semaphore::new(units as usize)) }
     }
 
     /// Waits for room for `bytes`, or for all of it when that is less; the room is given back when the answer is dropped.
     pub(crate) async fn take(&self, bytes: u64) -> Option<SemaphorePermit<'_>> {
-        let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units);
         // It is never closed.
-        self.free.acquire_many(units).await.ok()
+        self.free.acquire_many(self.units_of(bytes)).await.ok()
+    }
+
+    /// The same for work that outlives who asked for it.
+    pub(crate) async fn take_owned(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).acquire_many_owned(self.units_of(bytes)).await.ok()
+    }
+
+    fn units_of(&self, bytes: u64) -> u32 {
+        u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX).min(self.units)
     }
 }
 

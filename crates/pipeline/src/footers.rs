@@ -40,7 +40,10 @@ impl SealedFooter {
 impl Road {
     /// The tables of a pack, from memory or its footer. Who asks for the same meanwhile waits for it.
     pub(crate) async fn pack_contents(self: &Arc<Self>, pack_id: PackId) -> Result<Arc<PackContents>, Error> {
-        let make = async { Ok(Arc::new(PackContents::of(self.pack_footer(pack_id).await?).0)) };
+        let make = async {
+            let footer = self.pack_footer(pack_id).await?;
+            Ok(Arc::new(PackContents::of(footer, &self.settings.texts).0))
+        };
         self.contents.get_or_insert_async(&pack_id, make).await
     }
 
@@ -48,8 +51,8 @@ impl Road {
     pub(crate) async fn packed_metadata(
         self: &Arc<Self>,
         pack_id: PackId,
-    ) -> Result<HashMap<RecordId, Vec<u8>>, Error> {
-        let (contents, metadata) = PackContents::of(self.pack_footer(pack_id).await?);
+    ) -> Result<HashMap<RecordId, Bytes>, Error> {
+        let (contents, metadata) = PackContents::of(self.pack_footer(pack_id).await?, &self.settings.texts);
         self.contents.insert(pack_id, Arc::new(contents));
         Ok(metadata)
     }

@@ -13,7 +13,7 @@ use filmgate_seal::RecordTable;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, Notify, mpsc};
 
-use crate::{Error, Road, Verdict};
+use crate::{Error, Road, Texts, Verdict};
 
 /// Rows that wait for the catalog; past it they are read again from the journal.
 const ANNOUNCED_MAX: usize = 8192;
@@ -151,7 +151,9 @@ impl Road {
             let mut rows = Vec::with_capacity(batch.len());
             for &record_id in batch {
                 match self.open_journaled(record_id).await {
-                    Ok(opened) => rows.push(self.held_here(received_instance(opened.table()))),
+                    Ok(opened) => {
+                        rows.push(self.held_here(received_instance(opened.table(), &self.settings.texts)))
+                    }
                     Err(error) => {
                         tracing::error!(%record_id, error = &error as &dyn std::error::Error, "a journaled record does not open");
                     }
@@ -178,7 +180,7 @@ const SHOWN: [Tag; 11] = [
     tags::INSTANCE_NUMBER,
 ];
 
-/// The same for the same pixels of the same patient and study, whatever encoding they came in.
+/// The same for the same pixels of the same patient and study, whatever encoding they came in, and whatever is set.
 fn image_digest(pixels: [u8; 32], facts: &Facts) -> [u8; 32] {
     let mut digest = Sha256::new_with_prefix(pixels);
     for tag in SHOWN {
@@ -190,16 +192,17 @@ fn image_digest(pixels: [u8; 32], facts: &Facts) -> [u8; 32] {
 }
 
 /// The catalog's row of a record.
-pub(crate) fn received_instance(table: &RecordTable) -> ReceivedInstance {
+pub(crate) fn received_instance(table: &RecordTable, texts: &Texts) -> ReceivedInstance {
+    let facts = table.facts.clone().read_by(texts.hint(&table.provenance));
     ReceivedInstance {
         record_id: table.record_id,
         identity: Identity::of(table.record_id, &table.facts, &table.provenance),
-        facts: table.facts.clone(),
         provenance: table.provenance.clone(),
         dataset_bytes: table.dataset_bytes,
         record_bytes: table.record_bytes,
         dataset_sha256: table.dataset_sha256,
         pixel_digest: table.pixel_digest.map(|pixels| image_digest(pixels, &table.facts)),
+        facts,
         quarantine: Verdict::of(table).reason().map(str::to_owned),
     }
 }

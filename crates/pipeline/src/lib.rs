@@ -15,7 +15,10 @@
 //! | – | `repack` | records of some packs go into a new one: merged, left out, made whole |
 //! | – | `custody`, `delete` | what people hold, keep and delete; what was deleted goes |
 //! | – | `shred` | the keys of what was deleted are destroyed, place by place |
-//! | – | `retrieve`, `export` | the way back, from wherever the record is |
+//! | – | `decoding` | pixels decoded and encoded, off the async threads and where a crash costs nothing |
+//! | – | `texts` | how text is read that is not in the set its dataset states |
+//! | – | `retrieve/`, `export` | the way back, from wherever the record is: frames, pictures, other transfer syntaxes |
+//! | – | `decoding` | pixels are decoded and encoded elsewhere: what may crash, in a process of its own |
 //! | – | `footers`, `ranges` | what is read of packs that are only in a bucket, and kept while there is room |
 //! | – | `peer` | what only another node of the site holds |
 //! | – | `fitness` | what a placement does is found out before the first object is put there |
@@ -25,6 +28,7 @@
 //! | – | `said` | what the logs say of custody and of packs that go, entered where it is not known |
 //! | – | `follow` | a second directory, filled by what the logs say and serving from the bucket |
 //! | – | `adopt` | what a dead node had, and was to do, becomes this node's |
+//! | – | `book` | what only the catalog holds, exported into every bucket |
 //! | – | `rebuild` | the catalog made again from bucket and keys |
 //! | – | `recover` | what a crash left is put in order at the next start |
 //!
@@ -34,9 +38,12 @@
 //! drives these same functions over a crashing disk.
 
 mod adopt;
+mod attributes;
+mod book;
 mod callers;
 mod copies;
 mod custody;
+mod decoding;
 mod delete;
 mod error;
 mod evict;
@@ -53,6 +60,7 @@ mod log;
 mod metadata;
 mod notice;
 mod open_record;
+mod opened_here;
 mod pace;
 mod pack;
 mod pack_file;
@@ -72,6 +80,7 @@ mod shred;
 mod site_key;
 mod status;
 mod telling;
+mod texts;
 mod upload;
 mod verify;
 
@@ -93,15 +102,18 @@ use quick_cache::sync::Cache;
 use tokio::sync::Notify;
 
 pub use adopt::{Adopted, DeadNode};
+pub use book::BookStatus;
 pub use callers::{
     Caller, CallerChange, CallerSettings, CallerShown, CallerVerdict, Callers, CallersShown, ChangeError,
     RuleShown,
 };
 pub use custody::{Changed, CustodyChange, CustodyShown, DeletionShown, HoldShown, Placed, RetentionShown};
+pub use decoding::{Decoding, DecodingOptions, FrameBytes, WorkerOptions};
 pub use delete::Deleted;
 pub use error::Error;
 pub use export::{Exported, FileNames};
 pub use filmgate_log::{Role, Roles};
+pub use filmgate_pixels::render::{Function, Region, Viewport, Window};
 pub use fitness::Probed;
 pub use follow::{FollowStatus, Following};
 pub use idle_cores::IdleCores;
@@ -118,6 +130,10 @@ pub use rebuild::{RebuildProgress, Rebuilt};
 pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
 pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
+pub use retrieve::{
+    Dataset, FrameSyntax, Frames, Imaged, KeptSettings, Picture, PictureFormat, Rendered, StoredFrame,
+    Transcoded,
+};
 pub use rotate::Rotation;
 pub use rotation::{RotationAsked, RotationStatus};
 pub use shred::{KeyShown, PlaceShown, ShredShown};
@@ -125,6 +141,7 @@ pub use status::{
     Alarm, PlacementOfPack, PlacementStatus, Quarantined, RetryingPack, SpoolStatus, Status, Waiting,
 };
 pub use telling::tell;
+pub use texts::Texts;
 pub use verify::{Finding, VerifyReport};
 
 /// One place that packs and their keys must reach.
@@ -182,10 +199,14 @@ pub struct Settings {
     pub deletion_grace: Duration,
     /// Years every study is kept, from its date or its receipt, whichever is later; 0 keeps nothing by rule.
     pub retention_years: u32,
+    /// What only the catalog holds goes into every bucket about so long after it changed.
+    pub book_export_after: Duration,
     /// How the steps behind the journal yield to receipt.
     pub yielding: Yielding,
     /// Nothing is verified before the recovery sheet was typed back.
     pub require_backup: bool,
+    /// What is kept in memory of what was opened.
+    pub kept: KeptSettings,
     /// What this node does; its log says so.
     pub roles: Roles,
     /// Packs proven within so long go into the log together.
@@ -196,6 +217,8 @@ pub struct Settings {
     pub follow_poll: Duration,
     /// … and for new histories so often.
     pub follow_list: Duration,
+    /// How text is read that is not in the set its dataset states.
+    pub texts: Texts,
 }
 
 impl Default for Settings {
@@ -220,13 +243,16 @@ impl Default for Settings {
             deletion_two_people: false,
             deletion_grace: Duration::from_secs(7 * 24 * 60 * 60),
             retention_years: 30,
+            book_export_after: Duration::from_secs(60),
             yielding: Yielding::default(),
             require_backup: false,
+            kept: KeptSettings::default(),
             roles: Roles::GATEWAY,
             log_gather: Duration::from_millis(500),
             log_heartbeat: Duration::from_secs(60),
             follow_poll: Duration::from_secs(1),
             follow_list: Duration::from_secs(5),
+            texts: Texts::default(),
         }
     }
 }
@@ -263,6 +289,8 @@ pub struct Parts {
     pub seal: SealOptions,
     /// Who helps with long chunks; `None` leaves all to the thread an instance arrives on.
     pub idle_cores: Option<Arc<IdleCores>>,
+    /// Decodes and encodes pixels.
+    pub decoding: Decoding,
     /// Limits and rules.
     pub settings: Settings,
 }
@@ -284,6 +312,7 @@ pub struct Road {
     admission: Mutex<Admission>,
     seal: SealOptions,
     idle_cores: Option<Arc<IdleCores>>,
+    decoding: Decoding,
     settings: Settings,
     log: log::Log,
     key_gates: [tokio::sync::Mutex<()>; retrieve::KEY_GATES],
@@ -304,11 +333,13 @@ pub struct Road {
     read: Mutex<BTreeSet<PackId>>,
     deleting: delete::Deleting,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
+    kept: retrieve::Kept,
     site_key_placed: site_key::Placed,
     /// A key is wrapped under a site key that is not here: another node may have changed them.
     site_keys_wanted: Notify,
     keeper: Mutex<key_lease::Keeper>,
     rotating: rotation::Rotating,
+    exporting: book::Exporting,
     /// What the doors have to say.
     notices: Mutex<Vec<Notice>>,
 }
@@ -327,6 +358,7 @@ impl Road {
             followed: follow::Told::default(),
             log: log::Log::new(log::LogFolder::new(Arc::clone(&parts.disk), parts.log_dir)),
             pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),
+            kept: retrieve::Kept::new(parts.settings.kept),
             peers: peer::KnownPeers::new(parts.peers, parts.clock.now()),
             flight: flight::Flight::new(
                 parts.settings.part_size_bytes.saturating_mul(parts.settings.parts_in_flight as u64),
@@ -349,6 +381,7 @@ impl Road {
             admission: Mutex::new(parts.admission),
             seal: parts.seal,
             idle_cores: parts.idle_cores,
+            decoding: parts.decoding,
             settings: parts.settings,
             announced: index::Announced::default(),
             unclear: Mutex::new(Vec::new()),
@@ -359,6 +392,7 @@ impl Road {
             keeper: Mutex::default(),
             notices: Mutex::default(),
             rotating: rotation::Rotating::default(),
+            exporting: book::Exporting::default(),
             contents: Cache::with_weighter(PACKS_CACHED, CONTENTS_CACHED_MAX, retrieve::Weigh),
         })
     }
@@ -397,6 +431,12 @@ impl Road {
     #[must_use]
     pub fn placements(&self) -> &[Placement] {
         &self.placements
+    }
+
+    /// What decodes and encodes pixels.
+    #[must_use]
+    pub fn decoding(&self) -> &Decoding {
+        &self.decoding
     }
 
     /// Names of the placements every pack must reach.

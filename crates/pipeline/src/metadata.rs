@@ -1,19 +1,26 @@
 //! An instance as DICOM JSON (PS3.18 annex F), made from its stored elements; bulk data is named, not read.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
-use filmgate_model::{Identity, PackId, RecordId, Tag, VR, json::JsonWriter};
+use bytes::Bytes;
+use filmgate_catalog::Location;
+use filmgate_model::{Identity, PackId, RecordId, Tag, VR, json::JsonWriter, text::Hint};
 use filmgate_seal::{RecordTable, Value, Visitor};
 
 use crate::{Error, OpenRecord, Road};
 
-/// Which generation of this writer made a stored metadata; older ones are made anew.
-pub const METADATA_VERSION: u32 = 1;
+/// Which generation of this writer made a stored metadata, up to 255; older ones are made anew.
+pub const METADATA_VERSION: u32 = 2;
 
 /// Bytes of header chunks from which metadata is made; a dataset with more has its indexed attributes told.
 pub(crate) const HEADER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of metadata that are made of one instance: a few deflated bytes can hold a great many elements.
 const JSON_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longer metadata of one instance is not kept in memory.
+const KEPT_JSON_BYTES_MAX: usize = 1024 * 1024;
 
 /// Writes events of the stored elements as JSON.
 struct MetadataWriter {
@@ -87,10 +94,10 @@ impl MetadataWriter {
 }
 
 /// The metadata of a record whose header chunks are at hand.
-pub(crate) fn metadata_json(table: &RecordTable, header: &[u8]) -> Result<Vec<u8>, Error> {
+pub(crate) fn metadata_json(table: &RecordTable, hint: Hint, header: &[u8]) -> Result<Vec<u8>, Error> {
     let identity = Identity::of(table.record_id, &table.facts, &table.provenance);
     let mut writer = MetadataWriter {
-        json: JsonWriter::default(),
+        json: JsonWriter::of(&table.facts, hint),
         bulk_base: format!(
             "/dicomweb/studies/{}/series/{}/instances/{}/bulkdata",
             identity.study_instance_uid, identity.series_instance_uid, identity.sop_instance_uid
@@ -112,50 +119,73 @@ impl OpenRecord {
     /// When its elements cannot be fetched or read.
     pub async fn metadata(&self) -> Result<Vec<u8>, Error> {
         let made = match self.header(HEADER_BYTES_MAX).await {
-            Ok(header) => metadata_json(self.table(), &header),
+            Ok(header) => metadata_json(self.table(), self.hint(), &header),
             Err(error) => Err(error),
         };
         match made {
-            Err(Error::MetadataTooLong(_)) => {
-                let mut json = JsonWriter::default();
-                self.table().facts.write_json(&mut json);
-                Ok(json.finish())
-            }
+            Err(Error::MetadataTooLong(_)) => Ok(self.table().facts.to_json(self.hint())),
             made => made,
         }
     }
 }
 
 impl Road {
-    /// DICOM JSON of many instances, in their order: from the packs' footers where it is kept, else made from the
+    /// DICOM JSON of many instances, in their order: as kept in memory, else from the packs' footers, else made from the
     /// elements. No pixel chunk is read for it.
     ///
     /// # Errors
     /// When one of them cannot be had.
-    pub async fn metadata(self: &Arc<Self>, records: &[RecordId]) -> Result<Vec<Vec<u8>>, Error> {
-        let mut kept: HashMap<RecordId, Vec<u8>> = HashMap::new();
-        let mut asked = std::collections::HashSet::new();
-        let mut answers = Vec::with_capacity(records.len());
-        for &record_id in records {
-            if !kept.contains_key(&record_id)
-                && !self.journal.contains(record_id)
-                && let Some(pack_id) = self.readable_pack_of(record_id).await?
+    pub async fn metadata(self: &Arc<Self>, instances: &[Location]) -> Result<Vec<Bytes>, Error> {
+        let mut opened: HashMap<RecordId, Bytes> = HashMap::new();
+        let mut asked = HashSet::new();
+        let mut answers = Vec::with_capacity(instances.len());
+        for location in instances {
+            let record_id = location.record_id;
+            if let Some(json) = self.kept.metadata.get(&record_id) {
+                answers.push(json);
+                continue;
+            }
+            if let Some(pack_id) = self.readable_pack_of(location)
                 && asked.insert(pack_id)
             {
-                kept.extend(self.packed_metadata(pack_id).await?);
+                opened.extend(self.packed_metadata(pack_id).await?);
             }
-            answers.push(match kept.remove(&record_id) {
-                Some(json) if !json.is_empty() => json,
-                _ => self.open(record_id).await?.metadata().await?,
-            });
+            let json = match opened.remove(&record_id).filter(|json| !json.is_empty()) {
+                Some(json) => json,
+                None => self.open_found(location).await?.metadata().await?.into(),
+            };
+            self.keep_metadata(record_id, &json);
+            answers.push(json);
+        }
+        // What came along is asked for next, as a rule.
+        for (record_id, json) in opened {
+            self.keep_metadata(record_id, &json);
         }
         Ok(answers)
     }
 
-    /// The pack of a record, when this node can read it.
-    async fn readable_pack_of(&self, record_id: RecordId) -> Result<Option<PackId>, Error> {
-        let location = self.catalog.locate(record_id).await?;
-        let readable = location.filter(|location| !self.is_held_elsewhere(location));
-        Ok(readable.and_then(|location| location.pack).map(|pack| pack.pack_id))
+    /// Keeps it in memory, unless it is long or empty.
+    pub(crate) fn keep_metadata(&self, record_id: RecordId, json: &Bytes) {
+        if !json.is_empty() && json.len() <= KEPT_JSON_BYTES_MAX {
+            self.kept.metadata.insert(record_id, json.clone());
+        }
+    }
+
+    /// The same of records that are known by their ids alone.
+    ///
+    /// # Errors
+    /// As [`Road::metadata`].
+    pub async fn metadata_of(self: &Arc<Self>, records: &[RecordId]) -> Result<Vec<Bytes>, Error> {
+        let mut instances = Vec::with_capacity(records.len());
+        for &record_id in records {
+            instances.push(self.catalog.locate(record_id).await?.ok_or(Error::NotFound(record_id))?);
+        }
+        self.metadata(&instances).await
+    }
+
+    /// The pack of a record, when this node can read it and the journal has not let go of the record too soon to know it.
+    pub(crate) fn readable_pack_of(&self, location: &Location) -> Option<PackId> {
+        let readable = !self.journal.contains(location.record_id) && !self.is_held_elsewhere(location);
+        location.pack.as_ref().filter(|_| readable).map(|pack| pack.pack_id)
     }
 }

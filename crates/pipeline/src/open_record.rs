@@ -7,9 +7,8 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use filmgate_model::{Encoding, NodeId, PackId, Tag, compute};
-use filmgate_seal::{BulkKind, BulkValue as StoredBulk, ChunkEntry, Class, RecordKey, RecordTable};
-use futures::future::try_join_all;
+use filmgate_model::{Encoding, NodeId, PackId, Tag, compute, text::Hint};
+use filmgate_seal::{BulkKind, BulkValue as StoredBulk, ChunkEntry, RecordKey, RecordTable};
 use parking_lot::Mutex;
 
 use crate::{
@@ -18,8 +17,6 @@ use crate::{
     retrieve::{MOVES_MAX, pack_name},
 };
 
-/// Chunks of a range that are opened side by side.
-const OPENED_AT_ONCE: usize = 4;
 /// Room made for a range at first: what is asked for is not believed further than that.
 const PIECE_BYTES: usize = 1024 * 1024;
 
@@ -81,9 +78,24 @@ impl OpenRecord {
         &self.table
     }
 
+    /// What is known of its text besides what it states.
+    pub(crate) fn hint(&self) -> Hint {
+        self.road.settings.texts.hint(&self.table.provenance)
+    }
+
     /// The record's own key.
     pub(crate) fn key(&self) -> &RecordKey {
         &self.key
+    }
+
+    /// The way its bytes are read by.
+    pub(crate) fn road(&self) -> &Arc<Road> {
+        &self.road
+    }
+
+    /// Where its bytes were last.
+    pub(crate) fn place(&self) -> Place {
+        *self.place.lock()
     }
 
     /// True when another node gives its bytes.
@@ -117,13 +129,13 @@ impl OpenRecord {
         self.open_or_fetch(number, sealed).await.map(Some)
     }
 
-    async fn sealed_chunk(&self, number: usize) -> Result<Option<Bytes>, Error> {
+    pub(crate) async fn sealed_chunk(&self, number: usize) -> Result<Option<Bytes>, Error> {
         let Some(entry) = self.table.chunks.get(number) else { return Ok(None) };
         self.sealed(sealed_range(entry)).await.map(Some)
     }
 
     /// Opens a chunk; what rotted on the local disk, or in the cache, may be whole in a bucket.
-    async fn open_or_fetch(&self, number: usize, sealed: Bytes) -> Result<Bytes, Error> {
+    pub(crate) async fn open_or_fetch(&self, number: usize, sealed: Bytes) -> Result<Bytes, Error> {
         let Some(entry) = self.table.chunks.get(number) else {
             return Err(Error::Lost(self.table.record_id));
         };
@@ -190,16 +202,17 @@ impl OpenRecord {
     /// # Errors
     /// When a chunk cannot be had; [`Error::MetadataTooLong`] when they are longer than `bytes_max`.
     pub async fn header(&self, bytes_max: usize) -> Result<Vec<u8>, Error> {
-        let mut header = Vec::new();
-        for number in 0..self.chunks() {
-            if self.table.chunks[number].class == Class::Header
-                && let Some(chunk) = self.chunk(number).await?
-            {
+        let numbers: Vec<usize> = self.table.header_chunks().map(|(number, _)| number as usize).collect();
+        let (mut header, mut left) = (Vec::new(), numbers.as_slice());
+        while !left.is_empty() {
+            let some = self.some_chunks(left).await?;
+            for chunk in &some {
                 if header.len() + chunk.len() > bytes_max {
                     return Err(Error::MetadataTooLong(bytes_max));
                 }
-                header.extend_from_slice(&chunk);
+                header.extend_from_slice(chunk);
             }
+            left = left.get(some.len().max(1)..).unwrap_or_default();
         }
         Ok(header)
     }
@@ -215,21 +228,17 @@ impl OpenRecord {
         let mut bytes = Vec::with_capacity(
             usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0).min(PIECE_BYTES),
         );
-        for some in numbers.chunks(OPENED_AT_ONCE) {
-            let mut sealed = Vec::with_capacity(some.len());
-            for &number in some {
-                sealed.extend(self.sealed_chunk(number).await?.map(|sealed| (number, sealed)));
-            }
-            // Each takes a core for a while: side by side where there are several.
-            let opened =
-                try_join_all(sealed.into_iter().map(|(number, sealed)| self.open_or_fetch(number, sealed)));
-            for (&number, chunk) in some.iter().zip(opened.await?) {
+        let mut left = numbers.as_slice();
+        while !left.is_empty() {
+            let some = self.some_chunks(left).await?;
+            for (&number, chunk) in left.iter().zip(&some) {
                 let covers = self.table.chunks.get(number).map_or(0..0, chunk_range);
                 // Both ends lie within the chunk, which is in memory.
                 let start = range.start.saturating_sub(covers.start) as usize;
                 let end = (range.end.min(covers.end) - covers.start) as usize;
                 bytes.extend_from_slice(chunk.get(start..end).unwrap_or_default());
             }
+            left = left.get(some.len().max(1)..).unwrap_or_default();
         }
         Ok(bytes)
     }
@@ -319,7 +328,7 @@ impl OpenRecord {
     }
 }
 
-fn sealed_range(chunk: &ChunkEntry) -> Range<u64> {
+pub(crate) fn sealed_range(chunk: &ChunkEntry) -> Range<u64> {
     chunk.record_offset..chunk.record_offset + u64::from(chunk.sealed_bytes)
 }
 
@@ -337,7 +346,7 @@ fn path_of(value: &StoredBulk) -> String {
 /// A bulk value of a record: where it lies in the dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BulkValue {
-    /// Its bytes, by offsets in the dataset; for encapsulated pixel data the whole run of fragments with their headers.
+    /// Its bytes, by offsets as [`OpenRecord::value_range`] takes them; for encapsulated pixel data the whole run of fragments with their headers.
     pub range: Range<u64>,
     /// True when it is a run of fragments.
     pub encapsulated: bool,
@@ -362,13 +371,15 @@ impl OpenRecord {
         self.table.dataset_sha256
     }
 
+    /// True when the whole dataset is deflated: offsets of its values are those of the inflated one.
+    #[must_use]
+    pub fn is_deflated(&self) -> bool {
+        self.table.encoding == Some(Encoding::Deflated)
+    }
+
     /// A bulk value by the path its metadata names: tags and item numbers with slashes between.
     #[must_use]
     pub fn bulk_value(&self, path: &str) -> Option<BulkValue> {
-        // Offsets of a deflated dataset are those of the inflated one, which is not kept.
-        if self.table.encoding == Some(Encoding::Deflated) {
-            return None;
-        }
         let value = self.table.bulk_values.iter().find(|value| path_of(value) == path)?;
         Some(BulkValue {
             range: value.dataset_offset..value.dataset_offset.saturating_add(value.bytes),

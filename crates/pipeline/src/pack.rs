@@ -82,6 +82,12 @@ impl Road {
                 self.catalog.mark_record_damaged(*record_id, &chain(&**source), now).await?;
             }
             let written = written?;
+            if !study.quarantine
+                && let Err(error) = self.catalog.record_attributes(&written.attributes).await
+            {
+                self.take_away(written.pack_id).await;
+                return Err(error.into());
+            }
             let pack = NewPack {
                 pack_id: written.pack_id,
                 study_instance_uid: uid.clone(),

@@ -4,13 +4,14 @@
 
 use std::{ops::Range, sync::Arc};
 
-use filmgate_model::{PackId, RecordId, StudyKeyId, Timestamp};
+use filmgate_catalog::{Attributes, InstanceAttributes};
+use filmgate_model::{PackId, RecordId, StudyKeyId, Timestamp, text::Hint};
 use filmgate_seal::{
     Class, PackKind, PackWriter, RecordKey, RecordTable, TRAILER_BYTES, open_table, table_range,
 };
 use sha2::{Digest, Sha256};
 
-use crate::{Error, METADATA_VERSION, Road, metadata};
+use crate::{Error, Road, Texts, attributes, metadata, texts};
 
 /// A pack as written to the local disk.
 pub(crate) struct Written {
@@ -21,6 +22,8 @@ pub(crate) struct Written {
     pub(crate) created_at: Timestamp,
     /// Where each record begins.
     pub(crate) offsets: Vec<(RecordId, u64)>,
+    /// What its records state of the attributes that are kept beside the catalog's columns.
+    pub(crate) attributes: Vec<InstanceAttributes>,
 }
 
 /// Bytes of a record that are read at once; a longer one goes piece by piece.
@@ -38,6 +41,9 @@ pub(crate) struct NewPackFile {
     bytes: u64,
     unwritten: Vec<u8>,
     offsets: Vec<(RecordId, u64)>,
+    kept: Arc<Attributes>,
+    attributes: Vec<InstanceAttributes>,
+    texts: Texts,
 }
 
 impl NewPackFile {
@@ -51,7 +57,10 @@ impl NewPackFile {
 
     /// The record whose bytes were appended last is whole.
     pub(crate) fn add(&mut self, copied: &RecordCopy) {
-        let metadata = kept_metadata(&copied.table, copied.header.as_deref());
+        let hint = self.texts.hint(&copied.table.provenance);
+        let metadata = kept_metadata(&copied.table, hint, copied.header.as_deref());
+        self.attributes.extend(attributes::stated(&self.kept, &copied.table, &metadata));
+        self.writer.stamp_metadata(texts::stamp(&copied.table, hint));
         self.offsets.push((copied.table.record_id, self.writer.add(&copied.table, &copied.key, &metadata)));
     }
 
@@ -71,8 +80,8 @@ impl NewPackFile {
         self.file.write(&self.unwritten)?;
         self.file.finish()?;
         let sha256 = self.digest.finalize().into();
-        let Self { pack_id, created_at, bytes, offsets, .. } = self;
-        Ok(Written { pack_id, bytes, sha256, created_at, offsets })
+        let Self { pack_id, created_at, bytes, offsets, attributes, .. } = self;
+        Ok(Written { pack_id, bytes, sha256, created_at, offsets, attributes })
     }
 }
 
@@ -171,11 +180,14 @@ impl Road {
             pack_id,
             created_at: now,
             file: self.packs.create(pack_id)?,
-            writer: writer.with_metadata_generator(METADATA_VERSION),
+            writer,
             digest: Sha256::new(),
             bytes: 0,
             unwritten: Vec::new(),
             offsets: Vec::new(),
+            kept: self.catalog.attributes(),
+            attributes: Vec::new(),
+            texts: self.settings.texts.clone(),
         };
         file.append(&header)?;
         Ok(file)
@@ -183,8 +195,8 @@ impl Road {
 }
 
 /// DICOM JSON for the footer; empty when it is too long to keep there, to be made when asked for.
-fn kept_metadata(table: &RecordTable, header: Option<&[u8]>) -> Vec<u8> {
-    match header.map(|header| metadata::metadata_json(table, header)) {
+fn kept_metadata(table: &RecordTable, hint: Hint, header: Option<&[u8]>) -> Vec<u8> {
+    match header.map(|header| metadata::metadata_json(table, hint, header)) {
         Some(Ok(json)) => json,
         Some(Err(error)) => {
             let record_id = table.record_id;

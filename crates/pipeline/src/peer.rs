@@ -4,11 +4,19 @@
 //! What is in a bucket never takes this way. A node that is away keeps what it holds: that is shown, and comes back with
 //! the node or with `filmgate adopt`.
 
-use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use filmgate_bucket::Bucket;
-use filmgate_catalog::{Location, Node};
+use filmgate_catalog::{Location, Node, RetentionRule};
 use filmgate_keys::PEER_KEY_BYTES;
 use filmgate_model::{InstanceState, NodeId, RecordId, Timestamp};
 use filmgate_seal::{RecordKey, RecordTable};
@@ -54,11 +62,13 @@ pub(crate) struct KnownPeers {
     peers: Peers,
     started_at: Timestamp,
     open: Mutex<HashMap<String, Arc<dyn Bucket>>>,
+    /// How long this node keeps every study was said.
+    rule_stated: AtomicBool,
 }
 
 impl KnownPeers {
     pub(crate) fn new(peers: Peers, started_at: Timestamp) -> Self {
-        Self { peers, started_at, open: Mutex::default() }
+        Self { peers, started_at, open: Mutex::default(), rule_stated: AtomicBool::new(false) }
     }
 
     fn store(&self, url: &str) -> Option<Arc<dyn Bucket>> {
@@ -89,7 +99,15 @@ impl Road {
     /// When the catalog cannot be written.
     pub async fn announce(&self) -> Result<(), Error> {
         let (peers, now) = (&self.peers, self.clock.now());
-        Ok(self.catalog.announce_node(peers.peers.own_url.as_deref(), peers.started_at, now).await?)
+        self.catalog.announce_node(peers.peers.own_url.as_deref(), peers.started_at, now).await?;
+        if !peers.rule_stated.load(Ordering::Relaxed) {
+            // Whoever shares the catalog is bound by it at once; others hear of it by the log.
+            let years = self.settings.retention_years;
+            let rule = RetentionRule { node_id: self.node_id(), years, stated_at: now };
+            self.catalog.note_retention_rules(&[rule], &[]).await?;
+            peers.rule_stated.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// How often it should.

@@ -215,6 +215,7 @@ impl Road {
     /// Forgets what is kept of a pack that is deleted, in memory and in the cache.
     pub(crate) async fn forget_pack(self: &Arc<Self>, pack_id: PackId) -> Result<(), Error> {
         self.contents.remove(&pack_id);
+        self.kept.clear();
         let road = Arc::clone(self);
         Ok(compute(move || road.cached.forget(pack_id)).await?)
     }

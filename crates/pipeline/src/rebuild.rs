@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use filmgate_catalog::{FoundInstance, FoundPack};
+use filmgate_catalog::{Attributes, FoundInstance, FoundPack, InstanceAttributes};
 use filmgate_log::{PackStanding, PackVerified};
 use filmgate_model::{InstanceState, NodeId, PackId, Timestamp, compute};
 use filmgate_seal::{PackFooter, PackKind};
@@ -19,8 +19,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Placement, Road, copies::Kinds, error::chain, index::received_instance, log::SiteLogs,
-    retrieve::pack_name, said, verify::pieces,
+    Error, Placement, Road, Texts, attributes, copies::Kinds, error::chain, index::received_instance,
+    log::SiteLogs, receive::Verdict, retrieve::pack_name, said, verify::pieces,
 };
 
 /// Footers fetched at a time.
@@ -53,6 +53,8 @@ pub struct Rebuilt {
     pub packs_unnamed: u64,
     /// Instances entered.
     pub instances: u64,
+    /// Exports of the book entered: users, tokens, rules of callers, alarms.
+    pub books: u64,
     /// What a person has to look at; empty when everything came back.
     pub problems: Vec<String>,
 }
@@ -84,9 +86,11 @@ impl Road {
         let logs = self.read_logs().await?;
         self.load_shredded().await?;
         self.hear_shredded(&logs).await?;
+        self.hear_rules(&logs.merge).await?;
         let mut rebuilt = Rebuilt { batches: logs.batches, ..Rebuilt::default() };
         let stopped = logs.stopped.iter();
         rebuilt.problems.extend(stopped.map(|(incarnation, why)| format!("log {incarnation} stops: {why}")));
+        rebuilt.books = self.enter_books(None, &mut rebuilt.problems).await?;
         let listed = self.list_everywhere(PACKS).await?;
         let mut packs = self.named_packs(&logs, &mut rebuilt.problems);
         packs.extend(self.unnamed_packs(&logs, &listed, &mut rebuilt.problems).await?);
@@ -118,6 +122,8 @@ impl Road {
         self.enter_all(unknown, &mut rebuilt, &mut |_| {}).await?;
         self.follow_packs(&logs.merge, logs.merge.packs().map(|(pack_id, _)| pack_id).collect()).await?;
         self.enter_custody(&logs.merge, &logs.merge.studies().collect::<Vec<_>>()).await?;
+        // A token that was revoked after the copy was made is revoked.
+        self.enter_books(Some(self.node_id()), &mut rebuilt.problems).await?;
         for problem in &rebuilt.problems {
             tracing::error!(problem, "something of the past of this data directory does not come back");
         }
@@ -219,7 +225,8 @@ impl Road {
             let piece = placement.bucket.get(&pack_name(pack_id), piece).await?;
             digest = compute(move || digest.chain_update(&piece)).await?;
         }
-        let first = footer.records.first().map(|record| received_instance(&record.table).identity);
+        let texts = &self.settings.texts;
+        let first = footer.records.first().map(|record| received_instance(&record.table, texts).identity);
         let node = footer.records.first().map_or(self.node_id(), |record| record.table.provenance.node);
         let pack = PackVerified {
             pack_id,
@@ -322,15 +329,19 @@ impl Road {
         }
         let window = std::mem::take(window);
         let placements: Vec<String> = self.placement_names().into_iter().map(str::to_owned).collect();
-        let mut found: Vec<FoundPack> = compute(move || {
-            window
+        let (kept, texts) = (self.catalog.attributes(), self.settings.texts.clone());
+        let (mut found, attributes) = compute(move || {
+            let attributes: Vec<_> = window.iter().flat_map(|(_, footer)| stated_in(footer, &kept)).collect();
+            let found: Vec<FoundPack> = window
                 .into_iter()
-                .map(|(candidate, footer)| found_pack(&candidate, footer, &placements))
-                .collect()
+                .map(|(candidate, footer)| found_pack(&candidate, footer, &placements, &texts))
+                .collect();
+            (found, attributes)
         })
         .await?;
         self.judge_copies(&mut found).await?;
         let instances = found.iter().map(|found| found.instances.len() as u64).sum();
+        self.catalog.record_attributes(&attributes).await?;
         let entered = self.catalog.record_found(&found, self.clock.now()).await?;
         let unnamed = found.iter().filter(|found| found.state != InstanceState::Verified).count() as u64;
         rebuilt.packs += entered.saturating_sub(unnamed);
@@ -365,13 +376,19 @@ impl Road {
     }
 }
 
-fn found_pack(candidate: &Candidate, footer: PackFooter, placements: &[String]) -> FoundPack {
+/// What the records of a pack state of the attributes that are kept beside the catalog's columns.
+pub(crate) fn stated_in(footer: &PackFooter, kept: &Attributes) -> Vec<InstanceAttributes> {
+    let records = footer.records.iter().filter(|record| Verdict::of(&record.table).reason().is_none());
+    records.filter_map(|record| attributes::stated(kept, &record.table, &record.metadata_json)).collect()
+}
+
+fn found_pack(candidate: &Candidate, footer: PackFooter, placements: &[String], texts: &Texts) -> FoundPack {
     let pack = &candidate.pack;
     let mut instances: Vec<FoundInstance> = footer
         .records
         .iter()
         .map(|record| FoundInstance {
-            instance: received_instance(&record.table),
+            instance: received_instance(&record.table, texts),
             offset: record.offset,
             copy_kind: filmgate_catalog::CopyKind::First,
         })

@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use filmgate_model::{Door, Identity, Provenance, RecordId, tags};
+use filmgate_model::{Door, Identity, Provenance, RecordId, tags, text::How};
 use filmgate_seal::{Reading, RecordKey, RecordSealer, RecordTable};
 use filmgate_spool::{RecordWriter, Situation, Ticket};
 
@@ -281,7 +281,12 @@ impl Committing {
     }
 
     fn committed(self) -> Received {
-        let row = index::received_instance(&self.table);
+        let row = index::received_instance(&self.table, &self.road.settings.texts);
+        let text = row.facts.charset().how();
+        if text != How::Stated {
+            metrics::counter!("filmgate_received_mislabelled_instances_total", "by" => text.as_str())
+                .increment(1);
+        }
         let received = Received {
             record_id: self.table.record_id,
             identity: row.identity.clone(),

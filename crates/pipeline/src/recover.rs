@@ -9,7 +9,7 @@ use filmgate_model::{InstanceState, PackId, RecordId, compute};
 use filmgate_seal::{PackFooter, PackKind};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Road, copies, index};
+use crate::{Error, Road, copies, index, rebuild::stated_in};
 
 /// What was found and done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -171,7 +171,7 @@ impl Road {
         let rows: Vec<_> = footer
             .records
             .iter()
-            .map(|record| self.held_here(index::received_instance(&record.table)))
+            .map(|record| self.held_here(index::received_instance(&record.table, &self.settings.texts)))
             .collect();
         self.catalog.record_received(&rows, self.clock.now()).await?;
         if kind == PackKind::Study
@@ -180,6 +180,7 @@ impl Road {
             let uid = &first.identity.study_instance_uid;
             self.catalog.remember_study_key(uid, false, pack.study_key_id, pack.created_at).await?;
         }
+        self.catalog.record_attributes(&stated_in(&footer, &self.catalog.attributes())).await?;
         let instances = self.adopted_instances(&footer, &rows, kind).await?;
         self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?;
         Ok(true)
@@ -224,8 +225,10 @@ impl Road {
             digest.update(&file.read(offset..end)?);
             offset = end;
         }
-        let study_instance_uid =
-            footer.records.first().map(|record| index::received_instance(&record.table).identity);
+        let study_instance_uid = footer
+            .records
+            .first()
+            .map(|record| index::received_instance(&record.table, &self.settings.texts).identity);
         let pack = NewPack {
             pack_id,
             study_instance_uid: study_instance_uid

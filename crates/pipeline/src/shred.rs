@@ -249,6 +249,7 @@ impl Road {
             tracing::info!(error = chain(&error), "the logs of other nodes were not read");
             return Ok(());
         }
+        self.hear_rules(&heard.logs.merge).await?;
         self.hear_shredded(&heard.logs).await
     }
 

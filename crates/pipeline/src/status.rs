@@ -6,7 +6,9 @@ use filmgate_catalog::Pack;
 use filmgate_model::{InstanceState, NodeId, PackId, RecordId, SiteId, Timestamp};
 use serde::Serialize;
 
-use crate::{Error, FollowStatus, KeysStatus, LogStatus, NodeStatus, Notice, Placement, Probed, Road};
+use crate::{
+    BookStatus, Error, FollowStatus, KeysStatus, LogStatus, NodeStatus, Notice, Placement, Probed, Road,
+};
 
 /// States between receipt and verification.
 const ON_THEIR_WAY: [InstanceState; 4] =
@@ -50,6 +52,8 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// The bucket's log as this node writes it.
     pub log: LogStatus,
+    /// What only the catalog holds, and when it was exported last.
+    pub book: BookStatus,
     /// How far a follower is behind; absent where nothing is followed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follow: Option<FollowStatus>,
@@ -197,6 +201,7 @@ impl Road {
             placements: self.placements.iter().map(|placement| self.placement_status(placement)).collect(),
             nodes: self.nodes().await?,
             log: self.log_status().await?,
+            book: self.book_status().await?,
             follow: self.follow_status(),
             retrying: self.retrying().await?,
             quarantined: self.quarantined().await?,

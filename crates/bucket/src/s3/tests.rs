@@ -1,12 +1,15 @@
 //! Against a real server, told by the environment (`cargo xtask test`; `cargo xtask servers` for single tests).
 
 use std::{
+    io::{Read, Write},
+    net::TcpStream,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-use aws_sdk_s3::types::{
-    BucketVersioningStatus, ObjectLockConfiguration, ObjectLockEnabled, VersioningConfiguration,
+use aws_sdk_s3::{
+    presigning::PresigningConfig,
+    types::{BucketVersioningStatus, ObjectLockConfiguration, ObjectLockEnabled, VersioningConfiguration},
 };
 
 use super::*;
@@ -169,6 +172,33 @@ async fn a_lock_is_tried() {
     let probe = packs.probe(&token("c0")).await.expect("fit").expect("found out");
     assert!(probe.locks_objects && probe.keeps_versions);
     assert_eq!(packs.list("").await.expect("list").len(), 1, "the locked one stays for its seconds");
+}
+
+/// What a request says of where it goes, and that the server takes it so. Names below localhost are not found everywhere, so
+/// it is passed on by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_named_in_the_path_or_in_the_hosts_name() {
+    let Some(server) = Server::told() else { return };
+    let bucket = server.bucket("").await;
+    bucket.put("v1/pack/0", &Source::from_bytes("a pack")).await.expect("put");
+    let address = server.settings.endpoint.clone().expect("an endpoint").replace("http://", "");
+    let endpoint = format!("http://{}", address.replace("127.0.0.1", "localhost"));
+    for path_style in [true, false] {
+        let settings = S3Settings { endpoint: Some(endpoint.clone()), path_style, ..server.settings.clone() };
+        let client = S3Client::new(&settings).expect("a client");
+        let expires = PresigningConfig::expires_in(Duration::from_secs(60)).expect("a time");
+        let get = client.quick.get_object().bucket(&bucket.bucket).key("v1/pack/0").presigned(expires).await;
+        let get = get.expect("a signed request");
+        let (host, target) = get.uri().trim_start_matches("http://").split_once('/').expect("a path");
+        assert_eq!(host.starts_with(&format!("{}.localhost:", bucket.bucket)), !path_style, "{host}");
+        assert_eq!(target.starts_with(&format!("{}/v1/pack/0?", bucket.bucket)), path_style, "{target}");
+        assert_eq!(target.starts_with("v1/pack/0?"), !path_style, "{target}");
+        let mut stream = TcpStream::connect(address.trim_end_matches('/')).expect("connect");
+        write!(stream, "GET /{target} HTTP/1.0\r\nHost: {host}\r\n\r\n").expect("ask");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.contains(" 200 ") && answer.ends_with("\r\n\r\na pack"), "{path_style}: {answer}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,7 +24,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use filmgate_catalog::{Outgoing, Pack};
 use filmgate_log::{Body, PackVerified};
-use filmgate_model::{FactId, IncarnationId, Timestamp, compute};
+use filmgate_model::{FactId, IncarnationId, LogKeyId, Timestamp, compute};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::Notify;
@@ -213,6 +213,15 @@ impl Road {
     /// Tells the step that something is in the outbox.
     pub(crate) fn tell_log(&self) {
         self.log.proven.notify_one();
+    }
+
+    /// The run of batches this node writes and its key, once every placement has accepted what it said; `None` before.
+    /// Blocks on the disk.
+    pub(crate) fn settled_history(&self) -> Result<Option<(IncarnationId, LogKeyId)>, Error> {
+        let told = *self.log.told.lock();
+        let Some((incarnation, accepted)) = told else { return Ok(None) };
+        let known = self.log.folder.load()?.filter(|known| known.incarnation == incarnation && accepted > 0);
+        Ok(known.map(|known| (known.incarnation, known.log_key)))
     }
 
     /// How the log stands.

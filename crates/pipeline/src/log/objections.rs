@@ -3,8 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use filmgate_catalog::Deletion;
-use filmgate_log::PackStanding;
+use filmgate_catalog::{Deletion, RetentionRule};
+use filmgate_log::{Merge, PackStanding};
+use filmgate_model::NodeId;
 
 use super::SiteLogs;
 use crate::{Error, Road};
@@ -84,6 +85,20 @@ impl Road {
         Ok(None)
     }
 
+    /// How long the others keep every study binds this node as well: the catalog asks for it in every transaction that lets
+    /// something go.
+    pub(crate) async fn hear_rules(&self, merge: &Merge) -> Result<(), Error> {
+        let rules = merge.retention_rules().filter(|(node_id, ..)| *node_id != self.node_id());
+        let rules: Vec<_> = rules
+            .map(|(node_id, years, stamp)| RetentionRule { node_id, years, stated_at: stamp.time() })
+            .collect();
+        let taken_over: Vec<NodeId> = merge.taken_over().filter(|node| *node != self.node_id()).collect();
+        if rules.is_empty() && taken_over.is_empty() {
+            return Ok(());
+        }
+        Ok(self.catalog.note_retention_rules(&rules, &taken_over).await?)
+    }
+
     /// All logs, read not long ago.
     async fn logs_for_deletions(self: &Arc<Self>) -> Result<Arc<SiteLogs>, Error> {
         let now = self.clock.now();
@@ -92,6 +107,7 @@ impl Road {
             return Ok(logs);
         }
         let logs = Arc::new(self.read_logs().await?);
+        self.hear_rules(&logs.merge).await?;
         *self.log.objections.lock() = Some((now, Arc::clone(&logs)));
         Ok(logs)
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use filmgate_bucket::Error as BucketError;
 use filmgate_log::{BATCH_BYTES_MAX, Batch, BatchHead, Chain, LogKey, Merge, Place, Stated};
-use filmgate_model::{IncarnationId, compute};
+use filmgate_model::{IncarnationId, LogKeyId, compute};
 use futures::{StreamExt, stream};
 
 use crate::{Error, Placement, Road};
@@ -201,7 +201,11 @@ impl Road {
 
     /// The key a batch is sealed under: this node's copy, else that of a bucket of keys, which is kept here from then on.
     async fn log_key_of(self: &Arc<Self>, head: &BatchHead) -> Result<LogKey, Error> {
-        let (id, generation) = (head.log_key_id, head.log_key_generation);
+        self.log_key_by(head.log_key_id, head.log_key_generation).await
+    }
+
+    /// The same by its name.
+    pub(crate) async fn log_key_by(self: &Arc<Self>, id: LogKeyId, generation: u32) -> Result<LogKey, Error> {
         let road = Arc::clone(self);
         let mut problem = match compute(move || road.keys.log_key(id)).await? {
             Ok(key) => return Ok(LogKey { id, generation, key }),

@@ -30,6 +30,8 @@ pub(crate) struct Writer {
     pending: Option<Pending>,
     clock: HybridClock,
     heartbeat_at: Option<Timestamp>,
+    /// How long this node keeps every study was said; once by each process, for it is a setting.
+    rule_stated: bool,
     /// The key the batches are sealed under is in every bucket of keys.
     key_placed: bool,
 }
@@ -51,6 +53,7 @@ impl Writer {
             pending: None,
             clock: HybridClock::default(),
             heartbeat_at: None,
+            rule_stated: false,
             key_placed: false,
         }
     }
@@ -186,6 +189,11 @@ impl Road {
         for fact in &outgoing {
             facts.push(stated(fact, writer.clock.stamp(now))?);
         }
+        if beat_due && !writer.rule_stated {
+            let body = Body::RetentionRule { years: self.settings.retention_years };
+            let (id, stamp) = (FactId::random(&self.random), writer.clock.stamp(now));
+            facts.push(Fact { id, stamp, supersedes: Vec::new(), body });
+        }
         if beat_due {
             let body = Body::Heartbeat { read: Vec::new() };
             let (id, stamp) = (FactId::random(&self.random), writer.clock.stamp(now));
@@ -196,6 +204,7 @@ impl Road {
         writer.pending = Some(pending);
         if beat_due {
             writer.heartbeat_at = Some(now);
+            writer.rule_stated = true;
         }
         Ok(true)
     }

@@ -514,6 +514,7 @@ impl Run {
         let cached = Cached::open(&disk, &self.disk.folder("cache"), 256 << 10, 256 << 10);
         let road = Road::new(Parts {
             idle_cores: None,
+            decoding: filmgate_pipeline::Decoding::default(),
             peers: filmgate_pipeline::Peers::default(),
             clock: self.clock.clone(),
             random,

@@ -1,8 +1,19 @@
 //! The way back: a record's sealed bytes are fetched from where they are — journal, local pack, else a range of a
 //! bucket's object — and opened, chunk by chunk.
 
+mod dataset;
+mod frame_as;
+mod frames;
+mod imaged;
+mod kept;
+mod rendered;
+mod rewritten;
+mod transcode;
+mod warm;
+
 use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
+use bytes::Bytes;
 use filmgate_catalog::Location;
 use filmgate_model::{InstanceState, PackId, RecordId, StudyKeyId, compute};
 use filmgate_seal::{PackFooter, RecordKey, RecordTable};
@@ -11,10 +22,20 @@ use quick_cache::Weighter;
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, OpenRecord, Placement, Road,
+    Error, OpenRecord, Placement, Road, Texts,
     open_record::Place,
     rotate::{self, KEY_OBJECT_BYTES_MAX, KEYS},
+    texts,
 };
+
+pub use dataset::Dataset;
+pub use frame_as::FrameSyntax;
+pub use frames::{Frames, StoredFrame};
+pub use imaged::Imaged;
+pub(crate) use kept::Kept;
+pub use kept::KeptSettings;
+pub use rendered::{Picture, PictureFormat, Rendered};
+pub use transcode::Transcoded;
 
 /// How often a record is looked up again while it is read; it can move twice, and once more into another pack.
 pub(crate) const MOVES_MAX: usize = 4;
@@ -41,13 +62,14 @@ impl Weighter<PackId, Arc<PackContents>> for Weigh {
 
 impl PackContents {
     /// What a footer says of where the records are, and the metadata it has of them.
-    pub(crate) fn of(footer: PackFooter) -> (Self, HashMap<RecordId, Vec<u8>>) {
+    pub(crate) fn of(footer: PackFooter, texts: &Texts) -> (Self, HashMap<RecordId, Bytes>) {
         let (mut records, mut metadata) = (HashMap::new(), HashMap::new());
         let mut records_end = 0;
         for record in footer.records {
             records_end = records_end.max(record.offset.saturating_add(record.table.record_bytes));
-            if record.metadata_generator == crate::METADATA_VERSION {
-                metadata.insert(record.record_id, record.metadata_json);
+            let hint = texts.hint(&record.table.provenance);
+            if record.metadata_generator == texts::stamp(&record.table, hint) {
+                metadata.insert(record.record_id, record.metadata_json.into());
             }
             let packed =
                 PackedRecord { offset: record.offset, key: record.key, table: Arc::new(record.table) };
