@@ -106,6 +106,21 @@ impl Error {
                 let what = if let Self::NotFound(what) = self { what } else { "record" };
                 (StatusCode::NOT_FOUND, "not-found", Self::NotFound(what).to_string())
             }
+            Self::Road(
+                error
+                @ (filmgate_pipeline::Error::NoFrames(_) | filmgate_pipeline::Error::NoSuchFrame { .. }),
+            ) => (StatusCode::NOT_FOUND, "no-such-frame", error.to_string()),
+            Self::Road(error @ filmgate_pipeline::Error::Pixels(filmgate_pixels::Error::Unsupported(_))) => {
+                (StatusCode::NOT_ACCEPTABLE, "not-decodable", format!("{error}: accept it as it is stored"))
+            }
+            Self::Road(error @ filmgate_pipeline::Error::Pixels(filmgate_pixels::Error::NoWorker(_))) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "no-decoder", error.to_string())
+            }
+            Self::Road(error @ filmgate_pipeline::Error::Pixels(_)) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "bad-pixels",
+                format!("these pixels cannot be shown: {error}"),
+            ),
             Self::NotAcceptable(_) => (StatusCode::NOT_ACCEPTABLE, "not-acceptable", self.to_string()),
             Self::UnsupportedMediaType(_) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", self.to_string())
@@ -135,6 +150,11 @@ impl Error {
             Self::NoRoom => (StatusCode::SERVICE_UNAVAILABLE, "no-room", self.to_string()),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", self.to_string()),
             Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timed-out", self.to_string()),
+            Self::Catalog(filmgate_catalog::Error::TookTooLong { .. }) => {
+                let text =
+                    "the search is too broad to be answered in time: ask for less, as by date or patient";
+                (StatusCode::PAYLOAD_TOO_LARGE, "too-broad", text.to_owned())
+            }
             Self::Catalog(filmgate_catalog::Error::Unmatchable { tag }) => {
                 let text = format!(
                     "the value asked for in ({:04X},{:04X}) cannot be matched",
@@ -201,10 +221,12 @@ mod tests {
     fn errors_are_told_by_status_and_keep_what_is_inside() {
         let lost = filmgate_pipeline::Error::Lost(RecordId([7; 16]));
         let unmatchable = filmgate_catalog::Error::Unmatchable { tag: tags::STUDY_DATE };
+        let too_long = filmgate_catalog::Error::TookTooLong { doing: "search studies" };
         for (error, status, says) in [
             (Error::Road(lost), 500, "log says why"),
             (Error::Road(filmgate_pipeline::Error::NotFound(RecordId([7; 16]))), 404, "no such record"),
             (Error::Catalog(unmatchable), 400, "(0008,0020)"),
+            (Error::Catalog(too_long), 413, "too broad"),
             (Error::NoRoom, 503, "later"),
             (Error::KeysLocked, 503, "key provider"),
             (Error::Road(filmgate_pipeline::Error::Bucket(bucket_away())), 503, "bucket"),

@@ -1,5 +1,5 @@
-//! The gateway over HTTP: DICOMweb for viewers and senders, a small API for the command line, a status page, health
-//! and metrics.
+//! The gateway over HTTP: DICOMweb for viewers and senders, a small API for the command line, a status page, the image
+//! viewer, health and metrics.
 //!
 //! Invariants:
 //! - An instance is streamed chunk by chunk, both ways; memory is bounded by the requests at work, never by what an
@@ -10,8 +10,7 @@
 //! - A route is answered only to who has the scope that the one table of routes asks for; one that is not in the table
 //!   to nobody.
 //!
-//! Absent on purpose: transcoding (an answer is in the stored transfer syntax or a 406), TLS
-//! (whoever accepts connections brings it).
+//! Absent on purpose: decoding of pixels (the road does it, elsewhere), TLS (whoever accepts connections brings it).
 //!
 //! | module | what |
 //! | --- | --- |
@@ -20,12 +19,15 @@
 //! | `dicomweb/` | QIDO-RS, WADO-RS, STOW-RS (PS3.18 chapter 10) |
 //! | `api`, `callers` | records, status, verification, and who may associate, as JSON |
 //! | `status_page` | the page a person opens first |
+//! | `viewer/` | the list of studies, the image viewer, and what that does not show |
+//! | `compression` | what leaves compressed |
 //! | `health`, `metrics` | for those who watch |
 
 mod access;
 mod api;
 mod body;
 mod callers;
+mod compression;
 mod custody;
 mod dicomweb;
 mod error;
@@ -38,6 +40,7 @@ mod router;
 mod settings;
 mod status_page;
 mod streaming;
+mod viewer;
 
 use std::sync::Arc;
 
@@ -49,9 +52,11 @@ pub use access::{
     Asker, ClientCertificate, CreatedToken, NewToken, ParseScopeError, Scope, Scopes, TokenShown, UserError,
     UserSettings, Users,
 };
+pub use compression::Compress;
 pub use error::Error;
 pub use router::router;
 pub use settings::{OpenTo, WebSettings};
+pub use viewer::{ViewerFolder, ViewerFolderError};
 
 /// What the web server stands on.
 pub struct Web {
@@ -61,6 +66,7 @@ pub struct Web {
     settings: WebSettings,
     metrics: PrometheusHandle,
     random: Random,
+    viewer: Option<ViewerFolder>,
 }
 
 impl Web {
@@ -74,6 +80,13 @@ impl Web {
         metrics: PrometheusHandle,
     ) -> Self {
         // Boundaries of bodies in parts: no rule hangs on them, so no simulation needs them again.
-        Self { road, callers, users, settings, metrics, random: Random::system() }
+        Self { road, callers, users, settings, metrics, random: Random::system(), viewer: None }
+    }
+
+    /// With the image viewer, when there is one.
+    #[must_use]
+    pub fn with_viewer(mut self, viewer: Option<ViewerFolder>) -> Self {
+        self.viewer = viewer;
+        self
     }
 }

@@ -13,7 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     Error, Users, Web, WebSettings,
     access::{guard as access, pages},
-    api, callers, custody, dicomweb, guard, health, keys, metrics, peer, status_page,
+    api, callers, compression, custody, dicomweb, guard, health, keys, metrics, peer, status_page,
+    viewer::{self, ViewerFolder},
 };
 
 /// How long a request waits for others of its kind to end.
@@ -41,6 +42,11 @@ impl Shared {
 
     pub(crate) fn callers(&self) -> &Callers {
         &self.web.callers
+    }
+
+    /// The image viewer, where there is one.
+    pub(crate) fn viewer(&self) -> Option<&ViewerFolder> {
+        self.web.viewer.as_ref()
     }
 
     pub(crate) fn settings(&self) -> &WebSettings {
@@ -98,7 +104,11 @@ pub fn router(web: Web) -> Router {
         .merge(own_api())
         .merge(searches_and_stores())
         .merge(retrievals())
+        .merge(viewer())
+        .merge(pictures())
         .fallback(|| async { Error::NotFound("page") })
+        .layer(compression::layer())
+        .layer(from_fn_with_state(Arc::clone(&app), compression::only_where_it_pays))
         .layer(from_fn_with_state(Arc::clone(&app), guard::in_time))
         .layer(from_fn_with_state(Arc::clone(&app), access::entitled))
         .layer(from_fn_with_state(Arc::clone(&app), guard::same_site))
@@ -153,18 +163,71 @@ fn searches_and_stores() -> Router<App> {
 
 /// WADO-RS (PS3.18 10.4).
 fn retrievals() -> Router<App> {
-    use dicomweb::{bulk, wado};
+    use dicomweb::{bulk, frames, metadata, wado};
     Router::new()
-        .route("/dicomweb/studies/{study}/metadata", get(wado::study_metadata))
+        .route("/dicomweb/studies/{study}/metadata", get(metadata::study))
         .route("/dicomweb/studies/{study}/series/{series}", get(wado::series))
-        .route("/dicomweb/studies/{study}/series/{series}/metadata", get(wado::series_metadata))
+        .route("/dicomweb/studies/{study}/series/{series}/metadata", get(metadata::series))
         .route("/dicomweb/studies/{study}/series/{series}/instances/{instance}", get(wado::instance))
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/metadata",
-            get(wado::instance_metadata),
+            get(metadata::instance),
         )
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}",
             get(bulk::bulk_value),
         )
+        .route(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frames}",
+            get(frames::frames),
+        )
+}
+
+/// Rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.4), and WADO-URI (PS3.18 chapter 9).
+fn pictures() -> Router<App> {
+    use dicomweb::{rendered, wado_uri};
+    Router::new()
+        .route("/wado", get(wado_uri::object))
+        .route("/dicomweb/studies/{study}/rendered", get(rendered::study))
+        .route("/dicomweb/studies/{study}/thumbnail", get(rendered::study_thumbnail))
+        .route("/dicomweb/studies/{study}/series/{series}/rendered", get(rendered::series))
+        .route("/dicomweb/studies/{study}/series/{series}/thumbnail", get(rendered::series_thumbnail))
+        .route(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/rendered",
+            get(rendered::instance),
+        )
+        .route(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/thumbnail",
+            get(rendered::instance_thumbnail),
+        )
+        .route(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
+            get(rendered::frames),
+        )
+        .route(
+            "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
+            get(rendered::frames_thumbnail),
+        )
+}
+
+/// What a person looks at studies with.
+fn viewer() -> Router<App> {
+    use viewer::{enter, ohif, pages, progress, zip};
+    Router::new()
+        .route("/studies", get(pages::studies))
+        .route("/view", get(pages::view))
+        .route("/viewer", get(enter::enter))
+        .route("/assets/studies.css", get(pages::studies_style))
+        .route("/assets/studies.js", get(pages::studies_script))
+        .route("/assets/words.js", get(pages::words_script))
+        .route("/assets/view.js", get(pages::view_script))
+        .route("/assets/view-objects.js", get(pages::view_objects_script))
+        .route("/api/viewer", get(pages::viewer))
+        .route("/api/progress", get(progress::studies))
+        .route("/api/studies/{study}/progress", get(progress::study))
+        .route("/api/studies/{study}/zip", get(zip::study))
+        .route("/ohif", get(ohif::start))
+        .route("/ohif/", get(ohif::start))
+        .route("/ohif/app-config.js", get(ohif::config))
+        .route("/ohif/{*path}", get(ohif::file))
 }

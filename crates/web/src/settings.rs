@@ -5,6 +5,8 @@ use std::time::Duration;
 use filmgate_model::Pace;
 use serde::{Deserialize, Serialize};
 
+use crate::Compress;
+
 /// Who needs neither token nor log-in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +32,10 @@ pub struct WebSettings {
     pub retrieve_requests_max: usize,
     /// A client that takes nothing of an answer for so long is given up.
     pub retrieve_stall_timeout: Duration,
+    /// For whom answers are compressed.
+    pub compress: Compress,
+    /// A client may show images and metadata again for so long without asking whether they are still there.
+    pub answers_kept: Duration,
     /// Rows a search answers with at most, and without a limit of its own.
     pub query_results_max: u32,
     /// An answer must begin within this time; what is sent to us (STOW-RS) and verification take as long as they take.
@@ -59,6 +65,8 @@ impl Default for WebSettings {
             stow_requests_max: 16,
             retrieve_requests_max: 64,
             retrieve_stall_timeout: Duration::from_secs(60),
+            compress: Compress::Remote,
+            answers_kept: Duration::from_secs(300),
             query_results_max: 1000,
             request_timeout: Duration::from_secs(60),
             open_to: OpenTo::Loopback,

@@ -2,6 +2,8 @@
 
 #[path = "router/copies.rs"]
 mod copies;
+#[path = "router/frames.rs"]
+mod frames;
 mod support;
 
 use std::time::Duration;
@@ -131,6 +133,66 @@ fn encoded(text: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn fields_that_the_catalog_does_not_keep_come_from_the_instance() {
+    let gateway = Gateway::new().await;
+    gateway.store("/dicomweb/studies", &[&fixture("ct-small.dcm")]).await;
+    let found = async |query: &str| gateway.get(&format!("/dicomweb/instances?{query}"), JSON).await;
+    let plain = found("").await.json();
+    assert_eq!(plain[0].get("00180050"), None);
+    for query in [
+        "includefield=SliceThickness",
+        "includefield=00080060,00180050",
+        "includefield=all&includefield=00180050",
+    ] {
+        let answer = found(query).await;
+        assert_eq!(answer.header("warning"), "", "{query}");
+        assert!(answer.json()[0]["00180050"]["Value"][0].is_number(), "{query}");
+    }
+    let unknown = found("includefield=SliceThickness,NoSuchThing").await;
+    assert!(unknown.header("warning").contains("left out: NoSuchThing"));
+    let studies = gateway.get("/dicomweb/studies?includefield=00180050", JSON).await;
+    assert_eq!((studies.header("warning"), studies.json()[0].get("00180050")), ("", None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_matched_fuzzily_when_asked() {
+    let gateway = Gateway::new().await;
+    for name in ["sc-gb18030-chinese.dcm", "mr-utf8-chinese.dcm"] {
+        gateway.store("/dicomweb/studies", &[&fixture(name)]).await;
+    }
+    for study in gateway.get("/dicomweb/studies", JSON).await.json().as_array().expect("rows") {
+        let name = study["00100010"]["Value"][0]["Alphabetic"].as_str().expect("a name");
+        let words: Vec<&str> = name.split('^').rev().filter(|word| !word.is_empty()).collect();
+        let asked = encoded(&words.join(" ").to_uppercase());
+        for (fuzzy, expected) in [("true", true), ("false", words.len() == 1)] {
+            let query = format!("/dicomweb/studies?PatientName={asked}&fuzzymatching={fuzzy}");
+            let answer = gateway.get(&query, JSON).await;
+            assert_eq!(answer.header("warning"), "");
+            let found = answer.json();
+            let found =
+                found.as_array().expect("rows").iter().any(|row| row["0020000D"] == study["0020000D"]);
+            assert_eq!(found, expected, "{query}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_search_may_be_answered_as_is_weighed() {
+    let gateway = Gateway::new().await;
+    for (path, accept, status) in [
+        ("/dicomweb/studies", "text/html, application/dicom+json;q=0.1", 200),
+        ("/dicomweb/studies", "application/*;q=0.5, text/html", 200),
+        ("/dicomweb/studies", "*/*, application/dicom+json;q=0, application/json;q=0", 406),
+        ("/dicomweb/studies", "multipart/related; type=\"application/dicom+xml\"", 406),
+        ("/dicomweb/studies?accept=application/dicom%2Bjson", "text/html", 200),
+        ("/dicomweb/studies?accept=text/html", "application/dicom+json", 406),
+    ] {
+        let answer = gateway.get(path, accept).await;
+        assert_eq!(answer.status.as_u16(), status, "{path} {accept}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_search_without_results_is_an_empty_array_and_nonsense_is_told() {
     let gateway = Gateway::new().await;
     let none = gateway.get("/dicomweb/studies?PatientID=nobody&includefield=all", "application/json").await;
@@ -154,22 +216,30 @@ async fn a_search_without_results_is_an_empty_array_and_nonsense_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_instance_is_answered_as_stored_or_not_at_all() {
+async fn an_instance_is_answered_as_stored_or_as_asked_for() {
     let gateway = Gateway::new().await;
     let file = fixture("cr-jpeg2000.dcm");
     let url = url_of(&gateway.store("/dicomweb/studies", &[&file]).await.json()["00081199"]["Value"][0]);
-    let single = gateway.get(&url, "application/dicom").await;
-    assert_eq!(single.header("content-type"), "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.91");
-    assert_eq!(single.header("content-length"), file.len().to_string());
-    assert!(single.body == file);
-    let other = gateway.get(&url, "application/dicom; transfer-syntax=1.2.840.10008.1.2.1").await;
+    let stored = gateway.get(&url, "application/dicom; transfer-syntax=*").await;
+    assert_eq!(stored.header("content-type"), "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.91");
+    assert_eq!(stored.header("content-length"), file.len().to_string());
+    assert!(stored.body == file);
+    // Without a syntax the default is meant (PS3.18 table 8.7.3-4).
+    for accept in ["application/dicom", "application/dicom; transfer-syntax=1.2.840.10008.1.2.1"] {
+        let native = gateway.get(&url, accept).await;
+        assert_eq!(native.status, StatusCode::OK, "{accept}: {}", native.text());
+        assert_eq!(native.header("content-type"), "application/dicom; transfer-syntax=1.2.840.10008.1.2.1");
+        let samples = gateway.get(&format!("{url}/frames/1"), "application/octet-stream").await;
+        assert!(native.body.ends_with(&samples.body) && samples.body.len() > 1000, "{accept}");
+    }
+    let other = gateway.get(&url, "application/dicom; transfer-syntax=1.2.840.10008.1.2.4.50").await;
     assert_eq!(other.status, StatusCode::NOT_ACCEPTABLE);
     assert!(other.text().contains("1.2.840.10008.1.2.4.91"), "{}", other.text());
     assert_eq!(gateway.get(&url, "image/jpeg").await.status, StatusCode::NOT_ACCEPTABLE);
     let study = url.split("/series/").next().expect("a study");
     assert_eq!(gateway.get(study, "application/dicom").await.status, StatusCode::NOT_ACCEPTABLE);
     let pixels = gateway.get(&format!("{url}/bulkdata/7FE00010"), "*/*").await;
-    assert_eq!(pixels.status, StatusCode::NOT_ACCEPTABLE, "{}", pixels.text());
+    assert!(pixels.parts()[0].0.contains("image/jp2"), "{}", pixels.parts()[0].0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

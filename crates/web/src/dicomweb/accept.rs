@@ -1,6 +1,7 @@
 //! What a client accepts (PS3.18 8.7.5; RFC 9110 12.5.1), and how well an answer fits it.
 
 use axum::http::{HeaderMap, header::ACCEPT};
+use filmgate_model::uids;
 
 use super::media_type::{MediaType, split_outside_quotes};
 
@@ -28,11 +29,47 @@ struct Range {
     essence: String,
     /// In parts; `None` when either will do.
     multipart: Option<bool>,
-    /// `None` when any will do.
-    transfer_syntax: Option<String>,
+    transfer_syntax: Syntax,
     /// 0 to 1000.
     quality: u16,
 }
+
+/// The transfer syntax a range asks for (PS3.18 8.7.3.5.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Syntax {
+    /// None is named: the media type's default.
+    Default,
+    /// `*`: the one it is stored in will do.
+    Any,
+    /// This one.
+    Named(String),
+}
+
+impl Syntax {
+    fn of(parameter: Option<&str>) -> Self {
+        match parameter {
+            None | Some("") => Self::Default,
+            Some("*") => Self::Any,
+            Some(uid) => Self::Named(uid.to_owned()),
+        }
+    }
+
+    /// How closely it names an offer's; `None` when it does not cover it.
+    fn specificity(&self, media_type: &str, offered: Option<&str>) -> Option<u8> {
+        match (self, offered) {
+            (Self::Named(asked), Some(offered)) => (asked == offered).then_some(1),
+            // Of the types that hold any syntax the default is explicit VR little endian (PS3.18 table 8.7.3-4). The others are each
+            // of one family: whatever it is stored in is of it.
+            (Self::Default, Some(offered)) if HOLDS_ANY.contains(&media_type) => {
+                (offered == uids::EXPLICIT_VR_LITTLE_ENDIAN).then_some(0)
+            }
+            _ => Some(0),
+        }
+    }
+}
+
+/// Media types that can hold any transfer syntax.
+const HOLDS_ANY: [&str; 2] = [super::DICOM, super::OCTET_STREAM];
 
 impl Accepted {
     /// What a request accepts: its `accept` query parameter (PS3.18 8.3.3.1) before its header.
@@ -79,32 +116,29 @@ impl Accepted {
 
 impl Range {
     fn anything() -> Self {
-        Self { essence: "*/*".into(), multipart: None, transfer_syntax: None, quality: 1000 }
+        Self { essence: "*/*".into(), multipart: None, transfer_syntax: Syntax::Any, quality: 1000 }
     }
 
     fn parse(text: &str) -> Option<Self> {
         let media_type = MediaType::parse(text)?;
         let quality = media_type.parameter("q").map_or(Some(1000), quality)?;
-        let transfer_syntax = |of: &MediaType| of.parameter("transfer-syntax").map(str::to_owned);
-        let mut range = Self {
-            multipart: Some(false),
-            transfer_syntax: transfer_syntax(&media_type),
-            quality,
-            ..Self::anything()
-        };
+        let mut syntax = media_type.parameter("transfer-syntax").map(str::to_owned);
+        let mut range = Self { multipart: Some(false), quality, ..Self::anything() };
         match media_type.essence.as_str() {
             "multipart/related" | "multipart/*" => {
                 range.multipart = Some(true);
                 // `type="image/jls; transfer-syntax=UID"` is met as well as the parameter beside it.
                 if let Some(inner) = media_type.parameter("type").and_then(MediaType::parse) {
-                    range.transfer_syntax = range.transfer_syntax.or_else(|| transfer_syntax(&inner));
+                    syntax = syntax.or_else(|| inner.parameter("transfer-syntax").map(str::to_owned));
                     range.essence = inner.essence;
                 }
             }
             "*/*" => range.multipart = None,
             essence => range.essence = essence.to_owned(),
         }
-        range.transfer_syntax = range.transfer_syntax.filter(|uid| uid != "*" && !uid.is_empty());
+        if syntax.is_some() || HOLDS_ANY.contains(&range.essence.as_str()) {
+            range.transfer_syntax = Syntax::of(syntax.as_deref());
+        }
         Some(range)
     }
 
@@ -121,10 +155,7 @@ impl Range {
                 (offer.media_type.split('/').next() == Some(kind)).then_some(1)?
             }
         };
-        let syntax = match (&self.transfer_syntax, offer.transfer_syntax) {
-            (Some(asked), Some(offered)) => (asked == offered).then_some(1)?,
-            _ => 0,
-        };
+        let syntax = self.transfer_syntax.specificity(offer.media_type, offer.transfer_syntax)?;
         Some(u8::from(self.multipart.is_some()) + 2 * named + 8 * syntax)
     }
 }
@@ -180,6 +211,27 @@ mod tests {
             let accepted = Accepted::parse(accept);
             assert_eq!(accepted.quality(parts("application/dicom")) > 0, multipart, "{accept}");
             assert_eq!(accepted.quality(single("application/dicom")) > 0, alone, "{accept}");
+        }
+    }
+
+    #[test]
+    fn without_a_syntax_the_default_is_meant() {
+        let compressed = |media_type| Offer {
+            multipart: true,
+            media_type,
+            transfer_syntax: Some("1.2.840.10008.1.2.4.90"),
+        };
+        for (accept, media_type, covered) in [
+            ("multipart/related; type=application/dicom", "application/dicom", false),
+            ("multipart/related; type=application/dicom; transfer-syntax=*", "application/dicom", true),
+            ("multipart/related; type=application/octet-stream", "application/octet-stream", false),
+            ("multipart/related; type=image/jp2", "image/jp2", true),
+            ("multipart/related; type=image/jp2; transfer-syntax=1.2.840.10008.1.2.4.91", "image/jp2", false),
+            ("multipart/related", "application/dicom", true),
+            ("*/*", "image/jp2", true),
+        ] {
+            let quality = Accepted::parse(accept).quality(compressed(media_type));
+            assert_eq!(quality > 0, covered, "{accept}");
         }
     }
 

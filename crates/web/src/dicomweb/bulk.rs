@@ -8,11 +8,15 @@ use axum::{
     response::Response,
 };
 use filmgate_model::transfer_syntax::EXPLICIT_VR_BIG_ENDIAN;
-use filmgate_pipeline::{BulkValue, OpenRecord};
+use filmgate_pipeline::OpenRecord;
 
 use super::{
-    OCTET_STREAM, Pairs, accept::Accepted, accept::Offer, instance_url, multipart::Boundary, wado::served,
-    wado::with_type,
+    OCTET_STREAM, Pairs,
+    accept::{Accepted, Offer},
+    document, frames, instance_url,
+    multipart::Boundary,
+    reuse::{self, Tag},
+    wado::{served, with_type},
 };
 use crate::{
     Error,
@@ -37,18 +41,32 @@ pub(crate) async fn bulk_value(
     query: Pairs,
 ) -> Result<Response, Error> {
     let found = served(&app, &study, &series, &instance).await?;
-    let record = app.road().open_found(&found).await?;
-    let value = record.bulk_value(&path).ok_or(Error::NotFound("bulk data"))?;
-    let offer = offer_for(&record, &value, &Accepted::of(&headers, &query))?;
+    let record = Arc::new(app.road().open_found(&found).await?);
+    let value = record.bulk_value(&path);
+    let accepted = Accepted::of(&headers, &query);
+    if let Some(document) = document::of(&app, &found, &record, value.as_ref(), &path).await?
+        && let Some(answer) = document.answer(&app, &record, &accepted).await?
+    {
+        return Ok(answer);
+    }
+    let value = value.ok_or(Error::NotFound("bulk data"))?;
+    if value.encapsulated {
+        return frames::all(&app, found, &headers, &query).await;
+    }
+    let offer = offer_for(&record, &accepted)?;
+    let tag = Tag::of(&[&found.record_id.0, b"bulkdata", path.as_bytes()]);
+    if let Some(unchanged) = reuse::unchanged(&app, &headers, &tag) {
+        return Ok(unchanged);
+    }
     let permit = app.retrieve_turn().await?;
     let stall = app.settings().retrieve_stall_timeout;
-    let (boundary, record) = (Boundary::random(&app.web.random), Arc::new(record));
+    let boundary = Boundary::random(&app.web.random);
     if !offer.multipart {
         let bytes = value.range.end - value.range.start;
         let body = streaming::body(permit, stall, |outlet| send_range(record, value.range, outlet)).await?;
         let mut response = with_type(body, OCTET_STREAM);
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
-        return Ok(response);
+        return Ok(reuse::tagged(&app, response, &tag));
     }
     let content_type = boundary.content_type(OCTET_STREAM);
     let location = format!("{}/bulkdata/{path}", instance_url(&study, &series, &instance));
@@ -56,15 +74,11 @@ pub(crate) async fn bulk_value(
     let body =
         streaming::body(permit, stall, |outlet| send_part(record, value.range, head, boundary, outlet))
             .await?;
-    Ok(with_type(body, &content_type))
+    Ok(reuse::tagged(&app, with_type(body, &content_type), &tag))
 }
 
 /// The form to answer in. What would have to be changed on the way out is refused with a reason.
-fn offer_for(record: &OpenRecord, value: &BulkValue, accepted: &Accepted) -> Result<Offer<'static>, Error> {
-    if value.encapsulated {
-        let why = "compressed pixel data is answered with its instance only: ask for the instance";
-        return Err(Error::NotAcceptable(why.to_owned()));
-    }
+fn offer_for(record: &OpenRecord, accepted: &Accepted) -> Result<Offer<'static>, Error> {
     // Bulk data is little endian (PS3.18 8.7.3.6); whole instances are answered as stored.
     if record.transfer_syntax_uid() == EXPLICIT_VR_BIG_ENDIAN {
         let why =
@@ -87,8 +101,8 @@ async fn send_part(
 ) -> Result<(), Stopped> {
     let mut head = Some(head);
     record.will_read(range.clone());
-    for piece in pieces(range) {
-        let bytes = record.dataset_range(piece).await?;
+    for piece in pieces(&record, range) {
+        let bytes = record.value_range(piece).await?;
         if let Some(head) = head.take() {
             outlet.send(head).await?;
         }
@@ -100,16 +114,28 @@ async fn send_part(
 
 async fn send_range(record: Arc<OpenRecord>, range: Range<u64>, outlet: Outlet) -> Result<(), Stopped> {
     record.will_read(range.clone());
-    for piece in pieces(range) {
-        outlet.send(record.dataset_range(piece).await?).await?;
+    for piece in pieces(&record, range) {
+        outlet.send(record.value_range(piece).await?).await?;
     }
     Ok(())
 }
 
-fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Send {
+/// A deflated dataset is inflated from its beginning for every piece: there it is one.
+pub(super) fn pieces(
+    record: &OpenRecord,
+    range: Range<u64>,
+) -> impl Iterator<Item = Range<u64>> + Send + use<> {
+    let piece_bytes = if record.is_deflated() { u64::MAX } else { PIECE_BYTES };
+    cut(range, piece_bytes)
+}
+
+fn cut(range: Range<u64>, piece_bytes: u64) -> impl Iterator<Item = Range<u64>> + Send {
     let (start, end) = (range.start, range.end);
-    let count = end.saturating_sub(start).div_ceil(PIECE_BYTES);
-    (0..count).map(move |n| start + n * PIECE_BYTES..end.min(start + (n + 1) * PIECE_BYTES))
+    let count = end.saturating_sub(start).div_ceil(piece_bytes);
+    (0..count).map(move |n| {
+        let from = start + n * piece_bytes;
+        from..end.min(from.saturating_add(piece_bytes))
+    })
 }
 
 #[cfg(test)]
@@ -120,7 +146,7 @@ mod tests {
     fn pieces_cover_a_range_without_gap() {
         for range in [0..0, 5..5, 7..8, 3..3 + PIECE_BYTES, 9..10 + 2 * PIECE_BYTES] {
             let mut next = range.start;
-            for piece in pieces(range.clone()) {
+            for piece in cut(range.clone(), PIECE_BYTES) {
                 assert!(
                     piece.start == next && piece.end > piece.start && piece.end - piece.start <= PIECE_BYTES
                 );

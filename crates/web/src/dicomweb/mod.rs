@@ -2,14 +2,24 @@
 
 mod accept;
 pub(crate) mod bulk;
+mod document;
+pub(crate) mod frames;
 mod media_type;
+pub(crate) mod metadata;
 mod multipart;
+mod picture;
 pub(crate) mod qido;
+mod qido_included;
+mod qido_query;
 mod qido_rows;
+pub(crate) mod rendered;
+mod reuse;
 pub(crate) mod stow;
 mod stow_answer;
 mod stow_part;
+mod syntaxes;
 pub(crate) mod wado;
+pub(crate) mod wado_uri;
 
 use axum::{
     body::Body,
@@ -63,7 +73,7 @@ fn instance_url(study: &str, series: &str, instance: &str) -> String {
 }
 
 /// A UID as a step of a path; what is met as one may hold anything.
-fn segment(uid: &str) -> String {
+pub(crate) fn segment(uid: &str) -> String {
     let mut step = String::with_capacity(uid.len());
     for byte in uid.bytes() {
         match byte {

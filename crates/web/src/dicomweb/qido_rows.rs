@@ -3,14 +3,78 @@
 
 use std::collections::BTreeMap;
 
-use filmgate_catalog::{InstanceRow, SeriesRow, StudyRow};
+use filmgate_catalog::{AttributeValues, InstanceRow, SeriesRow, StudyRow};
 use filmgate_model::{Tag, VR, json::JsonWriter, tags};
 
-use super::{instance_url, series_url, study_url};
+use super::{instance_url, qido_included::Included, series_url, study_url};
 
 /// Attributes of one answer; the model wants them in the order of their tags (PS3.18 F.2.2).
 #[derive(Default)]
-struct Answer(BTreeMap<Tag, (VR, Vec<u8>)>);
+struct Answer(BTreeMap<Tag, Value>);
+
+/// What is answered of one attribute.
+enum Value {
+    /// As it would stand in a dataset.
+    Plain(VR, Vec<u8>),
+    /// As it is written already.
+    Written(Vec<u8>),
+    /// Items of a sequence by their numbers.
+    Items(BTreeMap<u64, Answer>),
+}
+
+/// True of attributes that some answer has in any case: nothing more is to be looked for.
+pub(super) fn is_answered(tag: Tag) -> bool {
+    ANSWERED.contains(&tag)
+}
+
+const ANSWERED: [Tag; 46] = [
+    tags::SPECIFIC_CHARACTER_SET,
+    tags::SOP_CLASS_UID,
+    tags::SOP_INSTANCE_UID,
+    tags::STUDY_DATE,
+    tags::SERIES_DATE,
+    tags::STUDY_TIME,
+    tags::SERIES_TIME,
+    tags::ACCESSION_NUMBER,
+    tags::INSTANCE_AVAILABILITY,
+    tags::MODALITY,
+    tags::MODALITIES_IN_STUDY,
+    tags::SOP_CLASSES_IN_STUDY,
+    tags::MANUFACTURER,
+    tags::INSTITUTION_NAME,
+    tags::REFERRING_PHYSICIAN_NAME,
+    tags::TIMEZONE_OFFSET_FROM_UTC,
+    tags::STATION_NAME,
+    tags::STUDY_DESCRIPTION,
+    tags::SERIES_DESCRIPTION,
+    tags::RETRIEVE_URL,
+    tags::AVAILABLE_TRANSFER_SYNTAX_UID,
+    tags::PATIENT_NAME,
+    tags::PATIENT_ID,
+    tags::ISSUER_OF_PATIENT_ID,
+    tags::PATIENT_BIRTH_DATE,
+    tags::PATIENT_SEX,
+    tags::BODY_PART_EXAMINED,
+    tags::PROTOCOL_NAME,
+    tags::STUDY_INSTANCE_UID,
+    tags::SERIES_INSTANCE_UID,
+    tags::STUDY_ID,
+    tags::SERIES_NUMBER,
+    tags::INSTANCE_NUMBER,
+    tags::NUMBER_OF_PATIENT_RELATED_STUDIES,
+    tags::NUMBER_OF_PATIENT_RELATED_SERIES,
+    tags::NUMBER_OF_PATIENT_RELATED_INSTANCES,
+    tags::NUMBER_OF_STUDY_RELATED_SERIES,
+    tags::NUMBER_OF_STUDY_RELATED_INSTANCES,
+    tags::NUMBER_OF_SERIES_RELATED_INSTANCES,
+    tags::NUMBER_OF_FRAMES,
+    tags::ROWS,
+    tags::COLUMNS,
+    tags::BITS_ALLOCATED,
+    tags::PERFORMED_PROCEDURE_STEP_START_DATE,
+    tags::PERFORMED_PROCEDURE_STEP_START_TIME,
+    tags::REQUEST_ATTRIBUTES_SEQUENCE,
+];
 
 /// A study.
 pub(crate) fn study(row: &StudyRow) -> Vec<u8> {
@@ -32,8 +96,8 @@ pub(crate) fn series(row: &SeriesRow) -> Vec<u8> {
     answer.finish()
 }
 
-/// An instance, with its study and series where the query named none.
-pub(crate) fn instance(row: &InstanceRow) -> Vec<u8> {
+/// An instance, with its study and series where the query named none, and with what else is included.
+pub(super) fn instance(row: &InstanceRow, included: Included) -> Vec<u8> {
     let mut answer = Answer::default();
     if let Some(study) = &row.study {
         answer.study(study);
@@ -45,6 +109,9 @@ pub(crate) fn instance(row: &InstanceRow) -> Vec<u8> {
     let url = instance_url(&row.study_instance_uid, &row.series_instance_uid, &row.sop_instance_uid);
     answer.text(tags::RETRIEVE_URL, VR::UR, url);
     answer.text(tags::INSTANCE_AVAILABILITY, VR::CS, "ONLINE");
+    for (tag, written) in included.0 {
+        answer.0.entry(tag).or_insert(Value::Written(written));
+    }
     answer.finish()
 }
 
@@ -67,6 +134,7 @@ impl Answer {
         self.known(tags::STUDY_ID, VR::SH, &row.study_id);
         self.text(tags::NUMBER_OF_STUDY_RELATED_SERIES, VR::IS, row.series.to_string());
         self.text(tags::NUMBER_OF_STUDY_RELATED_INSTANCES, VR::IS, row.instances.to_string());
+        self.kept(&row.attributes);
     }
 
     fn series(&mut self, row: &SeriesRow) {
@@ -99,6 +167,7 @@ impl Answer {
                 self.known(tag, vr, value);
             }
         }
+        self.kept(&row.attributes);
     }
 
     fn instance(&mut self, row: &InstanceRow) {
@@ -112,16 +181,39 @@ impl Answer {
             [(tags::ROWS, row.rows), (tags::COLUMNS, row.columns), (tags::BITS_ALLOCATED, row.bits_allocated)]
         {
             if let Some(number) = number.and_then(|number| u16::try_from(number).ok()) {
-                self.0.insert(tag, (VR::US, number.to_le_bytes().to_vec()));
+                self.0.insert(tag, Value::Plain(VR::US, number.to_le_bytes().to_vec()));
             }
         }
         if row.number_of_frames.is_some() {
             self.number(tags::NUMBER_OF_FRAMES, row.number_of_frames);
         }
+        self.kept(&row.attributes);
+    }
+
+    /// Attributes kept beside the columns. Values within a sequence are told by its items again.
+    fn kept(&mut self, kept: &[AttributeValues]) {
+        for AttributeValues { attribute, values } in kept {
+            let vr = attribute.vr;
+            match attribute.path.as_slice() {
+                [tag] => {
+                    let values: Vec<&str> = values.iter().map(|(_, value)| value.as_str()).collect();
+                    self.0.insert(*tag, kept_value(vr, &values));
+                }
+                [sequence, tag] => {
+                    let items = self.0.entry(*sequence).or_insert_with(|| Value::Items(BTreeMap::new()));
+                    let Value::Items(items) = items else { continue };
+                    for (number, value) in values {
+                        items.entry(*number).or_default().0.insert(*tag, kept_value(vr, &[value]));
+                    }
+                }
+                // None is kept from deeper down.
+                _ => {}
+            }
+        }
     }
 
     fn text(&mut self, tag: Tag, vr: VR, value: impl AsRef<str>) {
-        self.0.insert(tag, (vr, value.as_ref().as_bytes().to_vec()));
+        self.0.insert(tag, Value::Plain(vr, value.as_ref().as_bytes().to_vec()));
     }
 
     /// An attribute that must be there, without a value when none is known.
@@ -136,17 +228,48 @@ impl Answer {
     fn finish(mut self) -> Vec<u8> {
         self.text(tags::SPECIFIC_CHARACTER_SET, VR::CS, "ISO_IR 192");
         let mut json = JsonWriter::default();
-        for (tag, (vr, value)) in self.0 {
-            json.element(tag, vr, &value);
-        }
+        self.write(&mut json);
         json.finish()
     }
+
+    fn write(&self, json: &mut JsonWriter) {
+        for (tag, value) in &self.0 {
+            match value {
+                Value::Plain(vr, value) => json.element(*tag, *vr, value),
+                Value::Written(written) => json.written(*tag, written),
+                Value::Items(items) => {
+                    json.begin_sequence(*tag);
+                    for item in items.values() {
+                        json.begin_item();
+                        item.write(json);
+                        json.end_item();
+                    }
+                    json.end_sequence();
+                }
+            }
+        }
+    }
+}
+
+/// Values that are kept as text, whatever they are in a dataset.
+fn kept_value(vr: VR, values: &[&str]) -> Value {
+    let quote = match vr {
+        VR::US | VR::SS | VR::UL | VR::SL | VR::UV | VR::SV | VR::FL | VR::FD => "",
+        VR::AT => "\"",
+        _ => return Value::Plain(vr, values.join("\\").into_bytes()),
+    };
+    // As the metadata had them: numbers, or the hexadecimal digits of a tag (PS3.18 F.2.3).
+    let sound =
+        |value: &&&str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let values = values.iter().filter(sound).map(|value| format!("{quote}{value}{quote}"));
+    let values = values.collect::<Vec<_>>().join(",");
+    Value::Written(format!("{{\"vr\":\"{vr}\",\"Value\":[{values}]}}").into_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use filmgate_model::{InstanceState, RecordId, Timestamp};
-    use serde_json::Value;
+    use serde_json::Value as Json;
 
     use super::*;
 
@@ -163,11 +286,11 @@ mod tests {
         }
     }
 
-    fn read(json: &[u8]) -> Value {
+    fn read(json: &[u8]) -> Json {
         serde_json::from_slice(json).expect("valid JSON")
     }
 
-    fn has_all(json: &Value, required: &[&str]) {
+    fn has_all(json: &Json, required: &[&str]) {
         for tag in required {
             assert!(json.get(tag).is_some(), "{tag} is missing");
         }
@@ -220,6 +343,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_as_text_is_answered_as_what_it_is() {
+        let written = |vr, values: &[&str]| {
+            let mut answer = Answer::default();
+            answer.0.insert(tags::PIXEL_REPRESENTATION, kept_value(vr, values));
+            read(&answer.finish())["00280103"].clone()
+        };
+        assert_eq!(written(VR::US, &["1", "0"]), serde_json::json!({"vr": "US", "Value": [1, 0]}));
+        assert_eq!(written(VR::FD, &["-1.5e3"]), serde_json::json!({"vr": "FD", "Value": [-1500.0]}));
+        assert_eq!(written(VR::AT, &["00280010"]), serde_json::json!({"vr": "AT", "Value": ["00280010"]}));
+        assert_eq!(written(VR::CS, &["A", "B"]), serde_json::json!({"vr": "CS", "Value": ["A", "B"]}));
+        assert_eq!(written(VR::DS, &["1.5"]), serde_json::json!({"vr": "DS", "Value": [1.5]}));
+    }
+
+    #[test]
     fn an_instance_answers_with_what_the_standard_requires() {
         let row = InstanceRow {
             record_id: RecordId([1; 16]),
@@ -236,10 +373,11 @@ mod tests {
             dataset_bytes: 10,
             received_at: Timestamp(0),
             state: InstanceState::Received,
+            attributes: Vec::new(),
             study: None,
             series: None,
         };
-        let json = read(&instance(&row));
+        let json = read(&instance(&row, Included::default()));
         has_all(
             &json,
             &[

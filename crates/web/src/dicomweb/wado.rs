@@ -1,6 +1,7 @@
-//! WADO-RS (PS3.18 10.4): instances as stored, and their metadata. Each SOP Instance UID once.
+//! Instances (PS3.18 10.4.1.1.1): as they are stored where the client takes that, else in the syntax it asks for. Each SOP Instance UID
+//! once.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, pin::pin, sync::Arc};
 
 use axum::{
     body::Body,
@@ -8,12 +9,17 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use filmgate_catalog::Location;
-use filmgate_model::RecordId;
-use filmgate_pipeline::{OpenRecord, Road};
+use filmgate_pipeline::{FrameSyntax, OpenRecord, Road, Transcoded};
+use futures::{StreamExt, future, stream};
 
 use super::{
-    DICOM, DICOM_JSON, Pairs, accept::Accepted, accept::Offer, instance_url, multipart::Boundary, wants_json,
+    DICOM, Pairs,
+    accept::{Accepted, Offer},
+    instance_url,
+    multipart::Boundary,
+    reuse::{self, Tag},
 };
 use crate::{
     Error,
@@ -21,8 +27,8 @@ use crate::{
     streaming::{self, Outlet, Stopped},
 };
 
-/// Instances whose metadata is in memory at one time.
-const METADATA_BATCH: usize = 1024;
+/// Instances of an answer that are at work at a time: one leaves while the next is opened.
+const BEGUN_AT_ONCE: usize = 2;
 
 /// All instances of a study.
 pub(crate) async fn study(
@@ -32,7 +38,7 @@ pub(crate) async fn study(
     query: Pairs,
 ) -> Result<Response, Error> {
     let instances = app.road().catalog().instances_of_study(&study).await?;
-    retrieve(&app, instances, "study", false, &Accepted::of(&headers, &query)).await
+    retrieve(&app, instances, "study", false, &headers, &Accepted::of(&headers, &query)).await
 }
 
 /// All instances of a series.
@@ -43,7 +49,7 @@ pub(crate) async fn series(
     query: Pairs,
 ) -> Result<Response, Error> {
     let instances = app.road().catalog().instances_of_series(&study, &series).await?;
-    retrieve(&app, instances, "series", false, &Accepted::of(&headers, &query)).await
+    retrieve(&app, instances, "series", false, &headers, &Accepted::of(&headers, &query)).await
 }
 
 /// One instance.
@@ -54,43 +60,7 @@ pub(crate) async fn instance(
     query: Pairs,
 ) -> Result<Response, Error> {
     let found = served(&app, &study, &series, &instance).await?;
-    retrieve(&app, vec![found], "instance", true, &Accepted::of(&headers, &query)).await
-}
-
-/// Metadata of all instances of a study.
-pub(crate) async fn study_metadata(
-    State(app): State<App>,
-    Path(study): Path<String>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    wants_json(&Accepted::of(&headers, &query))?;
-    let instances = app.road().catalog().instances_of_study(&study).await?;
-    metadata(&app, &instances, "study").await
-}
-
-/// Metadata of all instances of a series.
-pub(crate) async fn series_metadata(
-    State(app): State<App>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    wants_json(&Accepted::of(&headers, &query))?;
-    let instances = app.road().catalog().instances_of_series(&study, &series).await?;
-    metadata(&app, &instances, "series").await
-}
-
-/// Metadata of one instance.
-pub(crate) async fn instance_metadata(
-    State(app): State<App>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    wants_json(&Accepted::of(&headers, &query))?;
-    let found = served(&app, &study, &series, &instance).await?;
-    metadata(&app, &[found], "instance").await
+    retrieve(&app, vec![found], "instance", true, &headers, &Accepted::of(&headers, &query)).await
 }
 
 /// The one instance that answers for its UID.
@@ -99,119 +69,226 @@ pub(super) async fn served(app: &App, study: &str, series: &str, instance: &str)
     found.ok_or(Error::NotFound("instance"))
 }
 
-async fn metadata(app: &App, instances: &[Location], level: &'static str) -> Result<Response, Error> {
-    if instances.is_empty() {
-        return Err(Error::NotFound(level));
-    }
-    let records: Vec<RecordId> = instances.iter().map(|instance| instance.record_id).collect();
-    let permit = app.retrieve_turn().await?;
-    let (road, stall) = (Arc::clone(app.road()), app.settings().retrieve_stall_timeout);
-    let body = streaming::body(permit, stall, |outlet| send_metadata(road, records, outlet)).await?;
-    Ok(with_type(body, DICOM_JSON))
-}
-
-/// Sends an array of datasets, some at a time.
-async fn send_metadata(road: Arc<Road>, records: Vec<RecordId>, outlet: Outlet) -> Result<(), Stopped> {
-    let mut before = b'[';
-    for some in records.chunks(METADATA_BATCH) {
-        for json in road.metadata(some).await? {
-            outlet.send([&[before], json.as_slice()].concat()).await?;
-            before = b',';
-        }
-    }
-    Ok(outlet.send("]").await?)
-}
-
 async fn retrieve(
     app: &App,
     instances: Vec<Location>,
     level: &'static str,
     one: bool,
+    headers: &HeaderMap,
     accepted: &Accepted,
 ) -> Result<Response, Error> {
     if instances.is_empty() {
         return Err(Error::NotFound(level));
     }
-    let multipart = in_parts(&instances, one, accepted)?;
+    if !in_parts(&instances, one, accepted)?
+        && let Some(instance) = instances.first()
+    {
+        return alone(app, instance.clone(), headers, accepted).await;
+    }
+    let chosen: Vec<_> =
+        instances.into_iter().map(|instance| (form(&instance, true, accepted).1, instance)).collect();
     let permit = app.retrieve_turn().await?;
     let (road, stall) = (Arc::clone(app.road()), app.settings().retrieve_stall_timeout);
-    if multipart {
-        let boundary = Boundary::random(&app.web.random);
-        let content_type = boundary.content_type(DICOM);
-        let body =
-            streaming::body(permit, stall, |outlet| send_parts(road, instances, boundary, outlet)).await?;
-        return Ok(with_type(body, &content_type));
-    }
-    let Some(instance) = instances.into_iter().next() else { return Err(Error::NotFound(level)) };
-    let record = road.open_found(&instance).await?;
-    let bytes = record.dataset_bytes().saturating_add(record.file_head().len() as u64);
-    let content_type = dicom_type(record.transfer_syntax_uid());
-    let body =
-        streaming::body(permit, stall, |outlet| async move { send_file(&record, "", &outlet).await }).await?;
-    let mut response = with_type(body, &content_type);
-    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
-    Ok(response)
+    let boundary = Boundary::random(&app.web.random);
+    let content_type = boundary.content_type(DICOM);
+    let body = streaming::body(permit, stall, |outlet| send_parts(road, chosen, boundary, outlet)).await?;
+    Ok(with_type(body, &content_type))
 }
 
-/// Whether the answer comes in parts; a 406 when what is stored is not accepted.
+/// One instance, without parts around it.
+pub(super) async fn alone(
+    app: &App,
+    instance: Location,
+    headers: &HeaderMap,
+    accepted: &Accepted,
+) -> Result<Response, Error> {
+    let (quality, syntax) = form(&instance, false, accepted);
+    if quality == 0 {
+        return Err(not_acceptable(true, &[&instance.transfer_syntax_uid], accepted));
+    }
+    let uid = match syntax {
+        FrameSyntax::Stored => instance.transfer_syntax_uid.as_str(),
+        FrameSyntax::As(uid) => uid,
+    };
+    let tag = Tag::of(&[&instance.record_id.0, b"instance", uid.as_bytes()]);
+    if let Some(unchanged) = reuse::unchanged(app, headers, &tag) {
+        return Ok(unchanged);
+    }
+    let permit = app.retrieve_turn().await?;
+    let (road, stall) = (Arc::clone(app.road()), app.settings().retrieve_stall_timeout);
+    let response = match syntax {
+        FrameSyntax::Stored => {
+            let record = road.open_found(&instance).await?;
+            let bytes = record.dataset_bytes().saturating_add(record.file_head().len() as u64);
+            let content_type = dicom_type(record.transfer_syntax_uid());
+            let send = |outlet| async move { send_file(&record, "", &outlet).await };
+            let mut response = with_type(streaming::body(permit, stall, send).await?, &content_type);
+            response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+            response
+        }
+        FrameSyntax::As(uid) => {
+            let transcoded = road.transcoded(&instance, uid).await?;
+            let content_type = dicom_type(transcoded.transfer_syntax_uid());
+            let send = |outlet| async move { send_transcoded(transcoded, "", &outlet).await };
+            with_type(streaming::body(permit, stall, send).await?, &content_type)
+        }
+    };
+    Ok(reuse::tagged(app, response, &tag))
+}
+
+/// How much an instance is wanted, and in which syntax: as it is stored among equals.
+fn form(instance: &Location, multipart: bool, accepted: &Accepted) -> (u16, FrameSyntax) {
+    let quality =
+        |syntax| accepted.quality(Offer { multipart, media_type: DICOM, transfer_syntax: Some(syntax) });
+    let stored = (quality(&instance.transfer_syntax_uid), FrameSyntax::Stored);
+    if !filmgate_pixels::can_decode(&instance.transfer_syntax_uid) {
+        return stored;
+    }
+    let others = FrameSyntax::ENCODED.into_iter().map(|uid| (quality(uid), FrameSyntax::As(uid)));
+    others.fold(stored, |best, other| if other.0 > best.0 { other } else { best })
+}
+
+/// Whether the answer comes in parts; a 406 when an instance cannot be given as it is accepted.
 fn in_parts(instances: &[Location], one: bool, accepted: &Accepted) -> Result<bool, Error> {
-    let syntaxes: BTreeSet<&str> =
-        instances.iter().map(|instance| instance.transfer_syntax_uid.as_str()).collect();
     // An answer is wanted as much as the least wanted of its instances.
     let quality = |multipart| {
-        let offer =
-            |transfer_syntax| Offer { multipart, media_type: DICOM, transfer_syntax: Some(transfer_syntax) };
-        syntaxes.iter().map(|syntax| accepted.quality(offer(syntax))).min().unwrap_or(0)
+        let each = instances.iter().map(|instance| form(instance, multipart, accepted).0);
+        each.min().unwrap_or(0)
     };
     let (parts, single) = (quality(true), if one { quality(false) } else { 0 });
     if parts.max(single) > 0 {
         return Ok(parts >= single);
     }
-    let any_syntax =
-        |multipart| accepted.quality(Offer { multipart, media_type: DICOM, transfer_syntax: None });
-    Err(Error::NotAcceptable(if any_syntax(true) > 0 || (one && any_syntax(false) > 0) {
-        let stored = syntaxes.into_iter().collect::<Vec<_>>().join(", ");
-        format!("instances are answered as stored, here in {stored}: accept that, or transfer-syntax=*")
+    let stored: BTreeSet<&str> =
+        instances.iter().map(|instance| instance.transfer_syntax_uid.as_str()).collect();
+    Err(not_acceptable(one, &stored.into_iter().collect::<Vec<_>>(), accepted))
+}
+
+fn not_acceptable(one: bool, stored: &[&str], accepted: &Accepted) -> Error {
+    let any_syntax = [true, false]
+        .into_iter()
+        .filter(|multipart| *multipart || one)
+        .any(|multipart| accepted.quality(Offer { multipart, media_type: DICOM, transfer_syntax: None }) > 0);
+    let single = if one { ", or application/dicom" } else { "" };
+    Error::NotAcceptable(if any_syntax {
+        format!(
+            "instances are answered as stored, here in {}, or where they can be decoded in {}: accept one of these, or \
+             transfer-syntax=*",
+            stored.join(", "),
+            FrameSyntax::ENCODED.join(", ")
+        )
     } else {
-        let single = if one { ", or application/dicom" } else { "" };
         format!(
             r#"this is answered as multipart/related; type="application/dicom"; transfer-syntax=*{single}"#
         )
-    }))
+    })
 }
 
 async fn send_parts(
     road: Arc<Road>,
-    instances: Vec<Location>,
+    instances: Vec<(FrameSyntax, Location)>,
     boundary: Boundary,
     outlet: Outlet,
 ) -> Result<(), Stopped> {
-    for (index, instance) in instances.iter().enumerate() {
-        let record = road.open(instance.record_id).await?;
+    let is_alone = instances.len() == 1;
+    let open = move |(syntax, instance)| begin(Arc::clone(&road), syntax, instance, is_alone);
+    let mut begun = pin!(stream::iter(instances).map(open).buffered(BEGUN_AT_ONCE).enumerate());
+    while let Some((index, part)) = begun.next().await {
+        let (instance, opened) = part?;
         let location = instance_url(
             &instance.study_instance_uid,
             &instance.series_instance_uid,
             &instance.sop_instance_uid,
         );
-        let head = boundary.part_head(index == 0, &dicom_type(record.transfer_syntax_uid()), &location);
-        send_file(&record, &head, &outlet).await?;
+        let head = |uid: &str| boundary.part_head(index == 0, &dicom_type(uid), &location);
+        match opened {
+            Begun::Stored(record, first) => {
+                send_begun(&record, first, &head(record.transfer_syntax_uid()), &outlet).await?;
+            }
+            Begun::Transcoded(transcoded) => {
+                let head = head(transcoded.transfer_syntax_uid());
+                send_transcoded(*transcoded, &head, &outlet).await?;
+            }
+        }
     }
     Ok(outlet.send(boundary.closing()).await?)
 }
 
+/// An instance of which the first bytes are at hand.
+enum Begun {
+    Stored(OpenRecord, Vec<Bytes>),
+    Transcoded(Box<Transcoded>),
+}
+
+async fn begin(
+    road: Arc<Road>,
+    syntax: FrameSyntax,
+    instance: Location,
+    is_alone: bool,
+) -> Result<(Location, Begun), filmgate_pipeline::Error> {
+    if let FrameSyntax::As(uid) = syntax {
+        match road.transcoded(&instance, uid).await {
+            Ok(transcoded) => return Ok((instance, Begun::Transcoded(Box::new(transcoded)))),
+            // Damaged pixels among others: better as they are, and said to be so, than nothing of the rest.
+            Err(filmgate_pipeline::Error::Pixels(error)) if !is_alone => {
+                tracing::warn!(record_id = %instance.record_id, %error, "an instance cannot be decoded: it goes as stored");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let record = road.open_found(&instance).await?;
+    let first = first_chunks(&record).await?;
+    Ok((instance, Begun::Stored(record, first)))
+}
+
+/// Sends an instance that is written anew, with something before it.
+async fn send_transcoded(mut transcoded: Transcoded, before: &str, outlet: &Outlet) -> Result<(), Stopped> {
+    let mut before = Some(before.as_bytes().to_vec());
+    while let Some(bytes) = transcoded.next().await? {
+        if let Some(before) = before.take().filter(|before| !before.is_empty()) {
+            outlet.send(before).await?;
+        }
+        if !bytes.is_empty() {
+            outlet.send(bytes).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Sends a record as a Part 10 file with something before it; nothing leaves before the first chunk has opened.
 pub(crate) async fn send_file(record: &OpenRecord, before: &str, outlet: &Outlet) -> Result<(), Stopped> {
+    let first = first_chunks(record).await?;
+    send_begun(record, first, before, outlet).await
+}
+
+async fn first_chunks(record: &OpenRecord) -> Result<Vec<Bytes>, filmgate_pipeline::Error> {
     record.will_read(0..u64::MAX);
-    let mut chunk = record.chunk(0).await?;
+    record.next_chunks(0).await
+}
+
+/// The same of a record whose first chunks have been opened. The next ones are while these leave.
+async fn send_begun(
+    record: &OpenRecord,
+    first: Vec<Bytes>,
+    before: &str,
+    outlet: &Outlet,
+) -> Result<(), Stopped> {
     let head = [before.as_bytes(), &record.file_head()].concat();
     if !head.is_empty() {
         outlet.send(head).await?;
     }
-    let mut number = 0;
-    while let Some(bytes) = chunk {
-        outlet.send(bytes).await?;
-        number += 1;
-        chunk = record.chunk(number).await?;
+    let (mut chunks, mut number) = (first, 0);
+    while !chunks.is_empty() {
+        number += chunks.len();
+        let leave = async {
+            for chunk in chunks {
+                outlet.send(chunk).await?;
+            }
+            Ok::<_, Stopped>(())
+        };
+        let (left, next) = future::join(leave, record.next_chunks(number)).await;
+        left?;
+        chunks = next?;
     }
     Ok(())
 }

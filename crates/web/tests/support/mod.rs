@@ -84,6 +84,7 @@ impl Gateway {
             Placement { name: "main".into(), bucket: bucket("bucket"), keys: bucket("bucket-keys") };
         let road = Road::new(Parts {
             idle_cores: None,
+            decoding: filmgate_pipeline::Decoding::default(),
             peers: Peers::default(),
             clock,
             random,

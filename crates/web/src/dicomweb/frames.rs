@@ -1,0 +1,152 @@
+//! Frames (PS3.18 10.4.1.1.6): each as it is stored where the client takes that, else decoded or encoded anew.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::Response,
+};
+use bytes::Bytes;
+use filmgate_catalog::Location;
+use filmgate_pipeline::{Imaged, Road};
+
+use super::{
+    Pairs,
+    accept::Accepted,
+    instance_url,
+    multipart::Boundary,
+    reuse::{self, Tag},
+    syntaxes::{self, Chosen},
+    wado::{served, with_type},
+};
+use crate::{
+    Error,
+    router::App,
+    streaming::{self, Outlet, Stopped},
+};
+
+/// Frames that one request may name.
+const FRAMES_MAX: usize = 10_000;
+
+/// The frames named in the path, in that order.
+pub(crate) async fn frames(
+    State(app): State<App>,
+    Path((study, series, instance, list)): Path<(String, String, String, String)>,
+    headers: HeaderMap,
+    query: Pairs,
+) -> Result<Response, Error> {
+    let numbers = numbers(&list)?;
+    let found = served(&app, &study, &series, &instance).await?;
+    answer(&app, found, numbers, &headers, &query).await
+}
+
+/// All frames of an instance, one after another: the answer to who asks for its pixel data as bulk data.
+pub(super) async fn all(
+    app: &App,
+    found: Location,
+    headers: &HeaderMap,
+    query: &Pairs,
+) -> Result<Response, Error> {
+    let imaged = app.road().imaged(&found).await?;
+    answer(app, found, (1..=imaged.frames.count).collect(), headers, query).await
+}
+
+async fn answer(
+    app: &App,
+    found: Location,
+    numbers: Vec<u32>,
+    headers: &HeaderMap,
+    query: &Pairs,
+) -> Result<Response, Error> {
+    let accepted = Accepted::of(headers, query);
+    let chosen = syntaxes::choose(&accepted, &found.transfer_syntax_uid, numbers.len() == 1)?;
+    let list: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+    let tag = Tag::of(&[&found.record_id.0, b"frames", chosen.part_type.as_bytes(), &list]);
+    if let Some(unchanged) = reuse::unchanged(app, headers, &tag) {
+        return Ok(unchanged);
+    }
+    let permit = app.retrieve_turn().await?;
+    let road = app.road();
+    let imaged = road.imaged(&found).await?;
+    let location =
+        instance_url(&found.study_instance_uid, &found.series_instance_uid, &found.sop_instance_uid);
+    let answer = Answer { found, imaged, chosen, location };
+    let response = match numbers.as_slice() {
+        [number] => answer.one(app, road, *number).await?,
+        _ => {
+            let boundary = Boundary::random(&app.web.random);
+            let content_type = boundary.content_type(&answer.chosen.part_type);
+            let (road, stall) = (Arc::clone(road), app.settings().retrieve_stall_timeout);
+            let body = streaming::body(permit, stall, |outlet| answer.send(road, numbers, boundary, outlet));
+            with_type(body.await?, &content_type)
+        }
+    };
+    Ok(reuse::tagged(app, response, &tag))
+}
+
+struct Answer {
+    found: Location,
+    imaged: Arc<Imaged>,
+    chosen: Chosen,
+    location: String,
+}
+
+impl Answer {
+    async fn frame(&self, road: &Arc<Road>, number: u32) -> Result<Bytes, Error> {
+        Ok(road.frame(&self.found, &self.imaged, number, self.chosen.syntax).await?)
+    }
+
+    /// A single frame is at hand as a whole: its length is told, and it leaves in one piece.
+    async fn one(&self, app: &App, road: &Arc<Road>, number: u32) -> Result<Response, Error> {
+        let frame = self.frame(road, number).await?;
+        if !self.chosen.multipart {
+            return Ok(with_type(Body::from(frame), &self.chosen.part_type));
+        }
+        let boundary = Boundary::random(&app.web.random);
+        let content_type = boundary.content_type(&self.chosen.part_type);
+        let head = boundary.part_head(true, &self.chosen.part_type, &self.location_of(number));
+        let closing = boundary.closing();
+        let length = head.len() + frame.len() + closing.len();
+        let pieces = [Bytes::from(head), frame, Bytes::from(closing)].map(Ok::<_, std::io::Error>);
+        let body = Body::from_stream(futures::stream::iter(pieces));
+        let mut response = with_type(body, &content_type);
+        response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        Ok(response)
+    }
+
+    fn location_of(&self, number: u32) -> String {
+        format!("{}/frames/{number}", self.location)
+    }
+
+    async fn send(
+        self,
+        road: Arc<Road>,
+        numbers: Vec<u32>,
+        boundary: Boundary,
+        outlet: Outlet,
+    ) -> Result<(), Stopped> {
+        for (index, &number) in numbers.iter().enumerate() {
+            let frame = self.frame(&road, number).await?;
+            outlet
+                .send(boundary.part_head(index == 0, &self.chosen.part_type, &self.location_of(number)))
+                .await?;
+            outlet.send(frame).await?;
+        }
+        Ok(outlet.send(boundary.closing()).await?)
+    }
+}
+
+/// The numbers of a list such as `1,4,2`; frames count from 1.
+pub(super) fn numbers(list: &str) -> Result<Vec<u32>, Error> {
+    let bad = || {
+        Error::BadRequest(format!("frames are named by numbers from 1, {FRAMES_MAX} at most, such as 1,2,3"))
+    };
+    let numbers: Option<Vec<u32>> = list
+        .split(',')
+        .take(FRAMES_MAX + 1)
+        .map(|number| number.trim().parse().ok().filter(|number| *number > 0))
+        .collect();
+    numbers.filter(|numbers| numbers.len() <= FRAMES_MAX).ok_or_else(bad)
+}
