@@ -8,7 +8,8 @@ use filmgate_catalog::{Catalog, CatalogOptions};
 use filmgate_keys::{Kek, KeyRing};
 use filmgate_model::{Clock, Encoding, Random};
 use filmgate_pipeline::{
-    Cached, CallerSettings, Callers, IdleCores, Parts, Placement, Recovered, Road, Roles,
+    Cached, CallerSettings, Callers, Decoding, IdleCores, KeptSettings, Parts, Placement, Recovered, Road,
+    Roles,
 };
 use filmgate_seal::SealOptions;
 use filmgate_spool::{
@@ -113,6 +114,7 @@ pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gatewa
         seal: seal_options(settings),
         idle_cores: Some(idle_cores(settings)?),
         peers: peers::open(&settings.peers)?,
+        decoding: Decoding::new(settings.pixels.options()),
         settings: road_settings(settings),
     });
     refuse_unfit(&road).await?;
@@ -228,7 +230,12 @@ fn is_empty(data_dir: &Path) -> bool {
 
 async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Catalog> {
     let teller = Some(filmgate_pipeline::tell as filmgate_catalog::Teller);
-    let options = CatalogOptions { teller, ..CatalogOptions::new(keys.site_id(), keys.node_id()) };
+    let options = CatalogOptions {
+        teller,
+        attributes: settings.catalog.attributes()?,
+        search_time_max: Duration::from_millis(settings.catalog.search_time_max_ms),
+        ..CatalogOptions::new(keys.site_id(), keys.node_id())
+    };
     match settings.catalog.engine(&settings.node.data_dir)? {
         Engine::Postgres(database) => {
             Catalog::connect(&database, &options).await.context("open the catalog (catalog.url)")
@@ -337,16 +344,24 @@ fn road_settings(settings: &Settings) -> filmgate_pipeline::Settings {
         deletion_two_people: settings.deletion.two_people,
         deletion_grace: milliseconds(settings.deletion.grace_ms),
         retention_years: settings.retention.years,
+        book_export_after: milliseconds(settings.book.export_after_ms),
         yielding: filmgate_pipeline::Yielding {
             bytes_per_second: settings.yielding.bytes_per_second,
             quiet: milliseconds(settings.yielding.quiet_ms),
             gather: milliseconds(settings.yielding.gather_ms),
         },
         require_backup: settings.keys.require_backup,
+        kept: KeptSettings {
+            metadata_bytes_max: settings.memory.metadata_bytes_max,
+            frames_bytes_max: settings.memory.frames_bytes_max,
+            rendered_bytes_max: settings.memory.rendered_bytes_max,
+            warm_series_max: settings.memory.warm_series_max,
+        },
         roles: roles(settings),
         log_gather: milliseconds(settings.site_log.gather_ms),
         log_heartbeat: milliseconds(settings.site_log.heartbeat_ms),
         follow_poll: milliseconds(settings.site_log.follow_poll_ms),
         follow_list: milliseconds(settings.site_log.follow_list_ms),
+        texts: settings.text.texts(),
     }
 }

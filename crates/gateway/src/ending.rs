@@ -5,9 +5,9 @@ use std::{fs, thread, time::Duration};
 /// How sqlx names the threads its SQLite connections live on, as far as the kernel keeps names.
 const CATALOG_THREAD: &str = "sqlx-sqlite-wor";
 const LOOK: Duration = Duration::from_millis(5);
-const LOOKS_MAX: u32 = 400;
+const LOOKS_MAX: u32 = 2000;
 
-/// Waits, for two seconds at most, until the catalog's threads are gone.
+/// Waits, for ten seconds at most, until the catalog's threads are gone.
 ///
 /// Leaving `main` runs OpenSSL's clean-up (`atexit`); a thread of SQLCipher that still closes its connection or frees
 /// what OpenSSL keeps per thread would touch freed memory, and the process would end with a crash.

@@ -7,9 +7,13 @@ use filmgate_bucket::{Bucket, Error as BucketError};
 use filmgate_keys::{Kek, KeyRing, SiteObject};
 use filmgate_model::SiteId;
 use filmgate_pipeline::Placement;
-use filmgate_spool::Disk;
+use filmgate_spool::{Disk, RealDisk};
 
-use crate::config::Site;
+use crate::{
+    build,
+    config::{Settings, Site},
+    kek,
+};
 
 /// Below it stand all keys of a bucket.
 const KEYS: &str = "v1/key/";
@@ -32,9 +36,10 @@ pub(crate) enum Error {
     )]
     Unknown { placement: String, source: BucketError },
     #[error(
-        "bucket {placement} belongs to site {site_id}, and its keys need another key of keys ({kek}). Bring the key that \
-         belongs to it here (node.key_file), name another bucket, or set keys.site = \"new\" for a second site in \
-         this bucket"
+        "bucket {placement} belongs to site {site_id}, and its keys need another key of keys ({kek}). Nothing was made. \
+         Bring the key that belongs to it here (node.key_file; after `filmgate key rotate --kek`, the one made then), or \
+         have it from the recovery sheet (`filmgate key restore`); or name another bucket, or set keys.site = \"new\" for \
+         a second site in this bucket"
     )]
     Locked { placement: String, site_id: SiteId, kek: String },
     #[error(
@@ -51,6 +56,11 @@ pub(crate) enum Error {
          another site in this bucket"
     )]
     Orphaned { placement: String },
+    #[error(
+        "no bucket holds the keys of a site, so there is nothing to bring back from them. Nothing was made. Correct the \
+         settings of [bucket.NAME], or start a new site with `filmgate serve`"
+    )]
+    Nothing,
     #[error("the keys of a site in bucket {placement} cannot be read: bring back a copy of {object}")]
     Damaged { placement: String, object: String, source: filmgate_keys::Error },
 }
@@ -89,6 +99,21 @@ pub(crate) async fn destiny(
         (None, Some(error), _) => Err(error),
         (None, None, Site::Named(id)) => Err(Error::NotThere(id)),
         (None, None, _) => Ok(Destiny::New),
+    }
+}
+
+/// For what brings a site back on an empty machine: refuses where there is none.
+///
+/// # Errors
+/// [`Error::Nothing`], or as [`destiny`]; or when a setting of a bucket cannot be used.
+pub(crate) async fn refuse_new(settings: &Settings) -> anyhow::Result<()> {
+    if KeyRing::exists(&RealDisk, &settings.node.data_dir.join("keys"))? {
+        return Ok(());
+    }
+    let placements = build::open_placements(settings)?;
+    match destiny(&placements, kek::open(settings)?.as_ref(), settings.keys.site).await? {
+        Destiny::Join(_) => Ok(()),
+        Destiny::New => Err(Error::Nothing.into()),
     }
 }
 

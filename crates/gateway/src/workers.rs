@@ -143,6 +143,7 @@ pub(crate) fn start(
         ("log", spawn(worker("log").log())),
         ("repack", spawn(worker("repack").repack())),
         ("announce", spawn(worker("announce").announce())),
+        ("book", spawn(worker("book").book())),
     ];
     for placement in road.placements() {
         let (uploading, verifying) = (AtWork::default(), AtWork::default());
@@ -245,7 +246,14 @@ impl Worker {
         let (mut failed, mut done) = (None, 0);
         for study in due {
             let (road, since) = (Arc::clone(&self.road), study.oldest_at);
-            let packed = self.unit(since, async move { road.pack(&study).await }).await;
+            let packed = self.unit(since, async move {
+                let packed = road.pack(&study).await?;
+                if packed.records > 0 && !study.quarantine {
+                    road.warm(&study.study_instance_uid).await?;
+                }
+                Ok(packed)
+            });
+            let packed = packed.await;
             match packed {
                 Ok(packed) => done += packed.map_or(0, |packed| packed.records + packed.dropped),
                 Err(error) => failed = Some(error),
@@ -345,6 +353,16 @@ impl Worker {
                         self.rest(self.road.log_gather()).await;
                     }
                 }
+                Err(error) => self.rest_after(&error).await,
+            }
+        }
+    }
+
+    /// What only the catalog holds goes into every bucket, a while after it changed.
+    async fn book(mut self) {
+        while !self.is_over() {
+            match self.road.export_book().await {
+                Ok(_) => self.rest(self.road.book_look()).await,
                 Err(error) => self.rest_after(&error).await,
             }
         }

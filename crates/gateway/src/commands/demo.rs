@@ -148,9 +148,13 @@ async fn tell_what_next(settings: &Settings, road: &Arc<Road>, web: &str, dicom:
     let instances: u64 = studies.iter().flat_map(|study| study.records.values()).sum();
     let study = studies.first().map(|study| study.study_instance_uid.clone()).unwrap_or_default();
     let (aet, data_dir) = (&settings.dicom.aet, shown(&settings.node.data_dir));
+    let has_viewer = !settings.viewer.path.as_os_str().is_empty();
+    let viewer =
+        if has_viewer { ", and the image viewer" } else { " (cargo xtask viewer makes the image viewer)" };
     failure::print(&format!(
         "\n{} studies with {instances} instances are sealed, packed, uploaded and verified.\n\n\
          Open   http://{web}/                                  status page\n\
+         Open   http://{web}/studies                           studies{viewer}\n\
          Ask    http://{web}/dicomweb/studies                  QIDO-RS\n\
          Fetch  http://{web}/dicomweb/studies/{study}/metadata\n\n\
          Try    target/release/filmgate send {dicom} YOUR_FILES --aec {aet} --aet {SENDER}\n\

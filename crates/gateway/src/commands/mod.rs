@@ -8,6 +8,7 @@ mod demo;
 mod export;
 mod key;
 mod local;
+mod pixel_worker;
 mod rebuild;
 mod send;
 mod serve;
@@ -65,6 +66,9 @@ enum Command {
     Repack(custody::RepackArguments),
     /// Show or check the settings.
     Config(config::Arguments),
+    /// Decode and encode pixels for the gateway, which starts this itself.
+    #[command(hide = true)]
+    PixelWorker(pixel_worker::Arguments),
 }
 
 /// Where settings come from.
@@ -101,6 +105,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Retention(arguments) => custody::retention(arguments),
         Command::Repack(arguments) => custody::repack(arguments),
         Command::Config(arguments) => config::run(&arguments),
+        Command::PixelWorker(arguments) => pixel_worker::run(&arguments),
     };
     code.map_or_else(|error| failure::report(&error), ExitCode::from)
 }

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::{SettingsFrom, local, runtime};
-use crate::{build, failure, logging};
+use crate::{build, failure, logging, site};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -28,6 +28,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let bar = bar(arguments.json);
     let began = Instant::now();
     let rebuilt = runtime()?.block_on(async {
+        site::refuse_new(&settings).await?;
         let gateway = build::open_unsettled(&settings).await?;
         if let Some(node) = gateway.road.nodes().await?.iter().find(|node| !node.this && node.present) {
             bail!(
@@ -56,6 +57,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             rebuilt.packs_unnamed,
             rebuilt.instances as f64 / seconds.max(0.001)
         ));
+        failure::print(&match rebuilt.books {
+            0 => "No export of the book was there: users, tokens and rules of callers are to be set again."
+                .to_owned(),
+            books => format!("Users, tokens, rules of callers and alarms of {books} exports of the book."),
+        });
     }
     Ok(if rebuilt.problems.is_empty() { failure::DONE } else { failure::SOME_FAILED })
 }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use clap::Args;
 use filmgate_model::Pace;
 use filmgate_pipeline::Callers;
-use filmgate_web::{Users, Web, WebSettings};
+use filmgate_web::{Users, ViewerFolder, Web, WebSettings};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
@@ -343,6 +343,8 @@ async fn serve_web(
         stow_requests_max: web.stow_requests_max,
         retrieve_requests_max: web.retrieve_requests_max,
         retrieve_stall_timeout: milliseconds(web.answer_stall_timeout_ms),
+        compress: web.compress,
+        answers_kept: milliseconds(web.answers_kept_ms),
         query_results_max: web.query_results_max,
         request_timeout: milliseconds(web.request_timeout_ms),
         dicom_address: running.dicom.to_string(),
@@ -353,8 +355,33 @@ async fn serve_web(
         peers: web.tls.peers.iter().cloned().collect(),
         hosts: hosts(web),
     };
-    let router = filmgate_web::router(Web::new(road, callers, users, web_settings, metrics));
+    let web = Web::new(road, callers, users, web_settings, metrics);
+    let router = filmgate_web::router(web.with_viewer(viewer(&settings.viewer).await));
     web_door::serve(listener, opening.tls, router, limits, stop).await
+}
+
+/// The image viewer. Images are received whether it can be served or not.
+async fn viewer(settings: &config::Viewer) -> Option<ViewerFolder> {
+    let folder = settings.path.clone();
+    if folder.as_os_str().is_empty() {
+        return None;
+    }
+    let opened = filmgate_model::compute({
+        let folder = folder.clone();
+        move || ViewerFolder::open(&folder)
+    });
+    match opened.await {
+        Ok(Ok(viewer)) => {
+            tracing::info!(version = viewer.version(), "the image viewer is served");
+            Some(viewer)
+        }
+        Ok(Err(error)) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, folder = %folder.display(), "the image viewer cannot be served (viewer.path)");
+            None
+        }
+        Err(_) => None,
+    }
 }
 
 /// Signals that ask for an end, heard from before the doors are announced.

@@ -61,6 +61,7 @@ fn page(status: &Value) -> String {
         lines.extend(placement_line(placement));
     }
     lines.extend(log_lines(status));
+    lines.extend(book_lines(&status["book"]));
     lines.extend(node_lines(status));
     lines.extend(copies_line(status));
     for pack in status["retrying"].as_array().into_iter().flatten() {
@@ -114,6 +115,28 @@ fn log_lines(status: &Value) -> Vec<String> {
     }
     for (incarnation, why) in follow["stopped"].as_object().into_iter().flatten() {
         lines.push(format!("              log {incarnation} is not read on: {}", text(why)));
+    }
+    lines
+}
+
+/// What only the catalog holds, and where it is besides.
+fn book_lines(book: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(at) = book["exported_at"].as_i64() {
+        let placements = book["placements"].as_array().into_iter().flatten().map(text);
+        let placements: Vec<&str> = placements.collect();
+        lines.push(format!(
+            "Book          exported at {} to {} as {}",
+            Timestamp(at),
+            placements.join(", "),
+            text(&book["object"])
+        ));
+    }
+    if let Some(at) = book["changed_at"].as_i64() {
+        lines.push(format!("Book          changed, seen at {}, and not exported yet", Timestamp(at)));
+    }
+    if let Some(problem) = book["problem"].as_str() {
+        lines.push(format!("              it is put off: {problem}"));
     }
     lines
 }

@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use filmgate_catalog::PostgresOptions;
+use filmgate_catalog::{AttributeOf, Attributes, PostgresOptions};
+use filmgate_model::{VR, attribute_named, vr_of};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Error, milliseconds};
@@ -19,6 +20,10 @@ pub(crate) struct Catalog {
     pub(crate) connections_max: u32,
     pub(crate) connect_timeout_ms: u64,
     pub(crate) statement_timeout_ms: u64,
+    pub(crate) search_time_max_ms: u64,
+    pub(crate) study_attributes: Vec<String>,
+    pub(crate) series_attributes: Vec<String>,
+    pub(crate) instance_attributes: Vec<String>,
 }
 
 impl Default for Catalog {
@@ -29,9 +34,16 @@ impl Default for Catalog {
             connections_max: 8,
             connect_timeout_ms: 10_000,
             statement_timeout_ms: 120_000,
+            search_time_max_ms: 10_000,
+            study_attributes: Vec::new(),
+            series_attributes: Vec::new(),
+            instance_attributes: Vec::new(),
         }
     }
 }
+
+/// Attributes of each kind that can be kept beside the columns.
+const ATTRIBUTES_MAX: usize = 64;
 
 /// Where a catalog is.
 #[derive(Debug)]
@@ -76,6 +88,45 @@ impl Catalog {
         })
     }
 
+    /// What is kept beside the catalog's columns.
+    pub(crate) fn attributes(&self) -> Result<Attributes, Error> {
+        let mut attributes = Attributes::default();
+        for (key, of, names) in [
+            ("study_attributes", AttributeOf::Study, &self.study_attributes),
+            ("series_attributes", AttributeOf::Series, &self.series_attributes),
+            ("instance_attributes", AttributeOf::Instance, &self.instance_attributes),
+        ] {
+            if names.len() > ATTRIBUTES_MAX {
+                return refuse(key, format!("{ATTRIBUTES_MAX} attributes can be kept at most"));
+            }
+            for name in names {
+                let path = attribute_named(name).filter(|path| path.len() <= 2);
+                let Some((path, tag)) = path.and_then(|path| path.last().copied().map(|tag| (path, tag)))
+                else {
+                    return refuse(
+                        key,
+                        format!(
+                            "{name} names no attribute: a keyword as PatientAge, a number as 00101010, or one within \
+                             a sequence as RequestAttributesSequence.RequestedProcedureID is expected"
+                        ),
+                    );
+                };
+                // What is not text is not matched, nor what is written in one way or another. Of private attributes nobody
+                // knows better than a short text.
+                match vr_of(tag) {
+                    None if tag.group() % 2 == 0 => {
+                        return refuse(key, format!("{name} has no text to be kept"));
+                    }
+                    Some(VR::SQ | VR::OB | VR::OW | VR::OD | VR::OF | VR::OL | VR::OV | VR::UN) => {
+                        return refuse(key, format!("{name} has no text to be kept"));
+                    }
+                    vr => attributes.keep(of, path, vr.unwrap_or(VR::LO)),
+                }
+            }
+        }
+        Ok(attributes)
+    }
+
     /// Refuses an address that cannot be understood, one that patient data would travel to unencrypted, and a password
     /// that cannot be read.
     pub(super) fn check(&self, data_dir: &Path) -> Result<(), Error> {
@@ -86,6 +137,10 @@ impl Catalog {
                 "one that writes and one that reads are needed at least".into(),
             );
         }
+        if self.search_time_max_ms == 0 {
+            return refuse("search_time_max_ms", "with 0 no search would be answered".into());
+        }
+        self.attributes()?;
         if self.connect_timeout_ms == 0 || self.statement_timeout_ms == 0 {
             let key =
                 if self.connect_timeout_ms == 0 { "connect_timeout_ms" } else { "statement_timeout_ms" };
@@ -162,6 +217,24 @@ mod tests {
         assert!(missing.contains("catalog.password_file"), "{missing}");
         assert!(refused(|settings| settings.connections_max = 1).contains("connections_max"));
         assert!(refused(|settings| settings.statement_timeout_ms = 0).contains("statement_timeout_ms"));
+        for name in ["PatientAgee", "RequestAttributesSequence", "PixelData", ""] {
+            let told = refused(|settings| settings.study_attributes = vec![name.into()]);
+            assert!(told.contains("catalog.study_attributes"), "{told}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_named_as_in_a_query() {
+        let settings = Catalog {
+            study_attributes: vec!["PatientAge".into(), "PatientID".into()],
+            instance_attributes: vec!["00080008".into(), "00091001".into()],
+            ..Catalog::default()
+        };
+        settings.check(Path::new("/d")).expect("they can be kept");
+        let kept = settings.attributes().expect("attributes");
+        let paths: Vec<_> = kept.iter().map(filmgate_catalog::KeptAttribute::path_text).collect();
+        // Beside those that are kept in any case; the patient ID has a column.
+        assert_eq!(paths[2..], ["00101010", "00080008", "00091001"]);
     }
 
     #[test]

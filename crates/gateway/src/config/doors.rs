@@ -3,10 +3,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
+    path::PathBuf,
 };
 
 use filmgate_model::AeTitle;
-use filmgate_web::OpenTo;
+use filmgate_web::{Compress, OpenTo};
 use serde::{Deserialize, Serialize};
 
 use super::{DicomTls, Error, WebTls};
@@ -21,6 +22,7 @@ pub(crate) struct Dicom {
     pub(crate) accept_unknown_callers: bool,
     pub(crate) known_callers: BTreeSet<AeTitle>,
     pub(crate) callers_remembered_max: u32,
+    pub(crate) allow_plain: bool,
     pub(crate) insecure: bool,
     pub(crate) associations_max: usize,
     pub(crate) associations_per_peer_max: usize,
@@ -47,6 +49,7 @@ impl Default for Dicom {
             accept_unknown_callers: false,
             known_callers: BTreeSet::new(),
             callers_remembered_max: 1000,
+            allow_plain: false,
             insecure: false,
             associations_max: 64,
             associations_per_peer_max: 48,
@@ -93,9 +96,20 @@ impl Web {
 }
 
 impl Dicom {
-    /// A door that others can reach and that takes images from anybody must be meant so.
+    /// A door that others can reach without TLS, and one that takes images from anybody, must be meant so.
     pub(super) fn check_openness(&self) -> Result<(), Error> {
         let plain = !self.bind.ip().is_loopback();
+        if plain && !self.allow_plain {
+            return Err(Error::Value {
+                key: "dicom.bind".into(),
+                why: format!(
+                    "{} is not a loopback address, so images would go over the network in the clear, and a caller is \
+                     known by what it calls itself alone; use dicom.tls, or set dicom.allow_plain = true where modalities \
+                     speak no TLS",
+                    self.bind
+                ),
+            });
+        }
         let tls = &self.tls;
         let anonymous_tls = tls.enabled && !tls.require_client_certificate && !tls.bind.ip().is_loopback();
         if !self.accept_unknown_callers || self.insecure || !(plain || anonymous_tls) {
@@ -143,6 +157,8 @@ pub(crate) struct Web {
     pub(crate) stow_requests_max: usize,
     pub(crate) stow_instance_bytes_max: u64,
     pub(crate) retrieve_requests_max: usize,
+    pub(crate) compress: Compress,
+    pub(crate) answers_kept_ms: u64,
     pub(crate) query_results_max: u32,
     pub(crate) tls: WebTls,
 }
@@ -170,8 +186,17 @@ impl Default for Web {
             stow_requests_max: 16,
             stow_instance_bytes_max: 16 << 30,
             retrieve_requests_max: 64,
+            compress: Compress::Remote,
+            answers_kept_ms: 300_000,
             query_results_max: 1000,
             tls: WebTls::default(),
         }
     }
+}
+
+/// The image viewer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Viewer {
+    pub(crate) path: PathBuf,
 }

@@ -9,9 +9,11 @@ mod doors;
 mod keys;
 mod load;
 mod peers;
+mod pixels;
 mod placements;
 mod road;
 mod secret;
+mod text;
 mod tls;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
@@ -20,20 +22,24 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use bucket::{Bucket, BucketKind, CredentialsFrom};
 pub(crate) use catalog::{Catalog, Engine};
-pub(crate) use doors::{Dicom, PrivateEncoding, Web};
+pub(crate) use doors::{Dicom, PrivateEncoding, Viewer, Web};
 pub(crate) use keys::{KeyProvider, Keys, Site};
 pub(crate) use load::{Error, load};
 pub(crate) use peers::Peers;
+pub(crate) use pixels::Pixels;
 pub(crate) use road::{
-    Cache, Deletion, Pack, Quarantine, Repack, Retention, Seal, SiteLog, Spool, Upload, Yield,
+    Book, Cache, Deletion, Memory, Pack, Quarantine, Repack, Retention, Seal, SiteLog, Spool, Upload, Yield,
 };
 pub(crate) use secret::Secret;
+pub(crate) use text::Text;
 pub(crate) use tls::{DicomTls, WebTls};
 
 /// Length of a journal segment.
 const JOURNAL_SEGMENT_BYTES: u64 = 64 << 20;
 /// More threads than any machine has cores for.
 const HELPER_THREADS_MAX: usize = 256;
+/// What a codec needs for a frame of an ordinary size, and the program itself.
+const WORKER_MEMORY_BYTES_MIN: u64 = 256 << 20;
 
 /// Longer than anything on a disk has been kept.
 const RETENTION_YEARS_MAX: u32 = 1000;
@@ -46,6 +52,7 @@ pub(crate) struct Settings {
     pub(crate) keys: Keys,
     pub(crate) dicom: Dicom,
     pub(crate) web: Web,
+    pub(crate) viewer: Viewer,
     pub(crate) catalog: Catalog,
     pub(crate) peers: Peers,
     pub(crate) bucket: BTreeMap<String, Bucket>,
@@ -53,14 +60,18 @@ pub(crate) struct Settings {
     pub(crate) pack: Pack,
     pub(crate) upload: Upload,
     pub(crate) site_log: SiteLog,
+    pub(crate) book: Book,
     #[serde(rename = "yield")]
     pub(crate) yielding: Yield,
     pub(crate) cache: Cache,
+    pub(crate) memory: Memory,
     pub(crate) quarantine: Quarantine,
     pub(crate) repack: Repack,
     pub(crate) deletion: Deletion,
     pub(crate) retention: Retention,
     pub(crate) seal: Seal,
+    pub(crate) pixels: Pixels,
+    pub(crate) text: Text,
     pub(crate) log: Log,
 }
 
@@ -141,6 +152,8 @@ impl Settings {
         for (key, value) in [
             ("dicom.associations_max", self.dicom.associations_max as u64),
             ("dicom.connections_max", self.dicom.connections_max as u64),
+            ("pixels.bytes_in_flight_max", self.pixels.bytes_in_flight_max),
+            ("pixels.worker_timeout_ms", self.pixels.worker_timeout_ms),
             ("dicom.artim_ms", self.dicom.artim_ms),
             ("dicom.callers_remembered_max", u64::from(self.dicom.callers_remembered_max)),
             ("dicom.association_idle_timeout_ms", self.dicom.association_idle_timeout_ms),
@@ -194,6 +207,7 @@ impl Settings {
         self.dicom.tls.check()?;
         self.keys.check()?;
         self.peers.check()?;
+        self.text.check()?;
         self.check_folders()?;
         self.check_uploads()?;
         if self.bucket.is_empty() {
@@ -208,6 +222,15 @@ impl Settings {
         self.check_journal()?;
         if self.seal.helper_threads > HELPER_THREADS_MAX {
             return refuse("seal.helper_threads", format!("more than {HELPER_THREADS_MAX} help nobody"));
+        }
+        if self.pixels.workers > HELPER_THREADS_MAX {
+            return refuse("pixels.workers", format!("more than {HELPER_THREADS_MAX} help nobody"));
+        }
+        if self.pixels.worker_memory_bytes_max < WORKER_MEMORY_BYTES_MIN {
+            return refuse(
+                "pixels.worker_memory_bytes_max",
+                format!("{WORKER_MEMORY_BYTES_MIN} is the least that decodes"),
+            );
         }
         if self.pack.size_bytes == 0 || self.pack.size_bytes > self.spool.bytes_max / 2 {
             return refuse("pack.size_bytes", "it must lie within 1 and half of spool.bytes_max".into());
@@ -322,8 +345,10 @@ mod tests {
         assert!(refused(|s| s.web.tls.enabled = true).contains("web.tls.certificate"));
         let open_to_all = |s: &mut Settings| {
             s.dicom.bind = ([0, 0, 0, 0], 104).into();
+            s.dicom.allow_plain = true;
             s.dicom.accept_unknown_callers = true;
         };
+        assert!(refused(|s| s.dicom.bind = ([0, 0, 0, 0], 104).into()).contains("dicom.allow_plain"));
         assert!(refused(open_to_all).contains("dicom.insecure"));
         let anonymous = |s: &mut Settings| {
             s.dicom.accept_unknown_callers = true;
@@ -349,10 +374,21 @@ mod tests {
         assert!(refused(|s| s.spool.bytes_max = 128 << 20).contains("spool.bytes_max"));
         assert!(refused(|s| s.spool.ready_segments = 257).contains("spool.ready_segments"));
         assert!(refused(|s| s.seal.helper_threads = 1000).contains("seal.helper_threads"));
+        assert!(refused(|s| s.pixels.workers = 1000).contains("pixels.workers"));
+        assert!(refused(|s| s.pixels.worker_memory_bytes_max = 1).contains("pixels.worker_memory"));
         assert!(refused(|s| s.web.stow_requests_max = 0).contains("web.stow_requests_max"));
         assert!(refused(|s| s.upload.retry_delay_min_ms = u64::MAX).contains("upload.retry_delay_min_ms"));
         assert!(refused(|s| s.yielding.nice = 20).contains("yield.nice"));
         assert!(refused(|s| s.yielding.gather_ms = 60_000).contains("yield.gather_ms"));
+        assert!(
+            refused(|s| drop(s.text.charsets.insert("CT".into(), "X".into()))).contains("text.charsets.CT")
+        );
+        let twice = |s: &mut Settings| {
+            for ae in ["CT_1", "ct_1"] {
+                s.text.charsets.insert(ae.into(), "GBK".into());
+            }
+        };
+        assert!(refused(twice).contains("text.charsets.CT_1"));
         assert!(refused(|s| s.log.filter = "%%%".into()).contains("log.filter"));
         assert!(refused(|s| s.node.key_file = "filmgate-data/key".into()).contains("node.key_file"));
         let in_packs = |s: &mut Settings| {

@@ -73,6 +73,19 @@ impl Default for SiteLog {
     }
 }
 
+/// What only the catalog holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Book {
+    pub(crate) export_after_ms: u64,
+}
+
+impl Default for Book {
+    fn default() -> Self {
+        Self { export_after_ms: 60_000 }
+    }
+}
+
 /// How what is done behind the journal yields to receipt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -110,6 +123,27 @@ impl Default for Cache {
             footers_bytes_max: 4 << 30,
             read_bytes_max: 8 << 20,
             read_ahead_bytes: 4 << 20,
+        }
+    }
+}
+
+/// What is kept in memory of what was opened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Memory {
+    pub(crate) metadata_bytes_max: u64,
+    pub(crate) frames_bytes_max: u64,
+    pub(crate) rendered_bytes_max: u64,
+    pub(crate) warm_series_max: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            metadata_bytes_max: 128 << 20,
+            frames_bytes_max: 256 << 20,
+            rendered_bytes_max: 64 << 20,
+            warm_series_max: 32,
         }
     }
 }
