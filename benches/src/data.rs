@@ -4,6 +4,7 @@
 use std::{
     collections::HashSet,
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -127,6 +128,24 @@ impl Set {
             studies: kind.studies(),
         })
     }
+}
+
+/// A study of CT slices in a folder of its own, made where it is not there yet. `numbers` are those of its slices: no two
+/// numbers have the same pixels.
+pub(crate) fn study(name: &str, numbers: Range<usize>, test_data: &Path, work: &Path) -> Result<Files> {
+    let folder = work.join(format!("files/study-{name}-v{RECIPE}"));
+    if !folder.is_dir() {
+        let parent = folder.parent().context("a folder for the files")?;
+        fs::create_dir_all(parent)?;
+        let making = tempfile::Builder::new().prefix(".making-").tempdir_in(parent)?;
+        let slices = slices(&test_data.join(Kind::Ct.source()), Kind::Ct.side())?;
+        for (index, number) in numbers.enumerate() {
+            let file = varied(&slices, Kind::Ct.side(), number, &format!("CT-{name}"))?;
+            file.write_to_file(making.path().join(format!("{index:05}.dcm")))?;
+        }
+        fs::rename(making.keep(), &folder).context("name the folder of a study")?;
+    }
+    Files::read(folder)
 }
 
 /// Makes both lots beside `folder`, then gives them its name.

@@ -2,10 +2,13 @@
 //!
 //! - `ingest`: DCMTK, Orthanc and the gateway receive the same files from the same senders, in turns.
 //! - `cold`: a frame of a pack that is only in S3, beside a plain range GET.
+//! - `qido`: how long a search takes among many studies, in both databases.
 //! - `rebuild`: instances a second that come back from bucket and keys alone.
+//! - `retrieve`: Orthanc with its DICOMweb plugin and the gateway are asked for the same studies, in turns.
 //! - `seal`: what a core seals and opens in a second, beside plain zstd.
 //! - `spool`: the journal's group commit beside a synced file for each instance.
 //! - `upload`: packs to S3 beside a plain copy, beside an object an instance, and while receiving.
+//! - `viewer`: a study opened in OHIF on the gateway and on Orthanc, by the same browser.
 //!
 //! Every figure is a median over rounds in which all contenders take their turn, and stands beside what the machine
 //! can do at most, measured in the same run. A run whose count of instances is wrong is an error, never a figure.
@@ -21,18 +24,24 @@ mod figures;
 mod goals;
 mod ingest;
 mod limits;
+mod loaded;
 mod machine;
 mod noise;
 mod process;
+mod qido;
+mod qido_people;
 mod rebuild;
 mod receivers;
 mod report;
+mod retrieve;
 mod rounds;
 mod seal;
 mod senders;
 mod spool;
 mod station;
+mod studies;
 mod upload;
+mod viewer;
 
 use std::{
     fs::{self, File},
@@ -59,14 +68,20 @@ enum Bench {
     Cold(cold::Cold),
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest(ingest::Ingest),
+    /// Searches among many studies, in SQLite and PostgreSQL
+    Qido(qido::Qido),
     /// Bringing a catalog back from bucket and keys
     Rebuild(rebuild::Rebuild),
+    /// Asking over DICOMweb, beside Orthanc
+    Retrieve(retrieve::Retrieve),
     /// Sealing and opening, what a core does in a second
     Seal(seal::Seal),
     /// Making records durable: the journal beside a file for each
     Spool(spool::Spool),
     /// Packs to S3, beside a plain copy and an object for each instance, and while receiving
     Upload(upload::Upload),
+    /// A study opened in the viewer, beside the same viewer on Orthanc
+    Viewer(viewer::Viewer),
 }
 
 /// Where things lie, and how long to measure.
@@ -84,6 +99,9 @@ struct Places {
     /// One round with few files, to see that all works; the committed results stay as they are
     #[arg(long)]
     quick: bool,
+    /// Show the figures, and leave the committed results as they are
+    #[arg(long)]
+    partial: bool,
     /// How often a run is repeated in which others took more than a tenth of the cores
     #[arg(long, default_value_t = 0)]
     patience: u32,
@@ -126,10 +144,13 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().bench {
         Bench::Cold(cold) => cold.run(),
         Bench::Ingest(ingest) => ingest.run(),
+        Bench::Qido(qido) => qido.run(),
         Bench::Rebuild(rebuild) => rebuild.run(),
+        Bench::Retrieve(retrieve) => retrieve.run(),
         Bench::Seal(seal) => seal.run(),
         Bench::Spool(spool) => spool.run(),
         Bench::Upload(upload) => upload.run(),
+        Bench::Viewer(viewer) => viewer.run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,13 @@
-//! The receivers, each started afresh in a folder of its own and ended by its id: what they are told, how many
-//! instances they hold, when they are done.
+//! The receivers, each in a folder of its own and ended by its id: what they are told, how many instances they hold, when
+//! they are done.
 
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +21,10 @@ use crate::process::Owned;
 
 /// The AE title every receiver is called by.
 pub(crate) const CALLED_AE: &str = "BENCH";
+/// Who sends: `filmgate send` and DCMTK's storescu by their defaults.
+const CALLING_AES: &str = "FILMGATE_SCU,STORESCU";
+/// Where Debian's orthanc-dicomweb puts its library.
+const DICOMWEB_PLUGIN: &str = "/usr/share/orthanc/plugins/libOrthancDicomWeb.so";
 /// How long a receiver may take to open its port.
 const OPEN_WITHIN: Duration = Duration::from_secs(60);
 /// How long what was received may take to be verified in the bucket.
@@ -37,6 +42,9 @@ pub(crate) enum Target {
     Orthanc,
     /// Orthanc with StorageCompression
     OrthancCompressed,
+    /// Orthanc with its DICOMweb plugin
+    #[value(skip)]
+    OrthancDicomweb,
     /// `filmgate serve` with its defaults
     Filmgate,
 }
@@ -51,6 +59,7 @@ impl Target {
             Self::StorescpBitPreserving => "storescp +B",
             Self::Orthanc => "Orthanc",
             Self::OrthancCompressed => "Orthanc, zlib",
+            Self::OrthancDicomweb => "Orthanc, DICOMweb",
             Self::Filmgate => "filmgate",
         }
     }
@@ -62,7 +71,7 @@ pub(crate) struct Receiver {
     process: Owned,
     pub(crate) dicom_port: u16,
     http_port: u16,
-    folder: TempDir,
+    folder: Arc<TempDir>,
 }
 
 impl Receiver {
@@ -70,11 +79,17 @@ impl Receiver {
     pub(crate) fn start(target: Target, gateway: &Path, work: &Path) -> Result<Self> {
         fs::create_dir_all(work)?;
         let folder = tempfile::Builder::new().prefix(crate::LEFTOVER_PREFIX).tempdir_in(work)?;
+        Self::start_in(target, gateway, Arc::new(folder))
+    }
+
+    /// Starts a receiver on what one of its kind left in this folder.
+    pub(crate) fn start_in(target: Target, gateway: &Path, folder: Arc<TempDir>) -> Result<Self> {
         let started = match target {
             Target::Storescp => start_storescp(&folder, &[]),
             Target::StorescpBitPreserving => start_storescp(&folder, &["+B"]),
-            Target::Orthanc => start_orthanc(&folder, false),
-            Target::OrthancCompressed => start_orthanc(&folder, true),
+            Target::Orthanc => start_orthanc(&folder, &[]),
+            Target::OrthancCompressed => start_orthanc(&folder, &[("StorageCompression", json!(true))]),
+            Target::OrthancDicomweb => start_orthanc(&folder, &dicomweb()),
             Target::Filmgate => start_filmgate(&folder, gateway),
         };
         let (process, dicom_port, http_port) = started.with_context(|| format!("start {}", target.name()))?;
@@ -85,6 +100,17 @@ impl Receiver {
 
     pub(crate) fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// Where it answers over HTTP.
+    pub(crate) fn web_address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.http_port))
+    }
+
+    /// Where DICOMweb begins.
+    pub(crate) fn dicomweb_root(&self) -> String {
+        let root = if self.target == Target::Filmgate { "dicomweb" } else { "dicom-web" };
+        format!("http://{}/{root}", self.web_address())
     }
 
     fn wait_until_open(&mut self) -> Result<()> {
@@ -138,17 +164,18 @@ impl Receiver {
         }
     }
 
-    fn get(&self, path: &str) -> Result<Value> {
+    pub(crate) fn get(&self, path: &str) -> Result<Value> {
         let url = format!("http://127.0.0.1:{}{path}", self.http_port);
         let text = ureq::get(&url).call().and_then(|mut answer| answer.body_mut().read_to_string());
         let text = text.with_context(|| format!("ask {} for {path}", self.target.name()))?;
         Ok(serde_json::from_str(&text)?)
     }
 
-    /// Ends it and empties its folder.
+    /// Ends it, and empties its folder unless somebody keeps that.
     pub(crate) fn end(self) -> Result<()> {
         self.process.end()?;
-        self.folder.close().context("empty a receiver's folder")
+        let folder = Arc::into_inner(self.folder);
+        folder.map_or(Ok(()), TempDir::close).context("empty a receiver's folder")
     }
 }
 
@@ -181,8 +208,14 @@ fn start_storescp(folder: &TempDir, options: &[&str]) -> Result<(Owned, u16, u16
     Ok((Owned::new(storescp.arg(port.to_string()).spawn()?), port, 0))
 }
 
-/// Orthanc as it comes, told only where to listen and where to store.
-fn start_orthanc(folder: &TempDir, compressed: bool) -> Result<(Owned, u16, u16)> {
+/// The plugin as it comes, told only where its root is.
+fn dicomweb() -> [(&'static str, Value); 2] {
+    let settings = json!({ "Enable": true, "Root": "/dicom-web/" });
+    [("Plugins", json!([DICOMWEB_PLUGIN])), ("DicomWeb", settings)]
+}
+
+/// Orthanc as it comes, told only where to listen and where to store, and what else is given here.
+fn start_orthanc(folder: &TempDir, more: &[(&str, Value)]) -> Result<(Owned, u16, u16)> {
     let (dicom_port, http_port) = (free_port()?, free_port()?);
     let storage = folder.path().join("storage");
     let mut settings = json!({
@@ -194,8 +227,8 @@ fn start_orthanc(folder: &TempDir, compressed: bool) -> Result<(Owned, u16, u16)
         "StorageDirectory": storage,
         "IndexDirectory": storage,
     });
-    if compressed {
-        settings["StorageCompression"] = json!(true);
+    for (name, value) in more {
+        settings[*name] = value.clone();
     }
     let file = folder.path().join("orthanc.json");
     fs::write(&file, serde_json::to_vec_pretty(&settings)?)?;
@@ -207,7 +240,7 @@ fn start_filmgate(folder: &TempDir, gateway: &Path) -> Result<(Owned, u16, u16)>
     let mut serve = command(gateway, folder)?;
     serve.args(["serve", "--json"]).stdout(Stdio::piped());
     serve.env("FILMGATE__NODE__DATA_DIR", folder.path().join("data"));
-    serve.env("FILMGATE__DICOM__AET", CALLED_AE).env("FILMGATE__DICOM__ACCEPT_UNKNOWN_CALLERS", "true");
+    serve.env("FILMGATE__DICOM__AET", CALLED_AE).env("FILMGATE__DICOM__KNOWN_CALLERS", CALLING_AES);
     serve.env("FILMGATE__DICOM__BIND", "127.0.0.1:0").env("FILMGATE__WEB__BIND", "127.0.0.1:0");
     let mut child = serve.spawn()?;
     let output = child.stdout.take();

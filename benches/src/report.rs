@@ -88,6 +88,7 @@ pub(crate) fn publish(
     tables: &str,
 ) -> Result<()> {
     progress(&format!("\n{tables}"));
+    let partial = partial || places.partial;
     let folder = if partial { places.work.join("partial-results") } else { places.benches.join("results") };
     let json = write_json(&folder, bench, results)?;
     if partial {

@@ -108,6 +108,7 @@ async fn road(folder: &Path, placement: Placement, settings: Settings) -> Result
     let catalog = Catalog::open(&folder.join("catalog.db"), &keys.catalog_key(), &options).await?;
     Ok(Road::new(Parts {
         idle_cores: None,
+        decoding: filmgate_pipeline::Decoding::default(),
         peers: Peers::default(),
         clock,
         random,

@@ -15,7 +15,7 @@ use crate::{
     Places,
     beside::{Pair, Results},
     cloud::{Plain, Server, bucket_name},
-    cloud_gateway::Home,
+    cloud_gateway::{Home, Running},
     data::{Files, Kind, Set},
     machine::Machine,
     noise, report,
@@ -81,7 +81,7 @@ impl Bench<'_> {
             let ours_first = round % 2 == 0;
             self.copy(&mut copy, ours_first)?;
             let note = self.each(&mut each, ours_first)?;
-            let drain = self.receipt(&mut receipt)?;
+            let drain = self.receipt(&mut receipt, ours_first)?;
             notes.extend([note, drain]);
         }
         Ok(Results { machine, rounds, pairs: vec![copy, each, receipt], notes })
@@ -168,38 +168,61 @@ impl Bench<'_> {
         Ok((ours()?, plain))
     }
 
-    /// The program itself: receiving with its bucket away, then with a backlog on its way there.
-    fn receipt(&self, pair: &mut Pair) -> Result<String> {
+    /// The program itself: receiving with its bucket away, and with a backlog on its way there.
+    fn receipt(&self, pair: &mut Pair, ours_first: bool) -> Result<String> {
         let places = &self.upload.places;
         let home = Home::new(&self.upload.gateway, &places.work, &self.server, &self.plain);
         let home = self.runtime.block_on(home)?.set("UPLOAD__RETRY_DELAY_MAX_MS", 1000);
         home.serve(true)?.end()?;
-        let senders = Senders::new(&self.upload.gateway, &places.work)?;
         let backlog = Files::in_folder(&self.noise)?;
-        let (first, second) = (&self.ct.warm_up, &self.ct.measured);
-
+        let all = backlog.instances() + self.ct.warm_up.instances() + self.ct.measured.instances();
         let gateway = home.serve(false)?;
-        senders.send(Sender::Own, ASSOCIATIONS, &backlog, gateway.dicom_port)?;
+        self.sent(&backlog, &gateway)?;
         gateway.wait_packed(backlog.instances())?;
-        rustix::fs::sync();
-        let alone = senders.send(Sender::Own, ASSOCIATIONS, first, gateway.dicom_port)?;
-        gateway.wait_packed(backlog.instances() + first.instances())?;
         gateway.end()?;
-        rustix::fs::sync();
-
-        let gateway = home.serve(true)?;
-        let meanwhile = senders.send(Sender::Own, ASSOCIATIONS, second, gateway.dicom_port)?;
-        let put = gateway.counter("filmgate_uploaded_parts_total")?;
-        let drain = gateway.wait_verified(backlog.instances() + first.instances() + second.instances())?;
-        gateway.end()?;
-        let rate = |files: &Files, seconds: f64| files.bytes as f64 / 1e6 / seconds;
-        pair.add(rate(second, meanwhile.seconds), rate(first, alone.seconds));
+        let (first, second) = (&self.ct.warm_up, &self.ct.measured);
+        let (alone, (meanwhile, put, drained)) = if ours_first {
+            let meanwhile = self.while_uploading(&home, first, backlog.instances() + first.instances())?;
+            (self.alone(&home, second, second.instances())?, meanwhile)
+        } else {
+            let alone = self.alone(&home, first, backlog.instances() + first.instances())?;
+            (alone, self.while_uploading(&home, second, all)?)
+        };
+        pair.add(meanwhile, alone);
         Ok(format!(
-            "received in {:.1} s while {put} parts went out; drained {:.1} s after the last answer, {} MB of files in all",
-            meanwhile.seconds,
-            drain.as_secs_f64(),
+            "received at {meanwhile:.0} MB/s while {put} parts went out; drained {drained:.1} s after the last answer, {} MB \
+             of files in all",
             (backlog.bytes + first.bytes + second.bytes) / 1_000_000
         ))
+    }
+
+    /// MB/s of what is received with the bucket away; then so many instances wait for it.
+    fn alone(&self, home: &Home, files: &Files, waiting: u64) -> Result<f64> {
+        rustix::fs::sync();
+        let gateway = home.serve(false)?;
+        let rate = self.sent(files, &gateway)?;
+        gateway.wait_packed(waiting)?;
+        gateway.end()?;
+        Ok(rate)
+    }
+
+    /// MB/s of what is received while all that waits goes out, parts that went out meanwhile, and the seconds from the last
+    /// answer until so many instances are verified.
+    fn while_uploading(&self, home: &Home, files: &Files, verified: u64) -> Result<(f64, u64, f64)> {
+        rustix::fs::sync();
+        let gateway = home.serve(true)?;
+        let rate = self.sent(files, &gateway)?;
+        let put = gateway.counter("filmgate_uploaded_parts_total")?;
+        let drained = gateway.wait_verified(verified)?;
+        gateway.end()?;
+        Ok((rate, put, drained.as_secs_f64()))
+    }
+
+    /// Sends files; MB/s.
+    fn sent(&self, files: &Files, gateway: &Running) -> Result<f64> {
+        let senders = Senders::new(&self.upload.gateway, &self.upload.places.work)?;
+        let sent = senders.send(Sender::Own, ASSOCIATIONS, files, gateway.dicom_port)?;
+        Ok(files.bytes as f64 / 1e6 / sent.seconds)
     }
 }
 

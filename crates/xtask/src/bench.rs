@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use crate::install;
 use crate::run::{cargo, command, root, run, target_dir};
 use crate::servers::Servers;
+use crate::viewer;
 
 #[derive(Args)]
 pub(crate) struct Bench {
@@ -25,21 +26,33 @@ enum Which {
     Cold,
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest,
+    /// Searches among many studies, in SQLite and PostgreSQL
+    Qido,
     /// Bringing a catalog back from bucket and keys
     Rebuild,
+    /// Asking over DICOMweb, beside Orthanc and its plugin
+    Retrieve,
     /// Sealing and opening, what a core does in a second
     Seal,
     /// The journal's group commit, beside a synced file for each instance
     Spool,
     /// Packs to S3, beside a plain copy and an object for each instance, and while receiving
     Upload,
+    /// A study opened in the viewer, beside the same viewer on Orthanc
+    Viewer,
 }
 
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         install::build_tools()?;
-        if matches!(self.which, Which::Ingest) {
+        if matches!(self.which, Which::Ingest | Which::Retrieve | Which::Viewer) {
             install::bench_peers()?;
+        }
+        if matches!(self.which, Which::Retrieve) {
+            install::test_peers()?;
+        }
+        if matches!(self.which, Which::Viewer) {
+            install::browser()?;
         }
         println!("building the gateway and the benchmarks (the first build takes some minutes)");
         run(&mut cargo(&["build", "--release", "--package", "filmgate-gateway", "--bin", "filmgate"]))?;
@@ -47,22 +60,32 @@ impl Bench {
         self.measure()
     }
 
+    /// The rebuild of 100,000 instances, once; the committed figures stay as they are.
+    pub(crate) fn rebuild_once() -> Result<()> {
+        let arguments = ["--rounds", "1", "--partial"].map(str::to_owned).to_vec();
+        Self { which: Which::Rebuild, arguments }.run()
+    }
+
     fn measure(&self) -> Result<()> {
-        if !matches!(self.which, Which::Cold | Which::Upload) {
-            return run(&mut self.program()?);
-        }
+        let start = match self.which {
+            Which::Cold | Which::Upload => Servers::only_s3,
+            Which::Qido => Servers::only_postgres,
+            _ => return run(&mut self.program()?),
+        };
         install::test_servers()?;
-        let servers = Servers::only_s3()?;
+        let servers = start()?;
         run(servers.tell(&mut self.program()?))
     }
 
     fn program(&self) -> Result<Command> {
         let mut bench = command(target_dir().join("release/filmgate-bench"));
         match self.which {
-            Which::Ingest | Which::Cold | Which::Upload => {
+            Which::Ingest | Which::Cold | Which::Retrieve | Which::Upload | Which::Viewer => {
                 let name = match self.which {
                     Which::Cold => "cold",
+                    Which::Retrieve => "retrieve",
                     Which::Upload => "upload",
+                    Which::Viewer => "viewer",
                     _ => "ingest",
                 };
                 bench.arg(name).arg("--gateway").arg(target_dir().join("release/filmgate"));
@@ -74,9 +97,21 @@ impl Bench {
             Which::Rebuild => {
                 bench.arg("rebuild").arg("--gateway").arg(target_dir().join("release/filmgate"));
             }
+            Which::Qido => {
+                bench.arg("qido");
+            }
             Which::Spool => {
                 bench.arg("spool");
             }
+        }
+        if matches!(self.which, Which::Retrieve) {
+            bench.arg("--python").arg(install::python());
+        }
+        if matches!(self.which, Which::Viewer) {
+            let viewer = viewer::prepared()?;
+            // The gateway that is started has its environment from the benchmark.
+            bench.env("FILMGATE__VIEWER__PATH", &viewer).arg("--viewer").arg(&viewer);
+            bench.arg("--browser").arg(install::browser_packages());
         }
         bench.arg("--work").arg(target_dir().join("bench-data"));
         bench.arg("--benches").arg(root().join("benches"));

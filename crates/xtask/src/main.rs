@@ -1,4 +1,4 @@
-//! Chores of the repository: `cargo xtask demo`, `test`, `simulate`, `mutations`, `soak`, `bench`.
+//! Chores of the repository: `cargo xtask demo`, `viewer`, `test`, `simulate`, `mutations`, `soak`, `contact-sheet`, `bench`.
 //!
 //! Thin on purpose: every chore is a list of commands, printed before they run. What a chore needs and the machine
 //! lacks is installed by `install`, which says what and why.
@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a chore speaks to whoever runs it")]
 
 mod bench;
+mod contact_sheet;
 mod demo;
 mod install;
 mod mutations;
@@ -15,6 +16,7 @@ mod simulate;
 mod soak;
 mod steps;
 mod test;
+mod viewer;
 
 use std::process::ExitCode;
 
@@ -31,6 +33,8 @@ struct Arguments {
 enum Chore {
     /// Build the gateway, send it the fixtures and keep it serving
     Demo(demo::Demo),
+    /// Make the image viewer ready that the gateway serves at /ohif/
+    Viewer(viewer::Viewer),
     /// Everything a change must pass: format, lints, unit tests, simulation, the real binary against real peers
     Test(test::Test),
     /// Start the servers the tests talk to and say where they are, for running single tests by hand
@@ -41,6 +45,8 @@ enum Chore {
     Mutations(mutations::Mutations),
     /// The long form of the tests: 2,000 seeds, 50 kills, all round trips
     Soak(soak::Soak),
+    /// Show every picture of the test data on sheets to look at
+    ContactSheet(contact_sheet::ContactSheet),
     /// Measure beside peers; results and tables go to benches/
     Bench(bench::Bench),
 }
@@ -48,11 +54,13 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Demo(demo) => demo.run(),
+        Chore::Viewer(viewer) => viewer.run(),
         Chore::Test(test) => test.run(),
         Chore::Servers(servers) => servers.run(),
         Chore::Simulate(simulate) => simulate.run(),
         Chore::Mutations(mutations) => mutations.run(),
         Chore::Soak(soak) => soak.run(),
+        Chore::ContactSheet(sheets) => sheets.run(),
         Chore::Bench(bench) => bench.run(),
     };
     match outcome {

@@ -11,15 +11,53 @@ use crate::run::{cargo, run};
 use crate::servers::Servers;
 use crate::simulate;
 use crate::steps::Steps;
+use crate::viewer;
 
 const SEEDS: u64 = 200;
 
-/// What instances are kept in beside the embedded defaults, and how the tests are told so.
-const OTHER_STORES: [(&str, &[(&str, &str)]); 2] = [
-    ("stories over S3", &[("FILMGATE_TEST_BUCKET", "s3")]),
-    (
+/// Stories of the real binary, and what they keep instances in.
+pub(crate) struct Stories {
+    pub(crate) name: &'static str,
+    stores: &'static [(&'static str, &'static str)],
+    filters: &'static [&'static str],
+}
+
+pub(crate) const fn told(
+    name: &'static str,
+    stores: &'static [(&'static str, &'static str)],
+    filters: &'static [&'static str],
+) -> Stories {
+    Stories { name, stores, filters }
+}
+
+impl Stories {
+    /// What tells them.
+    pub(crate) fn command(&self) -> Command {
+        let mut tests =
+            cargo(&["test", "--release", "--workspace", "--test", "filmgate", "--", "--nocapture"]);
+        tests.args(self.filters).envs(self.stores.iter().copied());
+        tests
+    }
+}
+
+/// How tests are told to keep instances on the S3 server.
+pub(crate) const OVER_S3: &[(&str, &str)] = &[("FILMGATE_TEST_BUCKET", "s3")];
+/// … and their catalog in PostgreSQL.
+pub(crate) const OVER_S3_AND_POSTGRES: &[(&str, &str)] =
+    &[("FILMGATE_TEST_BUCKET", "s3"), ("FILMGATE_TEST_CATALOG", "postgres")];
+
+/// What arrives is given back the same, twice or deleted, by one node or another, whatever it is kept in: the embedded
+/// defaults are part of the other tests.
+const OTHER_STORES: [Stories; 2] = [
+    told(
+        "stories over S3",
+        OVER_S3,
+        &["round_trip::", "duplicates::", "custody::", "nodes::", "adopt::", "follow::"],
+    ),
+    told(
         "stories over S3 and PostgreSQL",
-        &[("FILMGATE_TEST_BUCKET", "s3"), ("FILMGATE_TEST_CATALOG", "postgres")],
+        OVER_S3_AND_POSTGRES,
+        &["round_trip::", "duplicates::", "custody::", "cloud::"],
     ),
 ];
 
@@ -32,6 +70,12 @@ impl Test {
         steps.step("tools of the build", &[], install::build_tools);
         steps.step("test peers", &[], install::test_peers);
         steps.step("test servers", &[], install::test_servers);
+        steps.step("browser", &[], install::browser);
+        let mut viewer = None;
+        steps.step("viewer", &["browser"], || {
+            viewer = Some(viewer::prepared()?);
+            Ok(())
+        });
         steps.step("test data", &[], || install::test_data().map(drop));
         steps.step("format", &[], || run(&mut cargo(&["fmt", "--all", "--check"])));
         steps.step("mutations fit", &[], mutations::all_apply);
@@ -44,10 +88,13 @@ impl Test {
         });
         let needs = ["tools of the build", "test peers", "servers started", "test data"];
         steps.step("tests", &needs, || {
-            told(servers.as_ref(), cargo(&["test", "--release", "--workspace", "--no-fail-fast"]))
+            let mut tests = cargo(&["test", "--release", "--workspace", "--no-fail-fast"]);
+            tests.env("FILMGATE_TEST_BROWSER", install::browser_packages());
+            tests.envs(viewer.as_ref().map(|folder| ("FILMGATE_TEST_VIEWER", folder)));
+            with_servers(servers.as_ref(), tests)
         });
-        for (name, settings) in OTHER_STORES {
-            steps.step(name, &needs, || told(servers.as_ref(), stories(settings)));
+        for stories in &OTHER_STORES {
+            steps.step(stories.name, &needs, || with_servers(servers.as_ref(), stories.command()));
         }
         steps.finish()
     }
@@ -58,26 +105,7 @@ fn lints() -> Result<()> {
 }
 
 /// Runs tests that know where the servers are.
-fn told(servers: Option<&Servers>, mut tests: Command) -> Result<()> {
+fn with_servers(servers: Option<&Servers>, mut tests: Command) -> Result<()> {
     let servers = servers.context("the servers are not running")?;
     run(servers.tell(&mut tests))
-}
-
-/// What arrives is given back the same, twice or deleted, whatever it is kept in: the embedded defaults are part of the
-/// other tests.
-fn stories(settings: &[(&str, &str)]) -> Command {
-    let mut tests = cargo(&[
-        "test",
-        "--release",
-        "--workspace",
-        "--test",
-        "filmgate",
-        "--",
-        "--nocapture",
-        "round_trip::",
-        "duplicates::",
-        "custody::",
-    ]);
-    tests.envs(settings.iter().copied());
-    tests
 }

@@ -53,10 +53,20 @@ impl Daemon {
         }
         Ok(())
     }
+
+    /// Ends it as a power cut would.
+    pub(super) fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // Ended already, its number may be another's by now.
+        if !matches!(self.child.try_wait(), Ok(None)) {
+            return;
+        }
         let pid = self.child.id().to_string();
         let _ = Command::new("kill").args(["-INT", &pid]).status();
         let started = Instant::now();

@@ -1,13 +1,16 @@
-//! Real servers for the tests: Ceph RGW (S3) and PostgreSQL, each fresh, on loopback, on ports of the system's choice.
+//! Real servers for the tests: Ceph RGW (S3) and PostgreSQL, each fresh, on loopback, on ports of the system's choice; for
+//! `soak` also Garage (S3), three nodes of it.
 //!
 //! They live as long as [`Servers`] does and are stopped by pid; if this process is killed, the kernel stops them. Their
 //! data lies in a folder that goes with them. OpenBao and SoftHSM2 are started by the tests that use them, since those
 //! tests stop and start them again.
 
 mod daemon;
+pub(crate) mod garage;
 mod postgres;
 mod rgw;
 
+use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,7 +48,7 @@ impl Run {
 /// Running servers.
 pub(crate) struct Servers {
     environment: Vec<(&'static str, String)>,
-    _rgw: rgw::Rgw,
+    _rgw: Option<rgw::Rgw>,
     _postgres: Option<postgres::Postgres>,
     _folder: Folder,
 }
@@ -65,7 +68,7 @@ impl Servers {
         environment.extend(postgres.environment());
         environment.push(("FILMGATE_TEST_SOFTHSM_MODULE", install::SOFTHSM_MODULE.to_owned()));
         environment.push(("FILMGATE_TEST_BAO", install::bao().display().to_string()));
-        Ok(Self { environment, _rgw: rgw, _postgres: Some(postgres), _folder: folder })
+        Ok(Self { environment, _rgw: Some(rgw), _postgres: Some(postgres), _folder: folder })
     }
 
     /// Starts the S3 server alone, as for a benchmark: nothing else shall take the machine's time.
@@ -76,7 +79,19 @@ impl Servers {
         let folder = Folder::new()?;
         println!("starting Ceph RGW (about 20 s)");
         let rgw = rgw::Rgw::start(&folder.0.join("rgw")).context("start Ceph RGW")?;
-        Ok(Self { environment: rgw.environment(), _rgw: rgw, _postgres: None, _folder: folder })
+        Ok(Self { environment: rgw.environment(), _rgw: Some(rgw), _postgres: None, _folder: folder })
+    }
+
+    /// Starts PostgreSQL alone, likewise.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) fn only_postgres() -> Result<Self> {
+        let folder = Folder::new()?;
+        println!("starting PostgreSQL");
+        let postgres = postgres::Postgres::start(&folder.0.join("postgres")).context("start PostgreSQL")?;
+        let environment = postgres.environment();
+        Ok(Self { environment, _rgw: None, _postgres: Some(postgres), _folder: folder })
     }
 
     /// Lets a command know where they are.
@@ -91,9 +106,18 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Result<Self> {
         Self::clear_abandoned();
-        let folder = env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
+        Self::named("")
+    }
+
+    /// One of this name beside others of this process; its path is short, as that of a socket has to be.
+    fn named(name: &str) -> Result<Self> {
+        let folder = env::temp_dir().join(format!("{FOLDER}{}{name}", std::process::id()));
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
         Ok(Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Folders of runs that were killed: the process in the name is gone.
@@ -101,6 +125,7 @@ impl Folder {
         for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let pid = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+            let pid = pid.map(|pid| pid.trim_end_matches(|letter: char| !letter.is_ascii_digit()));
             if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
                 let _ = fs::remove_dir_all(entry.path());
             }
@@ -132,6 +157,14 @@ fn quietly(command: &mut Command) -> Result<String> {
 /// True when this process may do as it likes.
 fn is_root() -> bool {
     succeeds(Command::new("sh").args(["-c", "test \"$(id -u)\" = 0"]))
+}
+
+/// So many random bytes as digits.
+fn hex(bytes: u64) -> Result<String> {
+    let mut random = Vec::new();
+    let source = fs::File::open("/dev/urandom").context("ask for random bytes")?;
+    source.take(bytes).read_to_end(&mut random).context("ask for random bytes")?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn text(path: &Path) -> String {

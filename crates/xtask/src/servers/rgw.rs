@@ -116,7 +116,8 @@ impl Ceph {
 }
 
 /// One copy of everything, on one disk of 20 GB that takes what is written to it. Without `tcp_nodelay` every answer over a
-/// connection that was used before waits some 40 ms for a delayed acknowledgement, and nothing else could be measured.
+/// connection that was used before waits some 40 ms for a delayed acknowledgement, and nothing else could be measured. With a name
+/// of its own it takes buckets in the host's name too.
 fn configuration(folder: &str, cluster: &str, monitor: &str, port: u16) -> String {
     format!(
         "[global]
@@ -148,6 +149,7 @@ bluestore block wal size = 100663296
 [client]
 rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw data = {folder}/rgw
+rgw dns name = localhost
 "
     )
 }
