@@ -156,7 +156,14 @@ fn no_association_outlives_its_lifetime() {
 
 #[test]
 fn a_door_open_to_anybody_must_be_meant() {
-    let open = || Home::new().set("DICOM__BIND", "0.0.0.0:0");
+    let plain = || Home::new().set("DICOM__BIND", "0.0.0.0:0");
+    // In the clear, whoever may call.
+    for unknown in [true, false] {
+        let home = plain().set("DICOM__ACCEPT_UNKNOWN_CALLERS", unknown).set("DICOM__INSECURE", true);
+        let refused = home.run(&["serve", "--json"]).ended(64);
+        assert!(refused.err.contains("dicom.allow_plain = true"), "{}", refused.err);
+    }
+    let open = || plain().set("DICOM__ALLOW_PLAIN", true);
     let refused = open().run(&["serve", "--json"]).ended(64);
     assert!(refused.err.contains("dicom.insecure"), "{}", refused.err);
     open().set("DICOM__INSECURE", true).serve().stop();

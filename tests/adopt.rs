@@ -2,12 +2,11 @@
 //! what it was to do is done.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::support::dicom::Image;
 use crate::support::gateway::{Gateway, Home};
-use crate::support::{files_below, wait_for};
+use crate::support::wait_for;
 
 const SOON: Duration = Duration::from_secs(60);
 /// So long that nothing is packed while the story lasts.
@@ -23,9 +22,7 @@ fn home() -> Home {
 
 /// Another machine of the same site, with a catalog of its own.
 fn another(home: &Home) -> Home {
-    self::home()
-        .set("BUCKET__MAIN__PATH", home.bucket_dir().display())
-        .set("NODE__KEY_FILE", home.key_path().display())
+    self::home().with_buckets_of(home).set("NODE__KEY_FILE", home.key_path().display())
 }
 
 fn study(number: u64, images: u64) -> Vec<Image> {
@@ -59,12 +56,11 @@ fn a_dead_machines_disk_goes_on_in_a_new_one() {
     send(&dead, &gateway, &safe);
     gateway.settled(safe.len());
     gateway.stop();
-    let (bucket, key, dir) = (dead.bucket_dir(), dead.key_path(), dead.data_dir().display().to_string());
-    let new = another(&dead);
+    let dir = dead.data_dir().display().to_string();
+    let (new, last) = (another(&dead), another(&dead));
 
     // The bucket goes away first, the machine second.
-    let dead =
-        dead.set("BUCKET__MAIN__PATH", "/dev/null/bucket").set("BUCKET__MAIN__KEYS_PATH", "/dev/null/keys");
+    let dead = dead.out_of_reach();
     let mut gateway = dead.serve();
     gateway.expect_log("WARN");
     send(&dead, &gateway, &packed);
@@ -104,14 +100,13 @@ fn a_dead_machines_disk_goes_on_in_a_new_one() {
     let refused = new.run(&["delete", "request", held, "--as", "ann", "--why", "x"]).ended(1);
     assert!(refused.err.contains("court order 51"), "{}", refused.err);
     // Nobody waits to hear of the dead node.
-    delete(&new, &bucket, &packed);
+    delete(&new, &dead, &packed);
     let node_id = gateway.status()["node_id"].as_str().expect("its id").to_owned();
     wait_for("the log has heard of all", SOON, || (gateway.status()["log"]["waiting"] == 0).then_some(()));
     gateway.stop();
 
     // That machine burns, disk and all: bucket and key are enough, and what the two had is a third one's.
     fs::remove_dir_all(new.data_dir()).expect("burn");
-    let last = home().set("BUCKET__MAIN__PATH", bucket.display()).set("NODE__KEY_FILE", key.display());
     assert_eq!(last.run(&["rebuild", "--json"]).ended(0).json()["instances"], 7);
     let lost = last.run(&["adopt", "--lost", &node_id, "--json"]).ended(0).json();
     assert_eq!(lost["problems"], serde_json::json!([]), "{lost}");
@@ -120,14 +115,14 @@ fn a_dead_machines_disk_goes_on_in_a_new_one() {
     gives_all(&gateway, &received);
     let refused = last.run(&["delete", "request", held, "--as", "ann", "--why", "x"]).ended(1);
     assert!(refused.err.contains("court order 51"), "{}", refused.err);
-    delete(&last, &bucket, &received);
+    delete(&last, &dead, &received);
     gateway.stop();
     last.run(&["verify", "--deep"]).ended(0);
 }
 
-/// … and its bytes are gone.
-fn delete(home: &Home, bucket: &Path, images: &[Image]) {
-    let packs = || files_below(&bucket.join("v1/pack")).len();
+/// … and its bytes are gone from the bucket, which the first of the machines made.
+fn delete(home: &Home, first: &Home, images: &[Image]) {
+    let packs = || first.packs_in_bucket().len();
     let before = packs();
     let id = ask(home, &["delete", "request", &images[0].study_instance_uid, "--why", "wrong patient"]);
     ask(home, &["delete", "confirm", &id]);

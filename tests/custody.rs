@@ -336,6 +336,33 @@ fn a_study_that_is_read_while_it_is_repacked_reads() {
     gateway.stop();
 }
 
+/// Nobody asks for it: what came in five pieces is one pack when the study has been quiet for long enough.
+#[test]
+fn small_packs_of_a_quiet_study_become_one_by_themselves() {
+    let home = Home::new().set("REPACK__GRACE_MS", 100).set("CACHE__BYTES_MAX", 0);
+    let gateway = home.serve();
+    let images = study(3_201, 5);
+    for (sent, image) in images.iter().enumerate() {
+        send(&home, &gateway, std::slice::from_ref(image));
+        gateway.settled(sent + 1);
+    }
+    let before = home.packs_in_bucket();
+    assert_eq!(before.len(), 5, "the study is not quiet for long enough");
+    gateway.stop();
+
+    let home = home.set("REPACK__AFTER_MS", 500);
+    let gateway = home.serve();
+    // Small packs are looked for once a minute.
+    wait_for("five packs have become one", 4 * SOON, || {
+        let now = home.packs_in_bucket();
+        (now.len() == 1 && !before.contains(&now[0])).then_some(())
+    });
+    assert_eq!(gateway.settled(5).len(), 5);
+    assert!(images.iter().all(|image| is_there(&gateway, image)));
+    home.run(&["verify", "--deep"]).ended(0);
+    gateway.stop();
+}
+
 /// Two gateways of one site, each with a catalog of its own: what one of them knows binds the other before bytes go.
 #[test]
 fn a_hold_at_another_node_stops_a_deletion() {

@@ -129,8 +129,12 @@ fn alarms(status: &Value) -> usize {
 }
 
 fn home() -> Home {
-    Home::new()
-        .set("RETENTION__YEARS", 0)
+    home_as_told(Home::new())
+}
+
+/// Nothing is kept by rule, nothing is merged by itself, and what goes goes soon.
+fn home_as_told(home: Home) -> Home {
+    home.set("RETENTION__YEARS", 0)
         .set("DELETION__GRACE_MS", 300)
         .set("REPACK__SMALL_PACK_BYTES", 0)
         .set("REPACK__GRACE_MS", 100)
@@ -336,5 +340,38 @@ fn an_old_deletion_takes_nothing_that_came_later() {
         wait_until_done(&home, &old);
         twice.check_only_second(&home, &gateway);
         gateway.stop();
+    }
+}
+
+/// Where a bucket keeps versions, a re-sent instance elsewhere has left a mark of deletion on the only copy. Here nothing is
+/// ever replaced, so there is no mark and no lost version; and what is deleted goes with all its versions.
+#[test]
+fn on_a_bucket_that_keeps_versions() {
+    for (number, again) in (75..).zip(ALL) {
+        for evicted in [false, true] {
+            let Some(home) = Home::on_s3() else { return };
+            if !home.store().has("versions") {
+                return;
+            }
+            let home = home_as_told(home).set("CACHE__BYTES_MAX", if evicted { 0_u64 } else { 1 << 40 });
+            home.store().keep_versions();
+            let (gateway, twice) = with_first(&home, again, number);
+            let (first, marks) = home.store().versions("v1/pack/");
+            assert_eq!((first.len(), marks), (1, 0));
+            for _ in 0..3 {
+                home.send(&gateway, &[&twice.second]);
+                twice.check_whole(&home, &gateway);
+                let (now, marks) = home.store().versions("v1/pack/");
+                assert!(first.iter().all(|version| now.contains(version)), "a version is lost: {now:?}");
+                assert_eq!((now.len(), marks), (twice.kept(), 0), "{again:?}: versions, marks of deletion");
+            }
+            let deletion = delete(&home, &twice);
+            confirm(&home, &deletion);
+            wait_until_done(&home, &deletion);
+            wait_for("every version is gone, and no mark stays", SOON, || {
+                (home.store().versions("v1/pack/") == (Vec::new(), 0)).then_some(())
+            });
+            gateway.stop();
+        }
     }
 }

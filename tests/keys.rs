@@ -36,6 +36,15 @@ fn send(home: &Home, gateway: &Gateway, images: &[Image]) {
     home.run(&["send", &gateway.dicom, &folder.display().to_string(), "--aec", AE_TITLE, "--json"]).ended(0);
 }
 
+/// Serves them, byte for byte.
+fn gives(gateway: &Gateway, images: &[Image]) {
+    for image in images {
+        let uids = (&image.study_instance_uid, &image.series_instance_uid, &image.sop_instance_uid);
+        let file = gateway.web.instance(uids.0, uids.1, uids.2).expect("the instance");
+        assert!(file.dataset() == image.dataset(), "{} changed", image.sop_instance_uid);
+    }
+}
+
 fn names(home: &Home) -> (String, String) {
     let gateway = home.serve();
     let status = gateway.status();
@@ -46,7 +55,11 @@ fn names(home: &Home) -> (String, String) {
 
 /// A start that is refused: nothing was made, and the message says what to do.
 fn refused(home: &Home, says: &[&str]) -> Finished {
-    let refused = home.run(&["serve", "--json"]).ended(64);
+    refused_by(home, "serve", says)
+}
+
+fn refused_by(home: &Home, command: &str, says: &[&str]) -> Finished {
+    let refused = home.run(&[command, "--json"]).ended(64);
     for says in says {
         assert!(refused.err.contains(says), "it does not say {says:?}: {}", refused.err);
     }
@@ -147,7 +160,7 @@ fn open_ring(home: &Home) -> KeyRing {
 }
 
 /// Study keys as many studies would leave them: half of them here and in the bucket, half in the bucket alone.
-fn many_study_keys(home: &Home, count: usize) -> Vec<(StudyKeyId, [u8; 32])> {
+pub(crate) fn many_study_keys(home: &Home, count: usize) -> Vec<(StudyKeyId, [u8; 32])> {
     let ring = open_ring(home);
     let make = |number: usize| {
         let id = ring.new_study_key().expect("a study key");
@@ -179,7 +192,7 @@ fn rotate_and_kill(home: &Home, arguments: &[&str], lines: u64) -> bool {
 }
 
 /// The newest object of every key opens to the key it always was; `earlier`: whether those before it are still there.
-fn check_rotated(home: &Home, keys: &[(StudyKeyId, [u8; 32])], site_keys: &[u32], earlier: bool) {
+pub(crate) fn check_rotated(home: &Home, keys: &[(StudyKeyId, [u8; 32])], site_keys: &[u32], earlier: bool) {
     let ring = open_ring(home);
     let numbers: Vec<u32> =
         ring.site_key_numbers().expect("open").iter().map(|(number, _)| *number).collect();
@@ -237,11 +250,7 @@ fn a_rotation_that_is_killed_goes_on_where_it_was() {
     let in_bucket = files_below(&home.bucket_keys_dir());
     assert_eq!(in_bucket.iter().filter(|file| file.ends_with("4")).count(), 1, "the site's keys, once");
     let gateway = home.serve();
-    for image in &images {
-        let uids = (&image.study_instance_uid, &image.series_instance_uid, &image.sop_instance_uid);
-        let file = gateway.web.instance(uids.0, uids.1, uids.2).expect("the instance");
-        assert!(file.dataset() == image.dataset(), "an image changed");
-    }
+    gives(&gateway, &images);
     send(&home, &gateway, &[Image::of_study(64, 1)]);
     gateway.settled(3);
     gateway.stop();
@@ -262,12 +271,24 @@ fn receiving_outlives_the_key_provider_for_its_lease() {
         .set("KEYS__LEASE_MS", 20_000)
         .set("KEYS__RETRY_DELAY_MIN_MS", 50)
         .set("KEYS__RETRY_DELAY_MAX_MS", 500);
+    outlives_its_keeper(
+        &home,
+        || bao.stop(),
+        || {
+            bao.start_again();
+            bao.unseal();
+        },
+    );
+}
+
+/// What a gateway does while the keeper of its key of keys is away: the story is the same whoever keeps it.
+pub(crate) fn outlives_its_keeper(home: &Home, leave: impl Fn(), come_back: impl Fn()) {
     let mut gateway = home.serve();
     gateway.expect_log("the key provider");
     gateway.expect_log("refused for the moment");
     let images: Vec<_> = (1..=4).map(|number| Image::of_study(65, number)).collect();
-    send(&home, &gateway, &images[..1]);
-    bao.stop();
+    send(home, &gateway, &images[..1]);
+    leave();
     let keys = |what: &'static str, is: fn(&Value) -> bool| {
         wait_for(what, SOON, || {
             let status = gateway.status();
@@ -279,7 +300,7 @@ fn receiving_outlives_the_key_provider_for_its_lease() {
     let alarm = &status["alarms"][0];
     assert_eq!(alarm["kind"], "key-provider-away", "{status}");
     assert!(alarm["detail"].as_str().is_some_and(|detail| detail.contains("receiving stops at")), "{status}");
-    send(&home, &gateway, &images[1..2]);
+    send(home, &gateway, &images[1..2]);
 
     let status = keys("the lease ends", |keys| keys["open"] == false);
     assert_eq!(status["spool"]["accepting"], false, "{status}");
@@ -292,15 +313,16 @@ fn receiving_outlives_the_key_provider_for_its_lease() {
     assert_eq!(answer.status, 503);
     assert!(answer.text().contains("key provider"), "{}", answer.text());
 
-    bao.start_again();
-    bao.unseal();
+    come_back();
     keys("the provider is heard", |keys| keys["open"] == true);
-    send(&home, &gateway, &images);
+    send(home, &gateway, &images);
     gateway.settled(images.len());
+    gives(&gateway, &images);
     gateway.stop();
+    home.run(&["verify", "--deep", "--json"]).ended(0);
 
     // A start without the provider: nothing can be opened, and the message says why.
-    bao.stop();
+    leave();
     let refused = home.run(&["serve", "--json"]);
     assert_ne!(refused.code, Some(0));
     assert!(refused.err.contains("keeps the key of keys is away"), "{}", refused.err);
@@ -390,17 +412,82 @@ fn a_printed_sheet_brings_a_site_back() {
     home.run(&["key", "confirm", "--from", &typed]).ended(0);
     assert!(gateway.status()["keys"]["sheet_confirmed_at"].as_i64().is_some());
     gateway.stop();
+    let deep = home.run(&["verify", "--deep", "--json"]).ended(0).json();
 
     // Another machine: the bucket and the paper.
     let site = open_ring(&home).site_id();
     fs::remove_dir_all(home.data_dir()).expect("lose the machine");
     fs::remove_file(home.key_path()).expect("and its key");
     home.run(&["key", "restore", "--from", &typed]).ended(0);
+    let rebuilt = home.run(&["rebuild", "--json"]).ended(0).json();
+    assert_eq!((&rebuilt["instances"], &rebuilt["problems"]), (&2.into(), &serde_json::json!([])));
+    let deep_again = home.run(&["verify", "--deep", "--json"]).ended(0).json();
+    assert_eq!(
+        (&deep_again["records"], &deep_again["dataset_bytes"]),
+        (&deep["records"], &deep["dataset_bytes"])
+    );
     let gateway = home.serve();
+    gives(&gateway, &images);
     assert_eq!(gateway.status()["site_id"], site.to_string());
     let restored = open_ring(&home);
     let studies = files_below(&home.bucket_keys_dir()).into_iter().filter_map(|file| fs::read(file).ok());
     let opened = studies.filter(|object| restored.adopt_study_key(object).is_ok()).count();
     assert_eq!(opened, 1, "the study's key opens again");
     gateway.stop();
+}
+
+/// A machine is gone, and so is its key, or the one at hand is not the one that counts: nothing is brought back, nothing is made,
+/// and it says what to do.
+#[test]
+fn nothing_is_rebuilt_without_the_key_that_counts() {
+    let home = Home::new();
+    refused_by(&home, "rebuild", &["nothing to bring back", "[bucket.NAME]"]);
+    assert!(!home.key_path().exists(), "no key was made");
+    let gateway = home.serve();
+    let images = [Image::of_study(69, 1), Image::of_study(69, 2)];
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    gateway.stop();
+    let (other, to) = (home.path().join("other.key"), home.path().join("other.toml"));
+    fs::write(&to, format!("[node]\nkey_file = \"{}\"\n", other.display())).expect("settings");
+    home.run(&["key", "rotate", "--kek", "--to", &to.display().to_string()]).ended(0);
+    fs::remove_dir_all(home.data_dir()).expect("lose the machine");
+
+    // The key file from before the key of keys was changed; none; and somebody's.
+    let before = fs::read_to_string(home.key_path()).expect("the key file");
+    let says = ["need another key of keys", "node.key_file", "filmgate key restore", "Nothing was made"];
+    refused_by(&home, "rebuild", &says);
+    assert_eq!(fs::read_to_string(home.key_path()).expect("the key file"), before, "it is as it was");
+    fs::remove_file(home.key_path()).expect("lose the key as well");
+    refused_by(&home, "rebuild", &says);
+    assert!(!home.key_path().exists(), "no key was made");
+    write_key_file(&home.key_path(), &"cd".repeat(32));
+    refused_by(&home, "rebuild", &says);
+    refused(&home, &says);
+    // No key file at all, or a file that is none.
+    fs::write(home.key_path(), "no key").expect("spoil it");
+    refused_by(&home, "rebuild", &["is not a key file"]);
+
+    let home = home.set("NODE__KEY_FILE", other.display());
+    assert_eq!(home.run(&["rebuild", "--json"]).ended(0).json()["instances"], 2);
+    let gateway = home.serve();
+    gives(&gateway, &images);
+    gateway.stop();
+    // A data directory with keys, and the wrong key file beside it.
+    let wrong_key = home.path().join("wrong.key");
+    let home = home.set("NODE__KEY_FILE", wrong_key.display());
+    let missing = home.run(&["rebuild"]).ended(64);
+    assert!(
+        missing.err.contains("wrong.key is missing") && missing.err.contains("key restore"),
+        "{}",
+        missing.err
+    );
+    write_key_file(&wrong_key, &"ef".repeat(32));
+    let wrong = home.run(&["rebuild"]).ended(64);
+    assert!(wrong.err.contains("was not made with this key"), "{}", wrong.err);
+    assert!(
+        wrong.err.contains("node.key_file") && wrong.err.contains("filmgate key restore"),
+        "{}",
+        wrong.err
+    );
 }

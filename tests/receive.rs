@@ -287,6 +287,9 @@ fn dicomweb_client_stores_finds_and_fetches() {
     assert_eq!(said["same_dataset"], true, "{said}");
     assert_eq!(said["metadata_rows"], 1, "{said}");
     assert_eq!(said["patient_name"], "Wang^XiaoDong", "{said}");
+    assert!(said["ways"].as_u64().is_some_and(|ways| ways >= 27), "{said}");
+    assert_eq!(said["in_pages"], 1, "{said}");
+    assert_eq!(said["photometric"], "MONOCHROME2", "{said}");
     gateway.stop();
 }
 

@@ -36,16 +36,27 @@ impl Home {
     /// A fresh one: both ports chosen by the system, any caller welcome, packs soon. The bucket is local and the catalog
     /// a file, unless `FILMGATE_TEST_BUCKET=s3` or `FILMGATE_TEST_CATALOG=postgres` says otherwise.
     pub(crate) fn new() -> Self {
+        let on_s3 = std::env::var("FILMGATE_TEST_BUCKET").is_ok_and(|chosen| chosen == "s3");
+        let store = on_s3.then(|| Store::on_s3().expect("an S3 server for the bucket"));
+        Self::over(store)
+    }
+
+    /// One whose bucket is on the S3 server; `None` where there is none.
+    pub(crate) fn on_s3() -> Option<Self> {
+        Some(Self::over(Some(Store::on_s3()?)))
+    }
+
+    /// Over this, else over folders of its own.
+    fn over(store: Option<Store>) -> Self {
         let chosen = |variable, value: &str| std::env::var(variable).is_ok_and(|chosen| chosen == value);
         let database = chosen("FILMGATE_TEST_CATALOG", "postgres")
             .then(|| Database::make().expect("a PostgreSQL for the catalog"));
         let url = database.as_ref().map(Database::url);
         let folder = TempDir::new().expect("make a folder");
-        let store = if chosen("FILMGATE_TEST_BUCKET", "s3") {
-            Store::on_s3()
-        } else {
-            Store::Folder { packs: folder.path().join("bucket"), keys: folder.path().join("bucket-keys") }
-        };
+        let store = store.unwrap_or_else(|| Store::Folder {
+            packs: folder.path().join("bucket"),
+            keys: folder.path().join("bucket-keys"),
+        });
         let home = Self { folder, settings: Vec::new(), store, _database: database };
         let of_store = home.store.settings();
         let data_dir = home.data_dir();
@@ -69,11 +80,28 @@ impl Home {
         settings.fold(self, |home, (key, value)| home.set(&format!("BUCKET__MAIN__{key}"), value))
     }
 
+    /// With buckets that cannot be reached, whatever they are.
+    pub(crate) fn out_of_reach(self) -> Self {
+        match self.store {
+            Store::Folder { .. } => self
+                .set("BUCKET__MAIN__PATH", "/dev/null/bucket")
+                .set("BUCKET__MAIN__KEYS_PATH", "/dev/null/keys"),
+            // Nobody listens there.
+            Store::S3 { .. } => self.set("BUCKET__MAIN__ENDPOINT", "http://127.0.0.1:9"),
+        }
+    }
+
     /// Sets `FILMGATE__<key>`.
     pub(crate) fn set(mut self, key: &str, value: impl ToString) -> Self {
         let key = format!("FILMGATE__{key}");
         self.settings.retain(|(set, _)| *set != key);
         self.settings.push((key, value.to_string()));
+        self
+    }
+
+    /// Sets any variable of the environment of what it runs.
+    pub(crate) fn with_variable(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
         self
     }
 

@@ -1,5 +1,6 @@
 //! What the stories share: a gateway to talk to, peers that talk to it, and bytes to send.
 
+pub(crate) mod browser;
 pub(crate) mod certificates;
 pub(crate) mod cloud;
 pub(crate) mod dicom;
@@ -11,6 +12,7 @@ pub(crate) mod servers;
 pub(crate) mod store;
 pub(crate) mod tap;
 pub(crate) mod test_data;
+pub(crate) mod tls_front;
 pub(crate) mod web;
 pub(crate) mod wire;
 

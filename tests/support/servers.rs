@@ -45,6 +45,16 @@ impl S3 {
         })
     }
 
+    /// True where the server has what `cargo xtask` says some lack: `versions`, `conditions`. What it lacks is told.
+    pub(crate) fn has(&self, what: &str) -> bool {
+        let lacks = std::env::var("FILMGATE_TEST_S3_LACKS").unwrap_or_default();
+        let has = !lacks.split(' ').any(|lacking| lacking == what);
+        if !has {
+            println!("the S3 server has no {what}: left out");
+        }
+        has
+    }
+
     /// Makes a bucket nobody else uses.
     pub(crate) fn make_bucket(&self) -> String {
         let bucket = own_name();
@@ -54,12 +64,57 @@ impl S3 {
 
     /// A signed request without a body; what it answers, if it answers well.
     pub(crate) fn ask(&self, method: &str, path_and_query: &str) -> String {
-        self.request(method, path_and_query, &[])
+        // A POST says that nothing follows.
+        let more: &[&str] = if method == "POST" { &["-d", ""] } else { &[] };
+        self.request(method, path_and_query, more)
     }
 
     /// Puts a setting of a bucket.
     pub(crate) fn put(&self, path_and_query: &str, body: &str) {
         self.request("PUT", path_and_query, &["-H", "Content-Type: application/xml", "--data-binary", body]);
+    }
+
+    /// The name of every object of a bucket below a prefix that ends in a slash, sorted.
+    pub(crate) fn names(&self, bucket: &str, prefix: &str) -> Vec<String> {
+        let quoted = |name: &str| name.replace('/', "%2F");
+        let (mut names, mut after) = (Vec::new(), String::new());
+        loop {
+            // Parameters in the order they are signed in.
+            let page =
+                format!("/{bucket}?list-type=2&prefix={}&start-after={}", quoted(prefix), quoted(&after));
+            let listing = self.ask("GET", &page);
+            names.extend(tagged(&listing, "Key"));
+            if !listing.contains("<IsTruncated>true") {
+                return names;
+            }
+            after.clone_from(names.last().expect("a page of it"));
+        }
+    }
+
+    /// Name and id of every version of the objects below a prefix, and how many marks of deletion there are.
+    pub(crate) fn versions(&self, bucket: &str, prefix: &str) -> (Vec<(String, String)>, usize) {
+        let listing = self.ask("GET", &format!("/{bucket}?prefix={}&versions=", prefix.replace('/', "%2F")));
+        assert!(listing.contains("<IsTruncated>false"), "more versions than one answer lists: {listing}");
+        let versions = listing.split("<Version>").skip(1);
+        let versions = versions.map(|one| (tagged(one, "Key"), tagged(one, "VersionId")));
+        let mut versions: Vec<_> = versions.map(|(key, id)| (key[0].clone(), id[0].clone())).collect();
+        versions.sort();
+        (versions, listing.matches("<DeleteMarker>").count())
+    }
+
+    /// From here on a bucket keeps what is replaced or deleted in it.
+    pub(crate) fn keep_versions(&self, bucket: &str) {
+        self.put(
+            &format!("/{bucket}?versioning="),
+            "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>Enabled</Status></VersioningConfiguration>",
+        );
+    }
+
+    /// Makes a bucket that locks objects.
+    pub(crate) fn make_locking_bucket(&self) -> String {
+        let bucket = own_name();
+        self.request("PUT", &format!("/{bucket}"), &["-H", "x-amz-bucket-object-lock-enabled: true"]);
+        bucket
     }
 
     fn request(&self, method: &str, path_and_query: &str, more: &[&str]) -> String {
@@ -72,6 +127,13 @@ impl S3 {
             .arg(format!("{}{path_and_query}", self.endpoint));
         finish(&mut curl, DEADLINE).ended(0).out
     }
+}
+
+/// What stands between the tags of this name, one after the other.
+fn tagged(xml: &str, tag: &str) -> Vec<String> {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let inside = xml.split(open.as_str()).skip(1).filter_map(|rest| rest.split(close.as_str()).next());
+    inside.map(str::to_owned).collect()
 }
 
 /// A database of one's own, dropped with this.
@@ -106,6 +168,11 @@ impl Database {
     /// It takes connections again.
     pub(crate) fn bring_back(&self) {
         self.server_does(&format!("ALTER DATABASE \"{}\" WITH ALLOW_CONNECTIONS true", self.name));
+    }
+
+    /// The rows of an answer, one text each.
+    pub(crate) fn tells(&self, sql: &str) -> Vec<String> {
+        psql(&self.url(), sql).lines().map(str::to_owned).collect()
     }
 
     /// What a person could do to it by hand.

@@ -1,7 +1,8 @@
 //! The bucket of one gateway: a folder, or buckets of a real S3 server behind a proxy that can take them away.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use filmgate_faults::{Fault, Proxy};
 
@@ -17,13 +18,14 @@ pub(crate) enum Store {
 }
 
 impl Store {
-    pub(crate) fn on_s3() -> Self {
-        let server = S3::told().expect("an S3 server for the bucket");
+    /// On the server that the environment tells of, if there is one.
+    pub(crate) fn on_s3() -> Option<Self> {
+        let server = S3::told()?;
         let upstream = server.endpoint.strip_prefix("http://").expect("plain HTTP on loopback");
         let upstream: SocketAddr = upstream.trim_end_matches('/').parse().expect("an address");
         let proxy = Proxy::before(upstream).expect("a proxy");
         let (packs, keys) = (server.make_bucket(), server.make_bucket());
-        Self::S3 { server, proxy, packs, keys }
+        Some(Self::S3 { server, proxy, packs, keys })
     }
 
     /// What `[bucket.main]` says of it.
@@ -44,23 +46,72 @@ impl Store {
         }
     }
 
-    /// The name of every pack in it.
+    /// The name of every pack in it: of a folder, where its file is.
     pub(crate) fn packs(&self) -> Vec<String> {
+        let names = self.names("v1/pack/");
         match self {
             Self::Folder { packs, .. } => {
-                let files = files_below(&packs.join("v1/pack"));
-                files.iter().map(|file| file.display().to_string()).collect()
+                names.iter().map(|name| packs.join(name).display().to_string()).collect()
             }
-            Self::S3 { server, packs, .. } => {
-                let listing = server.ask("GET", &format!("/{packs}?list-type=2&prefix=v1%2Fpack%2F"));
-                assert!(
-                    listing.contains("<IsTruncated>false"),
-                    "more packs than one answer lists: {listing}"
-                );
-                let names = listing.split("<Key>").skip(1);
-                names.filter_map(|rest| rest.split("</Key>").next()).map(str::to_owned).collect()
+            Self::S3 { .. } => names,
+        }
+    }
+
+    /// The name of every object below a prefix that ends in a slash, sorted.
+    pub(crate) fn names(&self, prefix: &str) -> Vec<String> {
+        match self {
+            Self::Folder { packs, .. } => {
+                let below = |file: &PathBuf| Some(file.strip_prefix(packs).ok()?.display().to_string());
+                let mut names: Vec<_> =
+                    files_below(&packs.join(Path::new(prefix))).iter().filter_map(below).collect();
+                names.sort();
+                names
+            }
+            Self::S3 { server, packs, .. } => server.names(packs, prefix),
+        }
+    }
+
+    /// Loses an object of the bucket of packs.
+    pub(crate) fn lose(&self, name: &str) {
+        match self {
+            Self::Folder { packs, .. } => std::fs::remove_file(packs.join(name)).expect("lose an object"),
+            Self::S3 { server, packs, .. } => drop(server.ask("DELETE", &format!("/{packs}/{name}"))),
+        }
+    }
+
+    /// See [`S3::has`]; a folder has nothing of the kind.
+    pub(crate) fn has(&self, what: &str) -> bool {
+        matches!(self, Self::S3 { server, .. } if server.has(what))
+    }
+
+    /// From here on the bucket of packs keeps what is replaced or deleted in it; on a server only.
+    pub(crate) fn keep_versions(&self) {
+        let Self::S3 { server, packs, .. } = self else { panic!("a folder keeps no versions") };
+        server.keep_versions(packs);
+    }
+
+    /// Name and id of every version below a prefix, and how many marks of deletion; on a server only.
+    pub(crate) fn versions(&self, prefix: &str) -> (Vec<(String, String)>, usize) {
+        let Self::S3 { server, packs, .. } = self else { panic!("a folder keeps no versions") };
+        server.versions(packs, prefix)
+    }
+
+    /// How often each pack was put, whole or by the completion of its parts, and the server said that it was; of a folder
+    /// nobody counts.
+    pub(crate) fn times_put(&self) -> BTreeMap<String, usize> {
+        let mut times = BTreeMap::new();
+        let Self::S3 { proxy, packs, .. } = self else { return times };
+        for passed in proxy.passed().iter().filter(|passed| passed.status == Some(200)) {
+            let request = &passed.request;
+            let name = request.target.strip_prefix(&format!("/{packs}/")).unwrap_or_default();
+            let name = name.split('?').next().unwrap_or_default();
+            let whole = request.method == "PUT" && request.parameter("partNumber").is_none();
+            let completes = request.method == "POST" && request.parameter("uploadId").is_some();
+            if name.starts_with("v1/pack/") && (whole || completes) {
+                *times.entry(name.to_owned()).or_default() += 1;
             }
         }
+        times
     }
 
     /// From here on nothing can be put into it. What a gateway may complain of for that.

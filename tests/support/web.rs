@@ -96,7 +96,8 @@ impl Web {
     /// WADO-RS of one instance in the syntax it is stored in; the Part 10 file, or why there is none.
     pub(crate) fn instance(&self, study: &str, series: &str, instance: &str) -> Result<File, String> {
         let path = format!("/dicomweb/studies/{study}/series/{series}/instances/{instance}");
-        let answer = self.get(&path, "multipart/related; type=\"application/dicom\"; transfer-syntax=*");
+        let accept = "multipart/related; type=\"application/dicom\"; transfer-syntax=*";
+        let answer = Self::whole(self.agent.get(self.url(&path)).header("accept", accept).call())?;
         if answer.status != 200 {
             return Err(format!("status {}: {}", answer.status, answer.text().trim()));
         }
@@ -107,11 +108,17 @@ impl Web {
     }
 
     fn answer(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, path: &str) -> Answer {
-        let mut answer = answer.unwrap_or_else(|error| panic!("{path}: {error}"));
+        Self::whole(answer).unwrap_or_else(|why| panic!("{path}: {why}"))
+    }
+
+    /// An answer with its body to the end, or why there is none.
+    fn whole(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
+        let mut answer = answer.map_err(|error| error.to_string())?;
         let header = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
         let content_type = header.unwrap_or_default().to_owned();
         let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
-        Answer { status: answer.status().as_u16(), content_type, body: body.expect("read the body") }
+        let body = body.map_err(|error| format!("the body breaks off: {error}"))?;
+        Ok(Answer { status: answer.status().as_u16(), content_type, body })
     }
 }
 
