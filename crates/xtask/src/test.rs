@@ -46,14 +46,10 @@ pub(crate) const OVER_S3: &[(&str, &str)] = &[("FILMGATE_TEST_BUCKET", "s3")];
 pub(crate) const OVER_S3_AND_POSTGRES: &[(&str, &str)] =
     &[("FILMGATE_TEST_BUCKET", "s3"), ("FILMGATE_TEST_CATALOG", "postgres")];
 
-/// What arrives is given back the same, twice or deleted, by one node or another, whatever it is kept in: the embedded
-/// defaults are part of the other tests.
+/// What arrives is given back the same, twice or deleted, and followed, whatever it is kept in: the embedded defaults are
+/// part of the other tests, two nodes over S3 part of `cargo xtask soak`.
 const OTHER_STORES: [Stories; 2] = [
-    told(
-        "stories over S3",
-        OVER_S3,
-        &["round_trip::", "duplicates::", "custody::", "nodes::", "adopt::", "follow::"],
-    ),
+    told("stories over S3", OVER_S3, &["round_trip::", "duplicates::", "custody::", "adopt::", "follow::"]),
     told(
         "stories over S3 and PostgreSQL",
         OVER_S3_AND_POSTGRES,
