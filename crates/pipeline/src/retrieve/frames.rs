@@ -17,6 +17,8 @@ use crate::{Error, OpenRecord};
 const ITEM_HEAD_BYTES: u64 = 8;
 /// Bytes of one frame at most, as they are stored.
 const STORED_FRAME_BYTES_MAX: u64 = filmgate_pixels::FRAME_BYTES_MAX;
+/// Fragments of one instance that are looked through; each takes 16 bytes of memory.
+const FRAGMENTS_READ_MAX: usize = 1_000_000;
 /// First bytes of a fragment by which a codestream is known.
 const MARKER_BYTES: usize = 12;
 /// Bytes that are read at a time while heads are looked at: about a chunk.
@@ -136,6 +138,9 @@ impl OpenRecord {
         while (fragments.len() as u64) < pixel_data.fragments_total
             && let Some(last) = fragments.last()
         {
+            if fragments.len() >= FRAGMENTS_READ_MAX {
+                return Err(Error::NoFrames("it has more fragments than are looked through"));
+            }
             let start = last.dataset_offset.saturating_add(last.bytes.into());
             let head = start..start.saturating_add(ITEM_HEAD_BYTES).min(end);
             let head = self.bytes_near(&mut near, head, end).await?;
