@@ -55,8 +55,8 @@ impl Bench {
             install::browser()?;
         }
         println!("building the gateway and the benchmarks (the first build takes some minutes)");
-        run(&mut cargo(&["build", "--release", "--package", "filmgate-gateway", "--bin", "filmgate"]))?;
-        run(&mut cargo(&["build", "--release", "--package", "filmgate-benches"]))?;
+        // The whole workspace, as the tests do: a selection of packages would build the dependencies with other features.
+        run(&mut cargo(&["build", "--release", "--workspace"]))?;
         self.measure()
     }
 
