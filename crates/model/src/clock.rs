@@ -88,6 +88,15 @@ impl Clock {
         }
     }
 
+    /// Waits so long; false at once on a manual clock, which stands still until it is moved.
+    pub async fn rest(&self, duration: Duration) -> bool {
+        if self.0.is_some() {
+            return false;
+        }
+        tokio::time::sleep(duration).await;
+        true
+    }
+
     /// Moves a manual clock, forwards or back; the system's clock stays as it is.
     pub fn shift_ms(&self, milliseconds: i64) {
         if let Some(manual) = &self.0 {

@@ -320,6 +320,7 @@ pub struct Road {
     announced: index::Announced,
     pace: pace::Pace,
     flight: flight::Flight,
+    open_before: parts::OpenBefore,
     /// What was found out of each placement.
     probed: Mutex<BTreeMap<String, Probed>>,
     /// A pack was made, or put in a bucket: the next step has something to do.
@@ -355,6 +356,7 @@ impl Road {
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
             key_gates: Default::default(),
+            open_before: Default::default(),
             followed: follow::Told::default(),
             log: log::Log::new(log::LogFolder::new(Arc::clone(&parts.disk), parts.log_dir)),
             pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),

@@ -2,8 +2,8 @@
 //! keep to so many bytes a second, and rows of the catalog are gathered. Once nothing arrives they run as fast as they can.
 //!
 //! Nothing starves: what has waited as long as a pack may age goes on at once, and so does everything while the journal
-//! wants room. Nobody sleeps here. A step says what it moved, and who drives the steps asks how long to rest before the
-//! next; the clock may jump.
+//! wants room. A step says what it moved, and who drives the steps asks how long to rest before the next; a step that is
+//! long asks between its parts, too. The clock may jump.
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},
@@ -35,6 +35,9 @@ impl Default for Yielding {
         }
     }
 }
+
+/// How often who rests amid a step looks whether it still has to.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The pace of one road.
 pub(crate) struct Pace {
@@ -81,10 +84,23 @@ impl Pace {
 
     /// A step behind the journal moved so many bytes. What is moved while nothing arrives costs nothing.
     pub(crate) fn moved(&self, bytes: u64) {
+        self.owe(&mut self.owed.lock(), bytes, self.clock.now());
+    }
+
+    /// Counts what is about to be moved when no rest is owed; else how long it is.
+    fn claim(&self, bytes: u64) -> Duration {
         let now = self.clock.now();
+        let mut owed = self.owed.lock();
+        let rest = if self.is_receiving(now) { owed.left(now) } else { Duration::ZERO };
+        if rest.is_zero() {
+            self.owe(&mut owed, bytes, now);
+        }
+        rest
+    }
+
+    fn owe(&self, owed: &mut Owed, bytes: u64, now: Timestamp) {
         if self.yielding.bytes_per_second > 0 && self.is_receiving(now) {
             let milliseconds = bytes.saturating_mul(1000) / self.yielding.bytes_per_second;
-            let mut owed = self.owed.lock();
             let rest = owed.left(now).saturating_add(Duration::from_millis(milliseconds));
             *owed = Owed { since: now, rest };
         }
@@ -123,12 +139,21 @@ impl Road {
     /// what has waited as long as a pack may age.
     #[must_use]
     pub fn rest_before(&self, since: Timestamp) -> Duration {
-        let now = self.clock.now();
+        if self.is_urgent(since) { Duration::ZERO } else { self.pace.rest(self.clock.now()) }
+    }
+
+    fn is_urgent(&self, since: Timestamp) -> bool {
         let Settings { pack_age, .. } = self.settings;
-        if self.is_pressed() || distance(now, since) >= pack_age {
-            Duration::ZERO
-        } else {
-            self.pace.rest(now)
+        self.is_pressed() || distance(self.clock.now(), since) >= pack_age
+    }
+
+    /// Rests amid a step for what it is about to move of something that waits since `since`.
+    pub(crate) async fn rest_for(&self, bytes: u64, since: Timestamp) {
+        while !self.is_urgent(since) {
+            let rest = self.pace.claim(bytes);
+            if rest.is_zero() || !self.clock.rest(rest.min(ASK_EVERY)).await {
+                return;
+            }
         }
     }
 }
@@ -161,6 +186,18 @@ mod tests {
         assert_eq!(rest_ms(&pace), 1);
         clock.shift_ms(1);
         assert_eq!(rest_ms(&pace), 0);
+    }
+
+    #[test]
+    fn what_is_claimed_is_counted_once() {
+        let (pace, clock) = pace(1000);
+        assert_eq!(pace.claim(5000), Duration::ZERO, "nothing arrives");
+        pace.received();
+        assert_eq!(pace.claim(400), Duration::ZERO);
+        assert_eq!(pace.claim(400), Duration::from_millis(400), "the first is paid for before the next");
+        clock.shift_ms(400);
+        assert_eq!(pace.claim(400), Duration::ZERO);
+        assert_eq!(rest_ms(&pace), 400);
     }
 
     #[test]

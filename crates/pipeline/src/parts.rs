@@ -1,13 +1,18 @@
 //! A large pack goes in parts. What has arrived is written down, so that after a failure or a restart it is not sent again;
 //! what the store has is compared with that, for neither is believed alone.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use filmgate_bucket::{ListedPart, Multipart, PARTS_MAX, Part, Source};
 use filmgate_catalog::{Pack, UploadInParts, UploadedPart};
 use filmgate_model::compute;
 use futures::{StreamExt, stream::FuturesUnordered};
+use parking_lot::Mutex;
 
 use crate::{Error, Placement, Road, retrieve::pack_name, upload::is_there};
 
@@ -28,6 +33,17 @@ struct Target<'a> {
     upload_id: &'a str,
 }
 
+/// What an upload finds.
+enum Opened {
+    /// One that is under way, with the parts the store lists of it.
+    Upload(UploadInParts, Vec<ListedPart>),
+    /// The object is there.
+    Complete,
+}
+
+/// Uploads in parts that were open when this run first looked, by name, of each placement.
+pub(crate) type OpenBefore = Mutex<BTreeMap<String, BTreeSet<String>>>;
+
 impl Road {
     /// Puts a pack in parts, going on where an earlier try ended.
     pub(crate) async fn put_in_parts(
@@ -38,13 +54,10 @@ impl Road {
         content: &Source,
     ) -> Result<(), Error> {
         let name = pack_name(pack.pack_id);
-        // An earlier try may have got through, its answer lost; and what is there in another size is nobody's.
-        match placement.bucket.head(&name).await? {
-            Some(object) if object.bytes == pack.bytes => return Ok(()),
-            Some(_) => placement.bucket.delete(&name).await?,
-            None => {}
-        }
-        let (upload, listed) = self.open_upload(placement, store, pack, &name).await?;
+        let (upload, listed) = match self.open_upload(placement, store, pack, &name).await? {
+            Opened::Upload(upload, listed) => (upload, listed),
+            Opened::Complete => return Ok(()),
+        };
         let target = Target { placement, store, pack, name: &name, upload_id: &upload.upload_id };
         let (there, missing) = compare(&upload, listed, content);
         let parts = self.put_missing(&target, content, there, missing).await?;
@@ -67,10 +80,21 @@ impl Road {
         store: &dyn Multipart,
         pack: &Pack,
         name: &str,
-    ) -> Result<(UploadInParts, Vec<ListedPart>), Error> {
-        if let Some(upload) = self.catalog.upload_in_parts(pack.pack_id, &placement.name).await? {
+    ) -> Result<Opened, Error> {
+        let known = self.catalog.upload_in_parts(pack.pack_id, &placement.name).await?;
+        let is_first_try = known.is_none() && pack.attempts_in(&placement.name) == 0;
+        if is_first_try && !self.was_begun_before(placement, store, name).await? {
+            return self.begun(placement, pack, store.begin(name).await?, Vec::new()).await;
+        }
+        // An earlier try may have got through, its answer lost; and what is there in another size is nobody's.
+        match placement.bucket.head(name).await? {
+            Some(object) if object.bytes == pack.bytes => return Ok(Opened::Complete),
+            Some(_) => placement.bucket.delete(name).await?,
+            None => {}
+        }
+        if let Some(upload) = known {
             match store.list_parts(name, &upload.upload_id).await {
-                Ok(listed) => return Ok((upload, listed)),
+                Ok(listed) => return Ok(Opened::Upload(upload, listed)),
                 // Somebody gave it up.
                 Err(filmgate_bucket::Error::UploadGone(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -78,10 +102,35 @@ impl Road {
         }
         let upload_id = self.begin_once(store, name).await?;
         let listed = store.list_parts(name, &upload_id).await?;
+        self.begun(placement, pack, upload_id, listed).await
+    }
+
+    async fn begun(
+        &self,
+        placement: &Placement,
+        pack: &Pack,
+        upload_id: String,
+        listed: Vec<ListedPart>,
+    ) -> Result<Opened, Error> {
         let part_bytes = part_bytes(pack.bytes, self.settings.part_size_bytes);
         let (pack_id, now) = (pack.pack_id, self.clock.now());
         self.catalog.record_upload_begun(pack_id, &placement.name, &upload_id, part_bytes, now).await?;
-        Ok((UploadInParts { upload_id, part_bytes, parts: Vec::new() }, listed))
+        Ok(Opened::Upload(UploadInParts { upload_id, part_bytes, parts: Vec::new() }, listed))
+    }
+
+    /// True when an upload of this name was open as this run first looked: an earlier one began it, and did not live to
+    /// write that down. What this run begins it knows of, so the store is asked once.
+    async fn was_begun_before(
+        &self,
+        placement: &Placement,
+        store: &dyn Multipart,
+        name: &str,
+    ) -> Result<bool, Error> {
+        if let Some(names) = self.open_before.lock().get(&placement.name) {
+            return Ok(names.contains(name));
+        }
+        let names = store.list_uploads(PACKS).await?.into_iter().map(|upload| upload.name).collect();
+        Ok(self.open_before.lock().entry(placement.name.clone()).or_insert(names).contains(name))
     }
 
     /// Takes over an upload of this name whose beginning was not answered: the name is this pack's alone. Begins one when
@@ -131,6 +180,7 @@ impl Road {
     ) -> Result<Part, Error> {
         let Missing { number, range, listed } = missing;
         let bytes = range.end - range.start;
+        self.rest_for(bytes, target.pack.created_at).await;
         let _flight = self.flight.take(bytes).await;
         let content = content.clone();
         let content: Bytes = compute(move || content.read(range)).await??;

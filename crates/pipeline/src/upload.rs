@@ -48,7 +48,6 @@ impl Road {
         match self.place(placement, pack).await {
             Ok(()) => {
                 let required = self.placement_names();
-                self.pace.moved(pack.bytes);
                 self.catalog
                     .record_uploaded(pack.pack_id, &placement.name, &required, self.clock.now())
                     .await?;
@@ -67,7 +66,11 @@ impl Road {
         self.probe(placement).await?;
         let (road, study_key_id) = (Arc::clone(self), pack.study_key_id);
         let (key_name, key_object) = compute(move || road.keys.study_key_object(study_key_id)).await??;
-        put_once(&placement.keys, &key_name, &Source::from_bytes(key_object)).await?;
+        let key = Source::from_bytes(key_object);
+        // The first pack of a study brings it; the others find it there.
+        if !is_there(&placement.keys, &key_name, key.bytes()).await? {
+            put_once(&placement.keys, &key_name, &key).await?;
+        }
         let (road, pack_id) = (Arc::clone(self), pack.pack_id);
         let content = Source::new(pack.bytes, move |range| {
             let read = road.packs.open(pack_id).and_then(|pack| pack.read(range));
@@ -78,6 +81,7 @@ impl Road {
                 self.put_in_parts(placement, store, pack, &content).await
             }
             _ => {
+                self.rest_for(pack.bytes, pack.created_at).await;
                 let _flight = self.flight.take(pack.bytes).await;
                 put_once(&placement.bucket, &pack_name(pack_id), &content).await
             }
@@ -158,11 +162,9 @@ pub(crate) async fn is_there(bucket: &Arc<dyn Bucket>, name: &str, bytes: u64) -
 
 /// Puts an object whose name is its own for ever: one that is there already, in the right size, is an earlier try's.
 async fn put_once(bucket: &Arc<dyn Bucket>, name: &str, content: &Source) -> Result<(), Error> {
-    if is_there(bucket, name, content.bytes()).await? {
-        return Ok(());
-    }
     match bucket.put(name, content).await {
         Ok(()) => Ok(()),
+        Err(BucketError::Exists(_)) if is_there(bucket, name, content.bytes()).await? => Ok(()),
         // Something shorter stands under the name: a cut-off try on a store that shows such things. It is nobody's.
         Err(BucketError::Exists(_)) => {
             bucket.delete(name).await?;

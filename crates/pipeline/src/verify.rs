@@ -77,7 +77,6 @@ impl Road {
         self.place_site_key(placement).await?;
         self.compare_key(placement, pack).await?;
         self.compare_pack(placement, pack).await?;
-        self.pace.moved(pack.bytes);
         let required = self.placement_names();
         let (fact, now) = (self.fact_of(pack)?, self.clock.now());
         if self.catalog.record_proven(pack.pack_id, &placement.name, &required, &fact, now).await? {
@@ -116,7 +115,7 @@ impl Road {
     async fn compare_pack(self: &Arc<Self>, placement: &Placement, pack: &Pack) -> Result<(), Error> {
         let name = pack_name(pack.pack_id);
         for _ in 0..LOOKS {
-            if self.digest_in(placement, &name, pack.bytes).await? == pack.sha256 {
+            if self.digest_in(placement, &name, pack).await? == pack.sha256 {
                 return Ok(());
             }
         }
@@ -130,9 +129,10 @@ impl Road {
         Err(Error::Differs { pack_id: pack.pack_id, what: "it came back different" })
     }
 
-    async fn digest_in(&self, placement: &Placement, name: &str, bytes: u64) -> Result<[u8; 32], Error> {
+    async fn digest_in(&self, placement: &Placement, name: &str, pack: &Pack) -> Result<[u8; 32], Error> {
         let mut digest = Sha256::new();
-        for piece in pieces(bytes) {
+        for piece in pieces(pack.bytes) {
+            self.rest_for(piece.end - piece.start, pack.created_at).await;
             let _flight = self.flight.take(piece.end - piece.start).await;
             let bytes = placement.bucket.get(name, piece).await?;
             digest = compute(move || digest.chain_update(&bytes)).await?;

@@ -1,7 +1,7 @@
 //! A bucket of an S3 server.
 //!
 //! Servers differ, mostly in silence, so little is asked of them: names are unique by construction, and the condition
-//! "only if new" is sent as a second belt; MD5 and SHA-256 go with every content; an answer that was lost is left to the
+//! "only if new" is sent as a second belt; digests go with every content; an answer that was lost is left to the
 //! caller, who asks by [`Bucket::head`]. Each call is one request: tries are made again by who writes them down.
 
 mod checksums;
@@ -40,6 +40,8 @@ pub struct S3Bucket {
     role: Role,
     /// A probe saw the server refuse to replace an object by a whole one.
     refuses_to_replace: Arc<AtomicBool>,
+    /// A probe saw the server refuse content that is not what its SHA-256 says.
+    checks_sha256: Arc<AtomicBool>,
     /// A probe saw no versions kept, and none ever asked for: what is deleted is gone.
     never_versioned: Arc<AtomicBool>,
 }
@@ -53,6 +55,7 @@ impl S3Bucket {
             bucket: bucket.into(),
             role,
             refuses_to_replace: Arc::default(),
+            checks_sha256: Arc::default(),
             never_versioned: Arc::default(),
         }
     }
@@ -72,11 +75,15 @@ impl S3Bucket {
     }
 
     async fn put_whole(&self, name: &str, content: Bytes) -> Result<(), Error> {
-        let checksums = Checksums::of(&content).await?;
+        let checksums = self.checksums(&content).await?;
         let put = self.client.bulk.put_object().bucket(&self.bucket).key(self.key(name)?);
-        let put = put.if_none_match("*").content_md5(checksums.md5).checksum_sha256(checksums.sha256);
-        let put = put.body(ByteStream::from(content)).send().await;
+        let put = put.if_none_match("*").set_content_md5(checksums.md5).checksum_sha256(checksums.sha256);
+        let put = put.body(ByteStream::from(content)).customize().disable_payload_signing().send().await;
         put.map(|_| ()).map_err(|error| told(name, error))
+    }
+
+    async fn checksums(&self, content: &Bytes) -> Result<Checksums, Error> {
+        Checksums::of(content, !self.checks_sha256.load(Ordering::Relaxed)).await
     }
 
     async fn bytes_of(&self, name: &str) -> Result<u64, Error> {
@@ -177,6 +184,7 @@ impl Bucket for S3Bucket {
         let probe = self.find_out(token).await?;
         self.refuse_unfit(&probe)?;
         self.refuses_to_replace.store(probe.honours_conditions, Ordering::Relaxed);
+        self.checks_sha256.store(probe.checks_sha256, Ordering::Relaxed);
         self.never_versioned.store(!probe.keeps_versions, Ordering::Relaxed);
         Ok(Some(probe))
     }

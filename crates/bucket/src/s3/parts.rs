@@ -8,7 +8,7 @@ use aws_sdk_s3::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
-use super::{S3Bucket, checksums::Checksums, errors::told, unreadable};
+use super::{S3Bucket, errors::told, unreadable};
 use crate::{Error, ListedPart, Multipart, OpenUpload, Part};
 
 /// What is kept of an ETag: some servers quote it, some do not.
@@ -41,12 +41,12 @@ impl Multipart for S3Bucket {
         number: u32,
         content: Bytes,
     ) -> Result<Part, Error> {
-        let checksums = Checksums::of(&content).await?;
+        let checksums = self.checksums(&content).await?;
         let bytes = content.len() as u64;
         let put = self.client.bulk.upload_part().bucket(&self.bucket).key(self.key(name)?);
         let put = put.upload_id(upload_id).part_number(part_number(number)?);
-        let put = put.content_md5(checksums.md5).checksum_sha256(checksums.sha256);
-        let put = put.body(ByteStream::from(content)).send().await;
+        let put = put.set_content_md5(checksums.md5).checksum_sha256(checksums.sha256);
+        let put = put.body(ByteStream::from(content)).customize().disable_payload_signing().send().await;
         let put = put.map_err(|error| gone(told(name, error)))?;
         let etag = put.e_tag().map(plain).ok_or_else(|| unreadable("a part without an ETag"))?;
         Ok(Part { number, bytes, etag, sha256: checksums.sha256_raw })

@@ -93,7 +93,7 @@ impl S3Bucket {
 
     async fn put_probe(&self, name: &str, checksums: Checksums) -> Result<Put, Error> {
         let put = self.client.quick.put_object().bucket(&self.bucket).key(self.key(name)?);
-        let put = put.if_none_match("*").content_md5(checksums.md5).checksum_sha256(checksums.sha256);
+        let put = put.if_none_match("*").set_content_md5(checksums.md5).checksum_sha256(checksums.sha256);
         let put = put.body(ByteStream::from(Bytes::from_static(CONTENT))).send().await;
         put.map(|put| Put::new(put.version_id())).map_err(|error| told(name, error))
     }
@@ -115,7 +115,7 @@ impl S3Bucket {
         let until = DateTime::from_millis(token.at_ms.saturating_add(LOCK_MS));
         let put = self.client.quick.put_object().bucket(&self.bucket).key(self.key(name)?);
         let put = put.object_lock_mode(ObjectLockMode::Governance).object_lock_retain_until_date(until);
-        let put = put.content_md5(&right.md5).checksum_sha256(&right.sha256);
+        let put = put.set_content_md5(right.md5.clone()).checksum_sha256(&right.sha256);
         let put = put.body(ByteStream::from(Bytes::from_static(CONTENT))).send().await;
         let put = match put.map_err(|error| told(name, error)) {
             Ok(put) => Put::new(put.version_id()),
