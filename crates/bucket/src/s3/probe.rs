@@ -17,16 +17,12 @@ const OTHER: &[u8] = b"filmgate probe, other content";
 /// How long the object that is to be locked stays so, in milliseconds.
 const LOCK_MS: i64 = 5_000;
 
-/// An object of a probe that was put; its version when the server keeps them.
+/// An object of a probe that was put; its version when the server names one, which does not mean that it keeps them.
 struct Put(Option<String>);
 
 impl Put {
     fn new(version_id: Option<&str>) -> Self {
         Self(version_id.filter(|id| !id.is_empty() && *id != "null").map(str::to_owned))
-    }
-
-    fn is_versioned(&self) -> bool {
-        self.0.is_some()
     }
 }
 
@@ -83,12 +79,31 @@ impl S3Bucket {
     async fn replaces(&self, name: &str, checksums: &Checksums) -> Result<(bool, bool), Error> {
         let first = self.put_probe(name, checksums.clone()).await?;
         let second = self.put_probe(name, checksums.clone()).await;
+        let keeps_versions = self.outlives_its_deletion(name, &first).await?;
         self.take_away(name, &first).await?;
         match second {
-            Ok(second) => self.take_away(name, &second).await.map(|()| (false, first.is_versioned())),
-            Err(Error::Exists(_)) => Ok((true, first.is_versioned())),
+            Ok(second) => self.take_away(name, &second).await.map(|()| (false, keeps_versions)),
+            Err(Error::Exists(_)) => Ok((true, keeps_versions)),
             Err(error) => Err(error),
         }
+    }
+
+    /// Deletes an object the usual way; true when its version can still be read, or nobody says that it cannot.
+    async fn outlives_its_deletion(&self, name: &str, put: &Put) -> Result<bool, Error> {
+        let Some(version_id) = &put.0 else { return Ok(false) };
+        let delete = self.client.quick.delete_object().bucket(&self.bucket).key(self.key(name)?);
+        let deleted = delete.send().await.map_err(|error| told(name, error))?;
+        let head = self.client.quick.head_object().bucket(&self.bucket).key(self.key(name)?);
+        let found = match head.version_id(version_id).send().await.map_err(|error| told(name, error)) {
+            Ok(_) | Err(Error::Denied(_) | Error::Rejected(_)) => true,
+            Err(Error::NotFound(_)) => false,
+            Err(error) => return Err(error),
+        };
+        // Where versions are kept a deletion is one of them, and goes too.
+        if found {
+            self.take_away(name, &Put::new(deleted.version_id())).await?;
+        }
+        Ok(found)
     }
 
     async fn put_probe(&self, name: &str, checksums: Checksums) -> Result<Put, Error> {
