@@ -131,8 +131,8 @@ pub use receive::{Committing, Received, Receiving, Refusal, Verdict};
 pub use recover::Recovered;
 pub use repack::{Repack, Repacked};
 pub use retrieve::{
-    Dataset, FrameSyntax, Frames, Imaged, KeptSettings, Picture, PictureFormat, Rendered, StoredFrame,
-    Transcoded,
+    Annotation, Dataset, FrameSyntax, Frames, Imaged, KeptSettings, Picture, PictureFormat,
+    PresentationState, Rendered, StoredFrame, Transcoded,
 };
 pub use rotate::Rotation;
 pub use rotation::{RotationAsked, RotationStatus};

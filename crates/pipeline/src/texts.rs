@@ -7,7 +7,7 @@ use filmgate_model::{
     text::{Hint, Repertoire},
 };
 
-use crate::METADATA_VERSION;
+use crate::{METADATA_VERSION, Road};
 
 /// What is known of text besides what its datasets state.
 ///
@@ -38,6 +38,20 @@ impl Texts {
             false => self.charsets.get(&provenance.calling_ae.trim().to_ascii_uppercase()).copied(),
         };
         Hint { instead, guess: self.guess }
+    }
+
+    /// What they say, written out: an answer with text is another one once this is.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+impl Road {
+    /// How text is read.
+    #[must_use]
+    pub fn texts(&self) -> &Texts {
+        &self.settings.texts
     }
 }
 

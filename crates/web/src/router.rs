@@ -153,25 +153,25 @@ fn searches_and_stores() -> Router<App> {
     use dicomweb::{qido, stow, wado};
     Router::new()
         .route("/dicomweb/studies", get(qido::studies).post(stow::store))
-        .route("/dicomweb/studies/{study}", get(wado::study).post(stow::store_in_study))
-        .route("/dicomweb/series", get(qido::all_series))
-        .route("/dicomweb/instances", get(qido::all_instances))
-        .route("/dicomweb/studies/{study}/series", get(qido::series_of_study))
-        .route("/dicomweb/studies/{study}/instances", get(qido::instances_of_study))
-        .route("/dicomweb/studies/{study}/series/{series}/instances", get(qido::instances_of_series))
+        .route("/dicomweb/studies/{study}", get(wado::instances).post(stow::store_in_study))
+        .route("/dicomweb/series", get(qido::series))
+        .route("/dicomweb/instances", get(qido::instances))
+        .route("/dicomweb/studies/{study}/series", get(qido::series))
+        .route("/dicomweb/studies/{study}/instances", get(qido::instances))
+        .route("/dicomweb/studies/{study}/series/{series}/instances", get(qido::instances))
 }
 
 /// WADO-RS (PS3.18 10.4).
 fn retrievals() -> Router<App> {
     use dicomweb::{bulk, frames, metadata, wado};
     Router::new()
-        .route("/dicomweb/studies/{study}/metadata", get(metadata::study))
-        .route("/dicomweb/studies/{study}/series/{series}", get(wado::series))
-        .route("/dicomweb/studies/{study}/series/{series}/metadata", get(metadata::series))
-        .route("/dicomweb/studies/{study}/series/{series}/instances/{instance}", get(wado::instance))
+        .route("/dicomweb/studies/{study}/metadata", get(metadata::instances))
+        .route("/dicomweb/studies/{study}/series/{series}", get(wado::instances))
+        .route("/dicomweb/studies/{study}/series/{series}/metadata", get(metadata::instances))
+        .route("/dicomweb/studies/{study}/series/{series}/instances/{instance}", get(wado::instances))
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/metadata",
-            get(metadata::instance),
+            get(metadata::instances),
         )
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/bulkdata/{*path}",
@@ -188,25 +188,25 @@ fn pictures() -> Router<App> {
     use dicomweb::{rendered, wado_uri};
     Router::new()
         .route("/wado", get(wado_uri::object))
-        .route("/dicomweb/studies/{study}/rendered", get(rendered::study))
-        .route("/dicomweb/studies/{study}/thumbnail", get(rendered::study_thumbnail))
-        .route("/dicomweb/studies/{study}/series/{series}/rendered", get(rendered::series))
-        .route("/dicomweb/studies/{study}/series/{series}/thumbnail", get(rendered::series_thumbnail))
+        .route("/dicomweb/studies/{study}/rendered", get(rendered::rendered))
+        .route("/dicomweb/studies/{study}/thumbnail", get(rendered::thumbnail))
+        .route("/dicomweb/studies/{study}/series/{series}/rendered", get(rendered::rendered))
+        .route("/dicomweb/studies/{study}/series/{series}/thumbnail", get(rendered::thumbnail))
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/rendered",
-            get(rendered::instance),
+            get(rendered::rendered),
         )
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/thumbnail",
-            get(rendered::instance_thumbnail),
+            get(rendered::thumbnail),
         )
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/rendered",
-            get(rendered::frames),
+            get(rendered::rendered),
         )
         .route(
             "/dicomweb/studies/{study}/series/{series}/instances/{instance}/frames/{frames}/thumbnail",
-            get(rendered::frames_thumbnail),
+            get(rendered::thumbnail),
         )
 }
 

@@ -88,6 +88,20 @@ impl Road {
         self.kept.frames.get_or_insert_async(&key, make).await
     }
 
+    /// The samples of a frame with all bits that are stored, where those that mean nothing else may hold overlays: native ones
+    /// (PS3.5 8.1.2, retired). The other way round they are not looked for.
+    pub(super) async fn all_bits(
+        self: &Arc<Self>,
+        location: &Location,
+        imaged: &Imaged,
+        frame: u32,
+    ) -> Result<Option<Bytes>, Error> {
+        if !imaged.is_native() || !imaged.goes_as_stored() {
+            return Ok(None);
+        }
+        Ok(Some(self.stored_frame(location, imaged, frame).await?.bytes))
+    }
+
     /// The samples of a frame.
     ///
     /// # Errors

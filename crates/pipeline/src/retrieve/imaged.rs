@@ -52,7 +52,7 @@ const LONG_HEADER_BYTES: u64 = 1024 * 1024;
 const MANY_FRAGMENTS: u64 = 1024;
 
 impl OpenRecord {
-    fn header_bytes(&self) -> u64 {
+    pub(super) fn header_bytes(&self) -> u64 {
         self.table().header_chunks().map(|(_, chunk)| u64::from(chunk.raw_bytes)).sum()
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use filmgate_model::RecordId;
 use quick_cache::{Weighter, sync::Cache};
 
-use super::{frames::StoredFrame, imaged::Imaged, rendered::Rendered};
+use super::{frames::StoredFrame, imaged::Imaged, presentation::PresentationState, rendered::Rendered};
 
 /// Limits of what is kept in memory.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,8 @@ impl Default for KeptSettings {
 
 /// Bytes of datasets whose images were described: few are at work at a time.
 const IMAGED_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of presentation states.
+const STATES_BYTES_MAX: u64 = 16 << 20;
 /// What an entry takes beside its bytes, about.
 const ENTRY_BYTES: u64 = 128;
 
@@ -63,6 +65,7 @@ pub(crate) struct Kept {
     pub(super) frames: Cache<FrameKey, StoredFrame, Weigh>,
     pub(super) rendered: Cache<RenderedKey, Rendered, Weigh>,
     pub(super) imaged: Cache<RecordId, Arc<Imaged>, Weigh>,
+    pub(super) states: Cache<RecordId, Arc<PresentationState>, Weigh>,
 }
 
 impl Kept {
@@ -75,6 +78,7 @@ impl Kept {
             frames: Cache::with_weighter(entries(frames_bytes_max, 128 << 10), frames_bytes_max, Weigh),
             rendered: Cache::with_weighter(entries(rendered_bytes_max, 32 << 10), rendered_bytes_max, Weigh),
             imaged: Cache::with_weighter(entries(IMAGED_BYTES_MAX, 32 << 10), IMAGED_BYTES_MAX, Weigh),
+            states: Cache::with_weighter(entries(STATES_BYTES_MAX, 32 << 10), STATES_BYTES_MAX, Weigh),
         }
     }
 
@@ -84,6 +88,7 @@ impl Kept {
         self.frames.clear();
         self.rendered.clear();
         self.imaged.clear();
+        self.states.clear();
     }
 }
 
@@ -112,5 +117,11 @@ impl Weighter<RenderedKey, Rendered> for Weigh {
 impl Weighter<RecordId, Arc<Imaged>> for Weigh {
     fn weight(&self, _: &RecordId, imaged: &Arc<Imaged>) -> u64 {
         ENTRY_BYTES + imaged.weight_bytes()
+    }
+}
+
+impl Weighter<RecordId, Arc<PresentationState>> for Weigh {
+    fn weight(&self, _: &RecordId, state: &Arc<PresentationState>) -> u64 {
+        ENTRY_BYTES + state.weight_bytes()
     }
 }

@@ -1,11 +1,13 @@
 //! The way back: a record's sealed bytes are fetched from where they are — journal, local pack, else a range of a
 //! bucket's object — and opened, chunk by chunk.
 
+mod annotation;
 mod dataset;
 mod frame_as;
 mod frames;
 mod imaged;
 mod kept;
+mod presentation;
 mod rendered;
 mod rewritten;
 mod transcode;
@@ -28,12 +30,14 @@ use crate::{
     texts,
 };
 
+pub use annotation::Annotation;
 pub use dataset::Dataset;
 pub use frame_as::FrameSyntax;
 pub use frames::{Frames, StoredFrame};
 pub use imaged::Imaged;
 pub(crate) use kept::Kept;
 pub use kept::KeptSettings;
+pub use presentation::PresentationState;
 pub use rendered::{Picture, PictureFormat, Rendered};
 pub use transcode::Transcoded;
 

@@ -7,10 +7,10 @@ use filmgate_catalog::Location;
 use filmgate_model::compute;
 use filmgate_pixels::{
     Frame,
-    render::{RenderOptions, Rendering, Viewport, Window},
+    render::{RenderOptions, Rendering, SIDE_MAX, Viewport, Window},
 };
 
-use super::{imaged::Imaged, kept::RenderedKey};
+use super::{annotation::Annotation, imaged::Imaged, kept::RenderedKey, presentation::PresentationState};
 use crate::{Error, Road};
 
 /// What a picture is written as.
@@ -33,8 +33,8 @@ impl PictureFormat {
     }
 }
 
-/// What a picture is to be like.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What a picture is to be like. Written out (`{:?}`) it tells pictures of a frame apart.
+#[derive(Debug, Clone)]
 pub struct Picture {
     /// What it is written as.
     pub format: PictureFormat,
@@ -44,6 +44,28 @@ pub struct Picture {
     pub viewport: Option<Viewport>,
     /// Pixels that a side of it has at most.
     pub side_max: u32,
+    /// The image's own overlays are drawn. A presentation state says itself which are, whatever stands here.
+    pub overlays: bool,
+    /// What is written into it.
+    pub annotation: Annotation,
+    /// A presentation state that is for the frame.
+    pub presentation: Option<Arc<PresentationState>>,
+}
+
+impl Picture {
+    /// The frame as its own attributes show it, in its own size.
+    #[must_use]
+    pub fn plain(format: PictureFormat) -> Self {
+        Self {
+            format,
+            window: None,
+            viewport: None,
+            side_max: SIDE_MAX,
+            overlays: false,
+            annotation: Annotation::default(),
+            presentation: None,
+        }
+    }
 }
 
 /// A picture.
@@ -71,18 +93,32 @@ impl Road {
         let make = async {
             let imaged = self.imaged(location).await?;
             let decoded = self.decoded(location, &imaged, frame).await?;
-            compute(move || draw(&imaged, frame, &decoded, picture)).await?
+            let stored = match picture.overlays || picture.presentation.is_some() {
+                true => self.all_bits(location, &imaged, frame).await?,
+                false => None,
+            };
+            compute(move || draw(&imaged, frame, &decoded, stored.as_deref(), &picture)).await?
         };
         self.kept.rendered.get_or_insert_async(&key, make).await
     }
 }
 
-fn draw(imaged: &Imaged, frame: u32, decoded: &Frame, picture: Picture) -> Result<Rendered, Error> {
+fn draw(
+    imaged: &Imaged,
+    frame: u32,
+    decoded: &Frame,
+    stored: Option<&[u8]>,
+    picture: &Picture,
+) -> Result<Rendered, Error> {
+    let annotations = picture.annotation.lines(&imaged.dataset.elements, frame, imaged.frames.count);
     let options = RenderOptions {
         window: picture.window,
         viewport: picture.viewport,
         side_max: picture.side_max,
-        ..RenderOptions::default()
+        overlays: picture.overlays,
+        stored,
+        presentation: picture.presentation.as_deref().map(PresentationState::elements),
+        annotations: &annotations,
     };
     let rendering = Rendering::of(&imaged.dataset.elements, &imaged.image, frame)?;
     let raster = rendering.render(decoded, &options)?;

@@ -3,25 +3,27 @@
 use std::{ops::Range, sync::Arc};
 
 use axum::{
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::Path,
+    http::{HeaderValue, header},
     response::Response,
 };
 use filmgate_model::transfer_syntax::EXPLICIT_VR_BIG_ENDIAN;
 use filmgate_pipeline::OpenRecord;
+use serde::Deserialize;
 
 use super::{
-    OCTET_STREAM, Pairs,
+    OCTET_STREAM,
     accept::{Accepted, Offer},
+    asking::Asking,
     document, frames, instance_url,
     multipart::Boundary,
-    reuse::{self, Tag},
-    wado::{served, with_type},
+    named::Named,
+    reuse::Tag,
+    wado::with_type,
 };
 use crate::{
     Error,
-    router::App,
-    streaming::{self, Outlet, Stopped},
+    streaming::{Outlet, Stopped},
 };
 
 /// Bytes opened at one time.
@@ -33,48 +35,51 @@ const OFFERS: [Offer<'static>; 2] = [
     Offer { multipart: true, media_type: OCTET_STREAM, transfer_syntax: None },
 ];
 
+/// Where in the instance: what stands behind `bulkdata/`.
+#[derive(Deserialize)]
+pub(crate) struct Within {
+    path: String,
+}
+
 /// One bulk value of an instance.
 pub(crate) async fn bulk_value(
-    State(app): State<App>,
-    Path((study, series, instance, path)): Path<(String, String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
+    Path(named): Path<Named>,
+    Path(Within { path }): Path<Within>,
+    asking: Asking,
 ) -> Result<Response, Error> {
-    let found = served(&app, &study, &series, &instance).await?;
-    let record = Arc::new(app.road().open_found(&found).await?);
+    let found = named.instance(&asking.app).await?;
+    let record = Arc::new(asking.road().open_found(&found).await?);
     let value = record.bulk_value(&path);
-    let accepted = Accepted::of(&headers, &query);
-    if let Some(document) = document::of(&app, &found, &record, value.as_ref(), &path).await?
-        && let Some(answer) = document.answer(&app, &record, &accepted).await?
+    if let Some(document) = document::of(asking.road(), &found, &record, value.as_ref(), &path).await?
+        && let Some(answer) = document.answer(&asking, &record).await?
     {
         return Ok(answer);
     }
     let value = value.ok_or(Error::NotFound("bulk data"))?;
     if value.encapsulated {
-        return frames::all(&app, found, &headers, &query).await;
+        return frames::all(&asking, found).await;
     }
-    let offer = offer_for(&record, &accepted)?;
+    let offer = offer_for(&record, &asking.accepted)?;
     let tag = Tag::of(&[&found.record_id.0, b"bulkdata", path.as_bytes()]);
-    if let Some(unchanged) = reuse::unchanged(&app, &headers, &tag) {
+    if let Some(unchanged) = asking.unchanged(&tag) {
         return Ok(unchanged);
     }
-    let permit = app.retrieve_turn().await?;
-    let stall = app.settings().retrieve_stall_timeout;
-    let boundary = Boundary::random(&app.web.random);
+    let turn = asking.turn().await?;
     if !offer.multipart {
         let bytes = value.range.end - value.range.start;
-        let body = streaming::body(permit, stall, |outlet| send_range(record, value.range, outlet)).await?;
+        let body = asking.body(turn, |outlet| send_range(record, value.range, outlet)).await?;
         let mut response = with_type(body, OCTET_STREAM);
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
-        return Ok(reuse::tagged(&app, response, &tag));
+        return Ok(asking.tagged(response, &tag));
     }
+    let boundary = asking.boundary();
     let content_type = boundary.content_type(OCTET_STREAM);
-    let location = format!("{}/bulkdata/{path}", instance_url(&study, &series, &instance));
-    let head = boundary.part_head(true, OCTET_STREAM, &location);
-    let body =
-        streaming::body(permit, stall, |outlet| send_part(record, value.range, head, boundary, outlet))
-            .await?;
-    Ok(reuse::tagged(&app, with_type(body, &content_type), &tag))
+    let instance =
+        instance_url(&found.study_instance_uid, &found.series_instance_uid, &found.sop_instance_uid);
+    let head = boundary.part_head(true, OCTET_STREAM, &format!("{instance}/bulkdata/{path}"));
+    let send = |outlet| send_part(record, value.range, head, boundary, outlet);
+    let body = asking.body(turn, send).await?;
+    Ok(asking.tagged(with_type(body, &content_type), &tag))
 }
 
 /// The form to answer in. What would have to be changed on the way out is refused with a reason.

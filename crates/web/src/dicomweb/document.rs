@@ -12,15 +12,11 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use filmgate_catalog::Location;
-use filmgate_pipeline::{BulkValue, OpenRecord};
+use filmgate_pipeline::{BulkValue, OpenRecord, Road};
 use serde_json::Value;
 
-use super::{
-    accept::{Accepted, Offer},
-    bulk::pieces,
-    wado::with_type,
-};
-use crate::{Error, router::App, streaming};
+use super::{accept::Offer, asking::Asking, bulk::pieces, wado::with_type};
+use crate::Error;
 
 /// Encapsulated Document, and the media type it claims.
 const DOCUMENT: &str = "00420011";
@@ -59,14 +55,14 @@ enum Source {
 
 /// What a value is to a browser; `None` for what is answered as bytes, or not at all.
 pub(super) async fn of(
-    app: &App,
+    road: &Arc<Road>,
     found: &Location,
     record: &OpenRecord,
     value: Option<&BulkValue>,
     path: &str,
 ) -> Result<Option<Document>, Error> {
     match (path, value) {
-        (DOCUMENT, value) => pdf(app, found, record, value).await,
+        (DOCUMENT, value) => pdf(road, found, record, value).await,
         (PIXEL_DATA, Some(value)) if value.encapsulated && is_video(record) => video(record, value).await,
         _ => Ok(None),
     }
@@ -78,12 +74,12 @@ fn is_video(record: &OpenRecord) -> bool {
 
 /// A document that says it is a PDF, and is one.
 async fn pdf(
-    app: &App,
+    road: &Arc<Road>,
     found: &Location,
     record: &OpenRecord,
     value: Option<&BulkValue>,
 ) -> Result<Option<Document>, Error> {
-    let metadata = app.road().metadata(std::slice::from_ref(found)).await?;
+    let metadata = road.metadata(std::slice::from_ref(found)).await?;
     let metadata: Option<Value> = metadata.first().and_then(|json| serde_json::from_slice(json).ok());
     let Some(metadata) = metadata.filter(|metadata| metadata[DOCUMENT_TYPE]["Value"][0] == PDF) else {
         return Ok(None);
@@ -137,21 +133,19 @@ impl Document {
     /// The document by its media type; `None` when the client wants bytes.
     pub(super) async fn answer(
         self,
-        app: &App,
+        asking: &Asking,
         record: &Arc<OpenRecord>,
-        accepted: &Accepted,
     ) -> Result<Option<Response>, Error> {
         let offer = Offer { multipart: false, media_type: self.media_type, transfer_syntax: None };
-        if accepted.quality(offer) == 0 {
+        if asking.accepted.quality(offer) == 0 {
             return Ok(None);
         }
         let (length, body) = match self.bytes {
             Source::Held(bytes) => (bytes.len() as u64, Body::from(bytes)),
             Source::Ranges(ranges) => {
                 let length = ranges.iter().map(|range| range.end - range.start).sum();
-                let permit = app.retrieve_turn().await?;
-                let (record, stall) = (Arc::clone(record), app.settings().retrieve_stall_timeout);
-                let body = streaming::body(permit, stall, |outlet| async move {
+                let (turn, record) = (asking.turn().await?, Arc::clone(record));
+                let body = asking.body(turn, |outlet| async move {
                     for range in ranges {
                         record.will_read(range.clone());
                         for piece in pieces(&record, range) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::Path,
+    http::{HeaderValue, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -13,77 +13,58 @@ use filmgate_catalog::Location;
 use filmgate_pipeline::{Imaged, Road};
 
 use super::{
-    Pairs,
-    accept::Accepted,
+    asking::Asking,
     instance_url,
     multipart::Boundary,
-    reuse::{self, Tag},
+    named::Named,
+    reuse::Tag,
     syntaxes::{self, Chosen},
-    wado::{served, with_type},
+    wado::with_type,
 };
 use crate::{
     Error,
-    router::App,
-    streaming::{self, Outlet, Stopped},
+    streaming::{Outlet, Stopped},
 };
 
 /// Frames that one request may name.
 const FRAMES_MAX: usize = 10_000;
 
 /// The frames named in the path, in that order.
-pub(crate) async fn frames(
-    State(app): State<App>,
-    Path((study, series, instance, list)): Path<(String, String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let numbers = numbers(&list)?;
-    let found = served(&app, &study, &series, &instance).await?;
-    answer(&app, found, numbers, &headers, &query).await
+pub(crate) async fn frames(Path(named): Path<Named>, asking: Asking) -> Result<Response, Error> {
+    let numbers = named.frames()?.unwrap_or_default();
+    let found = named.instance(&asking.app).await?;
+    answer(&asking, found, numbers).await
 }
 
 /// All frames of an instance, one after another: the answer to who asks for its pixel data as bulk data.
-pub(super) async fn all(
-    app: &App,
-    found: Location,
-    headers: &HeaderMap,
-    query: &Pairs,
-) -> Result<Response, Error> {
-    let imaged = app.road().imaged(&found).await?;
-    answer(app, found, (1..=imaged.frames.count).collect(), headers, query).await
+pub(super) async fn all(asking: &Asking, found: Location) -> Result<Response, Error> {
+    let imaged = asking.road().imaged(&found).await?;
+    answer(asking, found, (1..=imaged.frames.count).collect()).await
 }
 
-async fn answer(
-    app: &App,
-    found: Location,
-    numbers: Vec<u32>,
-    headers: &HeaderMap,
-    query: &Pairs,
-) -> Result<Response, Error> {
-    let accepted = Accepted::of(headers, query);
-    let chosen = syntaxes::choose(&accepted, &found.transfer_syntax_uid, numbers.len() == 1)?;
+async fn answer(asking: &Asking, found: Location, numbers: Vec<u32>) -> Result<Response, Error> {
+    let chosen = syntaxes::choose(&asking.accepted, &found.transfer_syntax_uid, numbers.len() == 1)?;
     let list: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let tag = Tag::of(&[&found.record_id.0, b"frames", chosen.part_type.as_bytes(), &list]);
-    if let Some(unchanged) = reuse::unchanged(app, headers, &tag) {
+    if let Some(unchanged) = asking.unchanged(&tag) {
         return Ok(unchanged);
     }
-    let permit = app.retrieve_turn().await?;
-    let road = app.road();
+    let turn = asking.turn().await?;
+    let road = asking.road();
     let imaged = road.imaged(&found).await?;
     let location =
         instance_url(&found.study_instance_uid, &found.series_instance_uid, &found.sop_instance_uid);
-    let answer = Answer { found, imaged, chosen, location };
+    let (answer, boundary) = (Answer { found, imaged, chosen, location }, asking.boundary());
     let response = match numbers.as_slice() {
-        [number] => answer.one(app, road, *number).await?,
+        [number] => answer.one(road, *number, &boundary).await?,
         _ => {
-            let boundary = Boundary::random(&app.web.random);
             let content_type = boundary.content_type(&answer.chosen.part_type);
-            let (road, stall) = (Arc::clone(road), app.settings().retrieve_stall_timeout);
-            let body = streaming::body(permit, stall, |outlet| answer.send(road, numbers, boundary, outlet));
-            with_type(body.await?, &content_type)
+            let road = Arc::clone(road);
+            let body = asking.body(turn, |outlet| answer.send(road, numbers, boundary, outlet)).await?;
+            with_type(body, &content_type)
         }
     };
-    Ok(reuse::tagged(app, response, &tag))
+    Ok(asking.tagged(response, &tag))
 }
 
 struct Answer {
@@ -99,12 +80,11 @@ impl Answer {
     }
 
     /// A single frame is at hand as a whole: its length is told, and it leaves in one piece.
-    async fn one(&self, app: &App, road: &Arc<Road>, number: u32) -> Result<Response, Error> {
+    async fn one(&self, road: &Arc<Road>, number: u32, boundary: &Boundary) -> Result<Response, Error> {
         let frame = self.frame(road, number).await?;
         if !self.chosen.multipart {
             return Ok(with_type(Body::from(frame), &self.chosen.part_type));
         }
-        let boundary = Boundary::random(&app.web.random);
         let content_type = boundary.content_type(&self.chosen.part_type);
         let head = boundary.part_head(true, &self.chosen.part_type, &self.location_of(number));
         let closing = boundary.closing();

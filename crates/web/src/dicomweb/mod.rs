@@ -1,12 +1,14 @@
 //! DICOMweb (PS3.18 chapter 10): the one door for viewers, and the second one for instances.
 
 mod accept;
+mod asking;
 pub(crate) mod bulk;
 mod document;
 pub(crate) mod frames;
 mod media_type;
 pub(crate) mod metadata;
 mod multipart;
+mod named;
 mod picture;
 pub(crate) mod qido;
 mod qido_included;
@@ -17,6 +19,7 @@ mod reuse;
 pub(crate) mod stow;
 mod stow_answer;
 mod stow_part;
+mod subject;
 mod syntaxes;
 pub(crate) mod wado;
 pub(crate) mod wado_uri;

@@ -1,11 +1,13 @@
-//! What a request says of the picture it wants (PS3.18 8.3.5): window, viewport, quality.
+//! What a request says of the picture it wants (PS3.18 8.3.5): window, viewport, quality, words in it; and beyond the standard
+//! overlays, and a presentation state to show it by.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use filmgate_catalog::Location;
-use filmgate_pipeline::{Function, Picture, PictureFormat, Region, Viewport, Window};
+use filmgate_pipeline::{
+    Annotation, Function, Picture, PictureFormat, PresentationState, Region, Viewport, Window,
+};
 
-use super::Pairs;
 use crate::Error;
 
 /// Pixels that a side of a picture has at most.
@@ -20,22 +22,37 @@ pub(crate) struct Asked {
     pub(crate) quality: u8,
     pub(super) window: Option<Window>,
     pub(super) viewport: Option<Viewport>,
+    pub(super) annotation: Annotation,
+    /// The image's own overlays are drawn.
+    pub(super) overlays: bool,
+    /// SOP Instance UID of a presentation state.
+    pub(super) presentation_state: Option<String>,
 }
 
 impl Asked {
     /// Nothing said.
     pub(super) fn plain() -> Self {
-        Self { quality: QUALITY, window: None, viewport: None }
+        Self {
+            quality: QUALITY,
+            window: None,
+            viewport: None,
+            annotation: Annotation::default(),
+            overlays: false,
+            presentation_state: None,
+        }
     }
 
     /// Of a rendered resource.
-    pub(crate) fn rendered(query: &Pairs) -> Result<Self, Error> {
+    pub(crate) fn rendered(query: &[(String, String)]) -> Result<Self, Error> {
         let mut asked = Self::plain();
-        for (name, value) in &query.0 {
+        for (name, value) in query {
             match name.as_str() {
                 "quality" => asked.quality = quality(value)?,
                 "window" => asked.window = Some(window(value)?),
                 "viewport" => asked.viewport = Some(viewport(value)?),
+                "annotation" => asked.annotation = annotation(value)?,
+                "overlays" => asked.overlays = overlays(value)?,
+                "presentationState" => asked.presentation_state = Some(value.trim().to_owned()),
                 _ => {}
             }
         }
@@ -43,16 +60,34 @@ impl Asked {
     }
 
     /// Of a thumbnail.
-    pub(crate) fn thumbnail(query: &Pairs) -> Result<Self, Error> {
+    pub(crate) fn thumbnail(query: &[(String, String)]) -> Result<Self, Error> {
         let mut asked = Self::rendered(query)?;
         let small = Viewport { width: THUMBNAIL_SIDE, height: THUMBNAIL_SIDE, region: None };
         asked.viewport.get_or_insert(small);
         Ok(asked)
     }
 
+    /// Refuses what a presentation state says itself: the window, and the part of the image to show (PS3.18 8.3.5.1, 9.1.2).
+    pub(super) fn leaves_to_a_state(&self) -> Result<(), Error> {
+        let has_region = self.viewport.is_some_and(|viewport| viewport.region.is_some());
+        if self.window.is_some() || has_region {
+            let why = "a presentation state says itself which window and which part of the image are shown";
+            return Err(Error::BadRequest(why.to_owned()));
+        }
+        Ok(())
+    }
+
     /// The picture.
-    pub(crate) fn picture(&self, format: PictureFormat) -> Picture {
-        Picture { format, window: self.window, viewport: self.viewport, side_max: SIDE_MAX }
+    pub(crate) fn picture(&self, format: PictureFormat, state: Option<Arc<PresentationState>>) -> Picture {
+        Picture {
+            window: self.window,
+            viewport: self.viewport,
+            side_max: SIDE_MAX,
+            annotation: self.annotation,
+            overlays: self.overlays,
+            presentation: state,
+            ..Picture::plain(format)
+        }
     }
 }
 
@@ -60,6 +95,28 @@ impl Asked {
 pub(super) fn quality(value: &str) -> Result<u8, Error> {
     let quality = value.trim().parse().ok().filter(|quality| (1..=100).contains(quality));
     quality.ok_or_else(|| Error::BadRequest("quality must be a number from 1 to 100".to_owned()))
+}
+
+/// `patient`, `technique`, or both (PS3.18 8.3.5.1.1).
+pub(super) fn annotation(value: &str) -> Result<Annotation, Error> {
+    let mut annotation = Annotation::default();
+    for word in value.split(',') {
+        match word.trim() {
+            "patient" => annotation.patient = true,
+            "technique" => annotation.technique = true,
+            _ => return Err(Error::BadRequest("annotation must be patient, technique or both".to_owned())),
+        }
+    }
+    Ok(annotation)
+}
+
+/// Whether the image's overlays are drawn; ours, not the standard's.
+pub(super) fn overlays(value: &str) -> Result<bool, Error> {
+    match value.trim() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Error::BadRequest("overlays must be true or false".to_owned())),
+    }
 }
 
 /// `center,width[,function]` (PS3.18 8.3.5.1.4).
@@ -146,13 +203,11 @@ pub(super) fn order(instances: Vec<Location>) -> Vec<Location> {
 
 #[cfg(test)]
 mod tests {
-    use axum::extract::Query;
-
     use super::*;
 
     fn asked(pairs: &[(&str, &str)]) -> Result<Asked, Error> {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Asked::rendered(&Query(pairs))
+        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Asked::rendered(&pairs.collect::<Vec<_>>())
     }
 
     #[test]
@@ -168,6 +223,18 @@ mod tests {
         assert_eq!(part, Some(Viewport { width: 100, height: 50, region: Some(region) }));
         let exact = asked(&[("window", "0.5,0.1,LINEAR_EXACT")]).expect("understood").window;
         assert_eq!(exact.map(|window| window.function), Some(Function::LinearExact));
+        let more = asked(&[("annotation", "patient, technique"), ("overlays", "true")]).expect("understood");
+        assert_eq!(more.annotation, Annotation { patient: true, technique: true });
+        assert!(more.overlays && !Asked::plain().overlays);
+    }
+
+    #[test]
+    fn a_presentation_state_leaves_no_window_and_no_region_to_be_asked_for() {
+        let leaves =
+            |pairs: &[(&str, &str)]| asked(pairs).and_then(|asked| asked.leaves_to_a_state()).is_ok();
+        assert!(leaves(&[("viewport", "256,256"), ("annotation", "patient"), ("quality", "50")]));
+        assert!(!leaves(&[("window", "40,400")]));
+        assert!(!leaves(&[("viewport", "256,256,0,0,10,10")]));
     }
 
     #[test]
@@ -186,6 +253,9 @@ mod tests {
             ("quality", "0"),
             ("quality", "101"),
             ("quality", "good"),
+            ("annotation", "patient,everything"),
+            ("annotation", ""),
+            ("overlays", "yes"),
         ] {
             assert!(matches!(asked(&[(name, value)]), Err(Error::BadRequest(_))), "{name}={value}");
         }

@@ -1,190 +1,89 @@
 //! Rendered resources and thumbnails (PS3.18 10.4.1.1.3, 10.4.1.1.4): pictures for a browser, at every level.
 //!
-//! A study or a series is shown by one picture, of its middle; who takes parts is given one of every frame.
+//! A study or a series is shown by one picture, of its middle; who takes parts is given one of every frame. A presentation state is
+//! shown by the images it is for.
 
 use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::Path,
+    http::{HeaderValue, header},
     response::Response,
 };
 use filmgate_catalog::Location;
 use filmgate_pipeline::{Picture, PictureFormat, Road};
 
 use super::{
-    Pairs,
     accept::{Accepted, Offer},
+    asking::Asking,
     instance_url,
     multipart::Boundary,
+    named::Named,
     picture::{self, Asked},
-    reuse::{self, Tag},
-    wado::{served, with_type},
+    reuse::Tag,
+    subject::Subject,
+    wado::with_type,
 };
 use crate::{
     Error,
-    router::App,
-    streaming::{self, Outlet, Stopped},
+    streaming::{Outlet, Stopped},
 };
 
-/// What is to be shown.
-struct Subject {
-    instances: Vec<Location>,
-    /// Frames of the one instance; without, the middle of all, or each of them.
-    frames: Option<Vec<u32>>,
+/// A picture of a study, a series, an instance or a frame; or one of each frame.
+pub(crate) async fn rendered(Path(named): Path<Named>, asking: Asking) -> Result<Response, Error> {
+    answer(&asking, &named, &Asked::rendered(&asking.query)?).await
 }
 
-impl Subject {
-    fn all_of(instances: Vec<Location>) -> Self {
-        Self { instances, frames: None }
-    }
-
-    fn frames(instance: Location, numbers: Vec<u32>) -> Self {
-        Self { instances: vec![instance], frames: Some(numbers) }
-    }
+/// The same, small.
+pub(crate) async fn thumbnail(Path(named): Path<Named>, asking: Asking) -> Result<Response, Error> {
+    answer(&asking, &named, &Asked::thumbnail(&asking.query)?).await
 }
 
-/// A study.
-pub(crate) async fn study(
-    State(app): State<App>,
-    Path(study): Path<String>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let instances = app.road().catalog().instances_of_study(&study).await?;
-    answer(&app, Subject::all_of(instances), &headers, &query, Asked::rendered(&query)?).await
-}
-
-/// A series.
-pub(crate) async fn series(
-    State(app): State<App>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let instances = app.road().catalog().instances_of_series(&study, &series).await?;
-    answer(&app, Subject::all_of(instances), &headers, &query, Asked::rendered(&query)?).await
-}
-
-/// An instance.
-pub(crate) async fn instance(
-    State(app): State<App>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let found = served(&app, &study, &series, &instance).await?;
-    answer(&app, Subject::all_of(vec![found]), &headers, &query, Asked::rendered(&query)?).await
-}
-
-/// Frames.
-pub(crate) async fn frames(
-    State(app): State<App>,
-    Path((study, series, instance, list)): Path<(String, String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let numbers = super::frames::numbers(&list)?;
-    let found = served(&app, &study, &series, &instance).await?;
-    answer(&app, Subject::frames(found, numbers), &headers, &query, Asked::rendered(&query)?).await
-}
-
-/// A small picture of a study.
-pub(crate) async fn study_thumbnail(
-    State(app): State<App>,
-    Path(study): Path<String>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let instances = app.road().catalog().instances_of_study(&study).await?;
-    answer(&app, Subject::all_of(instances), &headers, &query, Asked::thumbnail(&query)?).await
-}
-
-/// A small picture of a series.
-pub(crate) async fn series_thumbnail(
-    State(app): State<App>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let instances = app.road().catalog().instances_of_series(&study, &series).await?;
-    answer(&app, Subject::all_of(instances), &headers, &query, Asked::thumbnail(&query)?).await
-}
-
-/// A small picture of an instance.
-pub(crate) async fn instance_thumbnail(
-    State(app): State<App>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let found = served(&app, &study, &series, &instance).await?;
-    answer(&app, Subject::all_of(vec![found]), &headers, &query, Asked::thumbnail(&query)?).await
-}
-
-/// Small pictures of frames.
-pub(crate) async fn frames_thumbnail(
-    State(app): State<App>,
-    Path((study, series, instance, list)): Path<(String, String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let numbers = super::frames::numbers(&list)?;
-    let found = served(&app, &study, &series, &instance).await?;
-    answer(&app, Subject::frames(found, numbers), &headers, &query, Asked::thumbnail(&query)?).await
-}
-
-async fn answer(
-    app: &App,
-    subject: Subject,
-    headers: &HeaderMap,
-    query: &Pairs,
-    asked: Asked,
-) -> Result<Response, Error> {
-    let (multipart, format) = form(&Accepted::of(headers, query), &asked)?;
-    let picture = asked.picture(format);
+async fn answer(asking: &Asking, named: &Named, asked: &Asked) -> Result<Response, Error> {
+    let subject = Subject::of(asking, named, asked).await?;
+    let (multipart, format) = form(&asking.accepted, asked)?;
+    let picture = asked.picture(format, subject.state.clone());
     if multipart {
-        return each(app, subject, picture).await;
+        return each(asking, subject, picture).await;
     }
     let frame = match subject.frames.as_deref() {
         None => None,
         Some([number]) => Some(*number),
         Some(_) => return Err(Error::NotAcceptable(SEVERAL.to_owned())),
     };
-    let shown = match frame {
-        Some(_) => subject.instances.into_iter().next().ok_or(Error::NotFound("image"))?,
-        None => one_of(app, subject.instances).await?,
-    };
-    let road = app.road();
+    let road = asking.road();
+    let shown = one_of(road, &subject).await?;
     let how = format!("{picture:?} {frame:?}");
-    let tag = Tag::of(&[&shown.record_id.0, b"rendered", how.as_bytes()]);
-    if let Some(unchanged) = reuse::unchanged(app, headers, &tag) {
+    let tag = Tag::of(&[&shown.record_id.0, b"rendered", how.as_bytes(), road.texts().told().as_bytes()]);
+    if let Some(unchanged) = asking.unchanged(&tag) {
         return Ok(unchanged);
     }
-    let _permit = app.retrieve_turn().await?;
+    let _turn = asking.turn().await?;
     let frame = match frame {
         Some(frame) => frame,
-        None => middle(road.imaged(&shown).await?.frames.count),
+        None => {
+            let frames = subject.frames_of(&shown, road.imaged(&shown).await?.frames.count);
+            // The middle shows more than the first.
+            frames.get(frames.len() / 2).copied().ok_or(Error::NotFound("frame"))?
+        }
     };
     let rendered = road.rendered(&shown, frame, picture).await?;
     let response = with_type(Body::from(rendered.bytes), format.media_type());
-    Ok(reuse::tagged(app, response, &tag))
+    Ok(asking.tagged(response, &tag))
 }
 
 const SEVERAL: &str = r#"several frames are answered as multipart/related; type="image/jpeg""#;
 
-/// The frame in the middle, which shows more than the first.
-fn middle(frames: u32) -> u32 {
-    frames / 2 + 1
-}
-
 /// The instance that stands for several: the one in the middle of the series with the most of them, if it shows anything, else
 /// whichever does.
-async fn one_of(app: &App, instances: Vec<Location>) -> Result<Location, Error> {
+async fn one_of(road: &Arc<Road>, subject: &Subject) -> Result<Location, Error> {
+    if let ([instance], Some(_)) = (subject.instances.as_slice(), &subject.frames) {
+        return Ok(instance.clone());
+    }
     let mut failed = None;
-    for location in picture::order(instances) {
-        match app.road().imaged(&location).await {
+    for location in picture::order(subject.instances.clone()) {
+        match road.imaged(&location).await {
             Ok(_) => return Ok(location),
             Err(error) => failed = Some(error),
         }
@@ -212,16 +111,12 @@ fn form(accepted: &Accepted, asked: &Asked) -> Result<(bool, PictureFormat), Err
 }
 
 /// A picture of every frame, in parts.
-async fn each(app: &App, subject: Subject, picture: Picture) -> Result<Response, Error> {
-    if subject.instances.is_empty() {
-        return Err(Error::NotFound("image"));
-    }
-    let permit = app.retrieve_turn().await?;
-    let boundary = Boundary::random(&app.web.random);
+async fn each(asking: &Asking, subject: Subject, picture: Picture) -> Result<Response, Error> {
+    let (turn, boundary) = (asking.turn().await?, asking.boundary());
     let content_type = boundary.content_type(picture.format.media_type());
-    let (road, stall) = (Arc::clone(app.road()), app.settings().retrieve_stall_timeout);
-    let body = streaming::body(permit, stall, |outlet| send(road, subject, picture, boundary, outlet));
-    let mut response = with_type(body.await?, &content_type);
+    let road = Arc::clone(asking.road());
+    let body = asking.body(turn, |outlet| send(road, subject, picture, boundary, outlet)).await?;
+    let mut response = with_type(body, &content_type);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(response)
 }
@@ -235,8 +130,8 @@ async fn send(
 ) -> Result<(), Stopped> {
     let mut first = true;
     let only = subject.instances.len() == 1;
-    for location in subject.instances {
-        let frames = match road.imaged(&location).await {
+    for location in &subject.instances {
+        let count = match road.imaged(location).await {
             Ok(imaged) => imaged.frames.count,
             // What shows nothing stands between images in a study.
             Err(error) if error.is_no_image() && !only => continue,
@@ -247,8 +142,8 @@ async fn send(
             &location.series_instance_uid,
             &location.sop_instance_uid,
         );
-        for number in subject.frames.clone().unwrap_or_else(|| (1..=frames).collect()) {
-            let rendered = road.rendered(&location, number, picture).await?;
+        for number in subject.frames_of(location, count) {
+            let rendered = road.rendered(location, number, picture.clone()).await?;
             let place = format!("{url}/frames/{number}/rendered");
             outlet.send(boundary.part_head(first, rendered.format.media_type(), &place)).await?;
             outlet.send(rendered.bytes).await?;

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, pin::pin, sync::Arc};
 
 use axum::{
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, header},
+    extract::Path,
+    http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -15,125 +15,72 @@ use filmgate_pipeline::{FrameSyntax, OpenRecord, Road, Transcoded};
 use futures::{StreamExt, future, stream};
 
 use super::{
-    DICOM, Pairs,
+    DICOM,
     accept::{Accepted, Offer},
+    asking::Asking,
     instance_url,
     multipart::Boundary,
-    reuse::{self, Tag},
+    named::Named,
+    reuse::Tag,
 };
 use crate::{
     Error,
-    router::App,
-    streaming::{self, Outlet, Stopped},
+    streaming::{Outlet, Stopped},
 };
 
 /// Instances of an answer that are at work at a time: one leaves while the next is opened.
 const BEGUN_AT_ONCE: usize = 2;
 
-/// All instances of a study.
-pub(crate) async fn study(
-    State(app): State<App>,
-    Path(study): Path<String>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let instances = app.road().catalog().instances_of_study(&study).await?;
-    retrieve(&app, instances, "study", false, &headers, &Accepted::of(&headers, &query)).await
-}
-
-/// All instances of a series.
-pub(crate) async fn series(
-    State(app): State<App>,
-    Path((study, series)): Path<(String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let instances = app.road().catalog().instances_of_series(&study, &series).await?;
-    retrieve(&app, instances, "series", false, &headers, &Accepted::of(&headers, &query)).await
-}
-
-/// One instance.
-pub(crate) async fn instance(
-    State(app): State<App>,
-    Path((study, series, instance)): Path<(String, String, String)>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let found = served(&app, &study, &series, &instance).await?;
-    retrieve(&app, vec![found], "instance", true, &headers, &Accepted::of(&headers, &query)).await
-}
-
-/// The one instance that answers for its UID.
-pub(super) async fn served(app: &App, study: &str, series: &str, instance: &str) -> Result<Location, Error> {
-    let found = app.road().catalog().served_instance(Some(study), Some(series), instance).await?;
-    found.ok_or(Error::NotFound("instance"))
-}
-
-async fn retrieve(
-    app: &App,
-    instances: Vec<Location>,
-    level: &'static str,
-    one: bool,
-    headers: &HeaderMap,
-    accepted: &Accepted,
-) -> Result<Response, Error> {
-    if instances.is_empty() {
-        return Err(Error::NotFound(level));
-    }
-    if !in_parts(&instances, one, accepted)?
-        && let Some(instance) = instances.first()
+/// All instances of a study or a series, or one.
+pub(crate) async fn instances(Path(named): Path<Named>, asking: Asking) -> Result<Response, Error> {
+    let found = named.instances(&asking.app).await?;
+    if !in_parts(&found, named.is_instance(), &asking.accepted)?
+        && let Some(instance) = found.first()
     {
-        return alone(app, instance.clone(), headers, accepted).await;
+        return alone(&asking, instance.clone()).await;
     }
-    let chosen: Vec<_> =
-        instances.into_iter().map(|instance| (form(&instance, true, accepted).1, instance)).collect();
-    let permit = app.retrieve_turn().await?;
-    let (road, stall) = (Arc::clone(app.road()), app.settings().retrieve_stall_timeout);
-    let boundary = Boundary::random(&app.web.random);
+    let chosen = found.into_iter().map(|instance| (form(&instance, true, &asking.accepted).1, instance));
+    let (road, chosen) = (Arc::clone(asking.road()), chosen.collect());
+    let boundary = asking.boundary();
     let content_type = boundary.content_type(DICOM);
-    let body = streaming::body(permit, stall, |outlet| send_parts(road, chosen, boundary, outlet)).await?;
+    let turn = asking.turn().await?;
+    let body = asking.body(turn, |outlet| send_parts(road, chosen, boundary, outlet)).await?;
     Ok(with_type(body, &content_type))
 }
 
 /// One instance, without parts around it.
-pub(super) async fn alone(
-    app: &App,
-    instance: Location,
-    headers: &HeaderMap,
-    accepted: &Accepted,
-) -> Result<Response, Error> {
-    let (quality, syntax) = form(&instance, false, accepted);
+pub(super) async fn alone(asking: &Asking, instance: Location) -> Result<Response, Error> {
+    let (quality, syntax) = form(&instance, false, &asking.accepted);
     if quality == 0 {
-        return Err(not_acceptable(true, &[&instance.transfer_syntax_uid], accepted));
+        return Err(not_acceptable(true, &[&instance.transfer_syntax_uid], &asking.accepted));
     }
     let uid = match syntax {
         FrameSyntax::Stored => instance.transfer_syntax_uid.as_str(),
         FrameSyntax::As(uid) => uid,
     };
     let tag = Tag::of(&[&instance.record_id.0, b"instance", uid.as_bytes()]);
-    if let Some(unchanged) = reuse::unchanged(app, headers, &tag) {
+    if let Some(unchanged) = asking.unchanged(&tag) {
         return Ok(unchanged);
     }
-    let permit = app.retrieve_turn().await?;
-    let (road, stall) = (Arc::clone(app.road()), app.settings().retrieve_stall_timeout);
+    let turn = asking.turn().await?;
     let response = match syntax {
         FrameSyntax::Stored => {
-            let record = road.open_found(&instance).await?;
+            let record = asking.road().open_found(&instance).await?;
             let bytes = record.dataset_bytes().saturating_add(record.file_head().len() as u64);
             let content_type = dicom_type(record.transfer_syntax_uid());
             let send = |outlet| async move { send_file(&record, "", &outlet).await };
-            let mut response = with_type(streaming::body(permit, stall, send).await?, &content_type);
+            let mut response = with_type(asking.body(turn, send).await?, &content_type);
             response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
             response
         }
         FrameSyntax::As(uid) => {
-            let transcoded = road.transcoded(&instance, uid).await?;
+            let transcoded = asking.road().transcoded(&instance, uid).await?;
             let content_type = dicom_type(transcoded.transfer_syntax_uid());
             let send = |outlet| async move { send_transcoded(transcoded, "", &outlet).await };
-            with_type(streaming::body(permit, stall, send).await?, &content_type)
+            with_type(asking.body(turn, send).await?, &content_type)
         }
     };
-    Ok(reuse::tagged(app, response, &tag))
+    Ok(asking.tagged(response, &tag))
 }
 
 /// How much an instance is wanted, and in which syntax: as it is stored among equals.

@@ -1,45 +1,44 @@
 //! WADO-URI (PS3.18 chapter 9): one instance, by a query string, as it is stored or as a picture.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderValue, header},
     response::Response,
 };
 use filmgate_catalog::Location;
-use filmgate_pipeline::{Function, PictureFormat, Region, Viewport};
+use filmgate_pipeline::{Function, PictureFormat, PresentationState, Region, Viewport};
 
 use super::{
-    DICOM, Pairs,
+    DICOM,
     accept::Accepted,
-    picture::{Asked, quality, window_of},
-    reuse::{self, Tag},
+    asking::Asking,
+    picture::{Asked, annotation, overlays, quality, window_of},
+    reuse::Tag,
+    subject,
     wado::{self, with_type},
 };
-use crate::{Error, router::App};
+use crate::Error;
 
 /// An instance.
-pub(crate) async fn object(
-    State(app): State<App>,
-    headers: HeaderMap,
-    query: Pairs,
-) -> Result<Response, Error> {
-    let value = |name: &str| query.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str());
-    if value("requestType") != Some("WADO") {
+pub(crate) async fn object(asking: Asking) -> Result<Response, Error> {
+    if asking.value("requestType") != Some("WADO") {
         return Err(Error::BadRequest("requestType must be WADO".to_owned()));
     }
-    let Some(instance) = value("objectUID") else {
+    let Some(instance) = asking.value("objectUID") else {
         return Err(Error::BadRequest("objectUID names the instance".to_owned()));
     };
-    let found = app.road().catalog().served_instance(value("studyUID"), value("seriesUID"), instance).await?;
+    let (study, series) = (asking.value("studyUID"), asking.value("seriesUID"));
+    let found = asking.road().catalog().served_instance(study, series, instance).await?;
     let found = found.ok_or(Error::NotFound("instance"))?;
-    match format(value("contentType"), app.road().imaged(&found).await.is_ok())? {
+    match format(asking.value("contentType"), asking.road().imaged(&found).await.is_ok())? {
         None => {
-            let syntax = value("transferSyntax").unwrap_or("*");
+            let syntax = asking.value("transferSyntax").unwrap_or("*");
             let accepted = Accepted::parse(&format!("{DICOM}; transfer-syntax={syntax}"));
-            wado::alone(&app, found, &headers, &accepted).await
+            wado::alone(&Asking { accepted, ..asking }, found).await
         }
-        Some(media_type) => picture(&app, &found, &headers, &query, media_type).await,
+        Some(media_type) => picture(&asking, &found, media_type).await,
     }
 }
 
@@ -60,55 +59,82 @@ fn format(content_type: Option<&str>, shows: bool) -> Result<Option<&'static str
     Err(Error::NotAcceptable(format!("contentType may be {DICOM}, image/jpeg or image/png")))
 }
 
-async fn picture(
-    app: &App,
-    found: &Location,
-    headers: &HeaderMap,
-    query: &Pairs,
-    media_type: &'static str,
-) -> Result<Response, Error> {
-    let (asked, frame) = asked(app, found, query).await?;
+async fn picture(asking: &Asking, found: &Location, media_type: &'static str) -> Result<Response, Error> {
+    let asked = asked(asking, found).await?;
+    let frame = number(asking, "frameNumber")?.unwrap_or(1);
+    let state = state(asking, found, &asked, frame).await?;
     let format = match media_type {
         "image/png" => PictureFormat::Png,
         _ => PictureFormat::Jpeg(asked.quality),
     };
-    let picture = asked.picture(format);
-    let tag = Tag::of(&[&found.record_id.0, b"wado", format!("{picture:?} {frame}").as_bytes()]);
-    if let Some(unchanged) = reuse::unchanged(app, headers, &tag) {
+    let picture = asked.picture(format, state);
+    let (road, how) = (asking.road(), format!("{picture:?} {frame}"));
+    let tag = Tag::of(&[&found.record_id.0, b"wado", how.as_bytes(), road.texts().told().as_bytes()]);
+    if let Some(unchanged) = asking.unchanged(&tag) {
         return Ok(unchanged);
     }
-    let _permit = app.retrieve_turn().await?;
-    let rendered = app.road().rendered(found, frame, picture).await?;
+    let _turn = asking.turn().await?;
+    let rendered = road.rendered(found, frame, picture).await?;
     let mut response = with_type(Body::from(rendered.bytes), format.media_type());
     response.headers_mut().insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("inline"));
-    Ok(reuse::tagged(app, response, &tag))
+    Ok(asking.tagged(response, &tag))
+}
+
+/// The presentation state to show it by; named by both of its UIDs.
+async fn state(
+    asking: &Asking,
+    found: &Location,
+    asked: &Asked,
+    frame: u32,
+) -> Result<Option<Arc<PresentationState>>, Error> {
+    let (series, uid) = match (asking.value("presentationSeriesUID"), asking.value("presentationUID")) {
+        (None, None) => return Ok(None),
+        (Some(series), Some(uid)) => (series, uid),
+        _ => {
+            let why = "presentationUID and presentationSeriesUID go together";
+            return Err(Error::BadRequest(why.to_owned()));
+        }
+    };
+    asked.leaves_to_a_state()?;
+    let state = subject::state_in(asking.road(), &found.study_instance_uid, Some(series), uid).await?;
+    match state.is_for_frame(&found.sop_instance_uid, frame) {
+        true => Ok(Some(state)),
+        false => Err(subject::for_others()),
+    }
+}
+
+/// A number from 1.
+fn number(asking: &Asking, name: &str) -> Result<Option<u32>, Error> {
+    let parsed = asking.value(name).map(|text| text.parse().ok().filter(|number| *number > 0));
+    match parsed {
+        Some(None) => Err(Error::BadRequest(format!("{name} must be a number from 1"))),
+        number => Ok(number.flatten()),
+    }
 }
 
 /// Rendering parameters by their older names (PS3.18 9.1.2.2).
-async fn asked(app: &App, found: &Location, query: &Pairs) -> Result<(Asked, u32), Error> {
-    let value = |name: &str| query.iter().find(|(have, _)| have == name).map(|(_, value)| value.trim());
-    let number = |name: &str| match value(name) {
-        None => Ok(None),
-        Some(text) => match text.parse::<u32>().ok().filter(|number| *number > 0) {
-            Some(number) => Ok(Some(number)),
-            None => Err(Error::BadRequest(format!("{name} must be a number from 1"))),
-        },
-    };
+async fn asked(asking: &Asking, found: &Location) -> Result<Asked, Error> {
     let mut asked = Asked::plain();
-    if let Some(text) = value("imageQuality") {
+    if let Some(text) = asking.value("imageQuality") {
         asked.quality = quality(text)?;
     }
-    match (value("windowCenter"), value("windowWidth")) {
+    if let Some(text) = asking.value("annotation") {
+        asked.annotation = annotation(text)?;
+    }
+    if let Some(text) = asking.value("overlays") {
+        asked.overlays = overlays(text)?;
+    }
+    match (asking.value("windowCenter"), asking.value("windowWidth")) {
         (Some(center), Some(width)) => asked.window = Some(window_of(center, width, Function::Linear)?),
         (None, None) => {}
         _ => {
             return Err(Error::BadRequest("windowCenter and windowWidth go together".to_owned()));
         }
     }
-    let (rows, columns) = (number("rows")?, number("columns")?);
-    let region = value("region").map(region).transpose()?;
+    let (rows, columns) = (number(asking, "rows")?, number(asking, "columns")?);
+    let region = asking.value("region").map(region).transpose()?;
     if rows.is_some() || columns.is_some() || region.is_some() {
-        let imaged = app.road().imaged(found).await?;
+        let imaged = asking.road().imaged(found).await?;
         let scaled = |[left, top, right, bottom]: [f64; 4]| {
             let (width, height) = (f64::from(imaged.image.columns), f64::from(imaged.image.rows));
             Region {
@@ -125,7 +151,7 @@ async fn asked(app: &App, found: &Location, query: &Pairs) -> Result<(Asked, u32
             region: region.map(scaled),
         });
     }
-    Ok((asked, number("frameNumber")?.unwrap_or(1)))
+    Ok(asked)
 }
 
 /// Left, upper, right and lower edge, as shares of the image.
