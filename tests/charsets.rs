@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::support::dicom::{CT_IMAGE, EXPLICIT_LE, element, part10};
 use crate::support::gateway::{Gateway, Home};
+use crate::support::web::Answer;
 use crate::support::wire::{Reaction, Wire};
 use crate::support::{root, wait_for};
 
@@ -57,8 +58,13 @@ impl Named {
 
     /// What the metadata says.
     fn told(&self, gateway: &Gateway) -> String {
+        name(&self.metadata(gateway, "").ok().json::<Value>()[0])
+    }
+
+    /// Metadata, for who has that of an entity tag.
+    fn metadata(&self, gateway: &Gateway, etag: &str) -> Answer {
         let path = format!("/dicomweb/studies/{}/metadata", self.uid);
-        name(&gateway.web.get(&path, "application/dicom+json").ok().json::<Value>()[0])
+        gateway.web.get_unless(&path, "application/dicom+json", etag)
     }
 }
 
@@ -102,7 +108,7 @@ fn names_of_the_corpus_are_found_and_told_right() {
     gateway.stop();
 }
 
-/// `text.charsets` counts for the sender it is of. Metadata follows the setting at once; the catalog when it is rebuilt.
+/// `text.charsets` counts for the sender it is of. Metadata and its tag follow the setting at once; the catalog when it is rebuilt.
 #[test]
 fn a_sender_is_read_in_the_set_that_is_told_of_it() {
     // The hand-made peer calls itself WIRE, `filmgate send` does not.
@@ -120,11 +126,15 @@ fn a_sender_is_read_in_the_set_that_is_told_of_it() {
     told.settled(2);
     assert_eq!([zhang.found(&told), zhang.told(&told)], ["张", "张"]);
     assert_eq!([other.found(&told), other.told(&told)], ["ÕÅ", "ÕÅ"]);
+    let etag = zhang.metadata(&told, "").etag;
+    assert_eq!(zhang.metadata(&told, &etag).status, 304);
     told.stop();
 
     let home = home.set("TEXT__CHARSETS__WIRE", "ISO_IR 100");
     let changed = home.serve();
     assert_eq!([zhang.found(&changed), zhang.told(&changed)], ["张", "ÕÅ"]);
+    // A browser that kept the other reading is not told that it is right still.
+    assert_eq!(name(&zhang.metadata(&changed, &etag).ok().json::<Value>()[0]), "ÕÅ");
     changed.stop();
     home.run(&["rebuild", "--json"]).ended(0);
     let rebuilt = home.serve();

@@ -24,6 +24,7 @@ mod keys;
 mod login;
 mod malformed;
 mod nodes;
+mod openapi;
 mod outage;
 mod peers_tls;
 mod pixels;

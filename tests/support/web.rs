@@ -21,6 +21,8 @@ pub(crate) struct Web {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
+    /// The entity tag; may be empty.
+    pub(crate) etag: String,
     pub(crate) body: Vec<u8>,
 }
 
@@ -64,6 +66,12 @@ impl Web {
     pub(crate) fn get(&self, path: &str, accept: &str) -> Answer {
         let answer = self.agent.get(self.url(path)).header("accept", accept).call();
         Self::answer(answer, path)
+    }
+
+    /// The same, by who has the answer with this entity tag.
+    pub(crate) fn get_unless(&self, path: &str, accept: &str, etag: &str) -> Answer {
+        let request = self.agent.get(self.url(path)).header("accept", accept);
+        Self::answer(request.header("if-none-match", etag).call(), path)
     }
 
     /// Posts JSON.
@@ -114,11 +122,12 @@ impl Web {
     /// An answer with its body to the end, or why there is none.
     fn whole(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
         let mut answer = answer.map_err(|error| error.to_string())?;
-        let header = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
-        let content_type = header.unwrap_or_default().to_owned();
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        let [content_type, etag] =
+            ["content-type", "etag"].map(|name| header(name).unwrap_or_default().to_owned());
         let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
         let body = body.map_err(|error| format!("the body breaks off: {error}"))?;
-        Ok(Answer { status: answer.status().as_u16(), content_type, body })
+        Ok(Answer { status: answer.status().as_u16(), content_type, etag, body })
     }
 }
 

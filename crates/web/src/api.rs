@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Records listed at one time, at most and when nothing is asked.
-const RECORDS_MAX: u32 = 1000;
+pub(crate) const RECORDS_MAX: u32 = 1000;
 
 /// How the gateway stands.
 #[derive(Serialize)]

@@ -7,14 +7,15 @@
 //! - A failure before the first byte is a status with a reason; one after it breaks the body off, never ends it in order.
 //! - One SOP Instance UID is answered once, whatever copies are kept.
 //! - What a client reads of an error names no file, key or patient; query strings are never logged.
-//! - A route is answered only to who has the scope that the one table of routes asks for; one that is not in the table
-//!   to nobody.
+//! - A route is answered only to who has the scope that the one list of routes asks for, and described as it stands there; one that is
+//!   not in the list is answered to nobody.
 //!
 //! Absent on purpose: decoding of pixels (the road does it, elsewhere), TLS (whoever accepts connections brings it).
 //!
 //! | module | what |
 //! | --- | --- |
-//! | `router`, `guard` | routes and limits; who is answered, and with which headers |
+//! | `routes/` | every route with what it needs, and the OpenAPI document of them |
+//! | `router`, `guard` | what stands before each; who is answered, and with which headers |
 //! | `access/` | who asks, and whether they may: scopes, tokens, the administrator |
 //! | `dicomweb/` | QIDO-RS, WADO-RS, STOW-RS (PS3.18 chapter 10) |
 //! | `api`, `callers` | records, status, verification, and who may associate, as JSON |
@@ -37,6 +38,7 @@ mod keys;
 mod metrics;
 mod peer;
 mod router;
+mod routes;
 mod settings;
 mod status_page;
 mod streaming;

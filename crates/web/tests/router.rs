@@ -4,6 +4,8 @@
 mod copies;
 #[path = "router/frames.rs"]
 mod frames;
+#[path = "router/openapi.rs"]
+mod openapi;
 #[path = "router/pictures.rs"]
 mod pictures;
 mod support;

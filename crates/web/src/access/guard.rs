@@ -9,11 +9,8 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
-use super::{
-    Asker, UserError,
-    routes::{self, Needs},
-};
-use crate::{Error, OpenTo, guard::host_of, router::App};
+use super::{Asker, UserError};
+use crate::{Error, OpenTo, guard::host_of, router::App, routes::Needs};
 
 /// The certificate a client has shown over TLS, and proven.
 #[derive(Debug, Clone)]
@@ -33,7 +30,7 @@ pub(crate) async fn entitled(State(app): State<App>, mut request: Request, next:
         Ok(asker) => asker,
         Err(error) => return Error::from(error).into_response(),
     };
-    let Some(needs) = routes::needs(request.method(), route.as_deref()) else {
+    let Some(needs) = app.rights().needs(request.method(), route.as_deref()) else {
         tracing::error!(route, "nothing says what this route needs, so nobody gets it");
         return Error::Forbidden("nothing says who may ask for this").into_response();
     };
@@ -123,7 +120,7 @@ pub(super) fn address(request: &Request) -> Option<IpAddr> {
 
 /// The cookie's name. With the prefix a browser takes it from us alone, over TLS alone, and for this very host
 /// (RFC 6265bis 4.1.3.2).
-fn cookie_name(is_tls: bool) -> &'static str {
+pub(crate) fn cookie_name(is_tls: bool) -> &'static str {
     if is_tls { "__Host-filmgate" } else { "filmgate" }
 }
 

@@ -1,20 +1,17 @@
 //! Who asks, and whether they may.
 //!
 //! A request is somebody's by its token, by the administrator's log-in, by a peer's certificate, or because it comes from
-//! this very machine. What each may is a set of scopes; what each route needs stands in one table, and a route that is not
-//! in it is answered to nobody.
+//! this very machine. What each may is a set of scopes; what each route needs stands with the route.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `scope` | the scopes, and who has them |
-//! | `routes` | the table |
 //! | `users` | tokens, the administrator, log-ins; what is secret is kept as a digest |
 //! | `guard` | before every route |
 //! | `pages` | set-up and log-in, and what they and the command line ask |
 
 pub(crate) mod guard;
 pub(crate) mod pages;
-mod routes;
 mod scope;
 mod users;
 

@@ -9,10 +9,10 @@ mod media_type;
 pub(crate) mod metadata;
 mod multipart;
 mod named;
-mod picture;
+pub(crate) mod picture;
 pub(crate) mod qido;
 mod qido_included;
-mod qido_query;
+pub(crate) mod qido_query;
 mod qido_rows;
 pub(crate) mod rendered;
 mod reuse;
@@ -33,7 +33,7 @@ use axum::{
 
 use accept::Accepted;
 
-use crate::Error;
+use crate::{Error, routes::Parameter};
 
 /// A query string's names and values, decoded, in their order.
 pub(crate) type Pairs = Query<Vec<(String, String)>>;
@@ -42,6 +42,12 @@ pub(crate) type Pairs = Query<Vec<(String, String)>>;
 pub(crate) const DICOM: &str = "application/dicom";
 const DICOM_JSON: &str = "application/dicom+json";
 const OCTET_STREAM: &str = "application/octet-stream";
+
+/// What every resource is asked besides its own parameters.
+pub(crate) const ACCEPT: &[Parameter] = &[Parameter::text(
+    "accept",
+    "media types that are accepted, before those of the header (PS3.18 8.3.3.1)",
+)];
 
 /// Where our DICOMweb is served.
 const ROOT: &str = "/dicomweb";

@@ -8,13 +8,36 @@ use filmgate_pipeline::{
     Annotation, Function, Picture, PictureFormat, PresentationState, Region, Viewport, Window,
 };
 
-use crate::Error;
+use crate::{Error, routes::Parameter};
 
 /// Pixels that a side of a picture has at most.
 pub(super) const SIDE_MAX: u32 = 8192;
 /// Of a thumbnail, unless the request says otherwise.
 const THUMBNAIL_SIDE: u32 = 128;
 const QUALITY: u8 = 90;
+
+/// What can be said of it.
+pub(crate) const PARAMETERS: &[Parameter] = &[
+    Parameter::text(
+        "viewport",
+        "width,height of the room; and left,upper,width,height of the part to show, which may be left out (PS3.18 8.3.5.1.3)",
+    ),
+    Parameter::text(
+        "window",
+        "center,width or center,width,function: linear, linear-exact or sigmoid (PS3.18 8.3.5.1.4)",
+    ),
+    Parameter::whole("quality", "of a JPEG (PS3.18 8.3.5.1.2); 90 if nothing is said", 1, 100),
+    Parameter::words(
+        "annotation",
+        "words in the picture: whose it is, how it was made (PS3.18 8.3.5.1.1)",
+        &["patient", "technique", "patient,technique", "technique,patient"],
+    ),
+    Parameter::text(
+        "presentationState",
+        "SOP Instance UID of a presentation state of the same study, which says how the image is shown; ours, not the standard's",
+    ),
+    Parameter::flag("overlays", "the image's own overlays are drawn; ours, not the standard's"),
+];
 
 /// Rendering parameters.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,12 +5,31 @@ use filmgate_catalog::Query;
 use filmgate_model::{Tag, attribute_named};
 
 use super::qido_rows::is_answered;
-use crate::Error;
+use crate::{Error, routes::Parameter};
 
 /// Names that a warning repeats, of each kind.
 const TOLD_MAX: usize = 16;
 /// Attributes looked for in metadata at most.
 const INCLUDED_MAX: usize = 64;
+
+/// What a search says.
+pub(crate) const PARAMETERS: &[Parameter] = &[
+    Parameter::named(
+        "attributes",
+        "attributes to match, each by keyword, number or path, as PatientName=*小* or 00400275.00400007=x (PS3.18 8.3.4.1)",
+    ),
+    Parameter::several(
+        "includefield",
+        "attributes to answer with, by name, with commas between, or all (PS3.18 8.3.4.3)",
+    ),
+    Parameter::flag("fuzzymatching", "words of names are found wherever they stand (PS3.18 8.3.4.2)"),
+    Parameter::flag(
+        "combineddatetime",
+        "a range of dates and one of times are one range of moments; ours, not the standard's",
+    ),
+    Parameter::whole("limit", "rows of this answer (PS3.18 8.3.4.4)", 0, u32::MAX as u64),
+    Parameter::whole("offset", "rows before the first of this answer", 0, u32::MAX as u64),
+];
 
 /// A query string, understood.
 #[derive(Debug)]

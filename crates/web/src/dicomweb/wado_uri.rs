@@ -19,7 +19,34 @@ use super::{
     subject,
     wado::{self, with_type},
 };
-use crate::Error;
+use crate::{Error, routes::Parameter};
+
+/// What a request says (PS3.18 9.1.2).
+pub(crate) const PARAMETERS: &[Parameter] = &[
+    Parameter::words("requestType", "what this is", &["WADO"]).required(),
+    Parameter::text("objectUID", "SOP Instance UID").required(),
+    Parameter::text("studyUID", "Study Instance UID"),
+    Parameter::text("seriesUID", "Series Instance UID"),
+    Parameter::text(
+        "contentType",
+        "application/dicom, image/jpeg or image/png; without, a picture of what shows something",
+    ),
+    Parameter::text("transferSyntax", "of application/dicom; without, as it is stored"),
+    Parameter::whole("frameNumber", "of the picture, from 1", 1, u32::MAX as u64),
+    Parameter::whole("rows", "of the picture", 1, u32::MAX as u64),
+    Parameter::whole("columns", "of the picture", 1, u32::MAX as u64),
+    Parameter::text("region", "left,upper,right,lower of the part to show, each a share from 0 to 1"),
+    Parameter::text("windowCenter", "goes with windowWidth"),
+    Parameter::text("windowWidth", "goes with windowCenter"),
+    Parameter::whole("imageQuality", "of a JPEG", 1, 100),
+    Parameter::text("annotation", "patient, technique or both: words in the picture"),
+    Parameter::text(
+        "presentationUID",
+        "SOP Instance UID of a presentation state of the same study; without window and region",
+    ),
+    Parameter::text("presentationSeriesUID", "its Series Instance UID"),
+    Parameter::flag("overlays", "the image's own overlays are drawn; ours, not the standard's"),
+];
 
 /// An instance.
 pub(crate) async fn object(asking: Asking) -> Result<Response, Error> {
