@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, HeaderName, HeaderValue, header},
     response::Response,
 };
@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error,
     dicomweb::wado::{dicom_type, send_file, with_type},
+    extract::{Path, Query},
     router::App,
     streaming,
 };

@@ -2,12 +2,12 @@
 
 use axum::{
     Extension, Json,
-    extract::{Query, Request, State},
+    extract::{Request, State},
 };
 use filmgate_pipeline::{Changed, CustodyChange, CustodyShown, ShredShown};
 use serde::Deserialize;
 
-use crate::{Asker, Error, body, router::App};
+use crate::{Asker, Error, body, extract::Query, router::App};
 
 /// Of which study.
 #[derive(Deserialize)]

@@ -32,6 +32,7 @@ mod compression;
 mod custody;
 mod dicomweb;
 mod error;
+mod extract;
 mod guard;
 mod health;
 mod keys;

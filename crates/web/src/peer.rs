@@ -4,14 +4,14 @@ use std::ops::Range;
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use filmgate_model::RecordId;
 use filmgate_pipeline::HELD_RANGE_BYTES_MAX;
 
-use crate::{Error, api::record_id, router::App, streaming};
+use crate::{Error, api::record_id, extract::Path, router::App, streaming};
 
 /// Bytes read and handed over at a time.
 const PIECE_BYTES: u64 = 256 << 10;

@@ -40,7 +40,7 @@ const PEERS: &[Tool] = &[
         program: "python3",
         probe: &["-c", "import venv, ensurepip"],
         package: "python3 python3-venv",
-        why: "runs pydicom, pynetdicom and dicomweb-client as peers",
+        why: "runs pydicom, pynetdicom, dicomweb-client and schemathesis as peers",
     },
 ];
 

@@ -17,6 +17,8 @@ use crate::{install, simulate};
 const OUTAGE_BYTES: u64 = 2 << 30;
 /// Frames of 512 KiB in each of the long instances: 2 GB.
 const LONG_FRAMES: u32 = 4096;
+/// Values made up for each operation of the API.
+const API_EXAMPLES: u32 = 500;
 /// Times the two nodes are killed in turn.
 const NODE_ROUNDS: u32 = 20;
 
@@ -36,7 +38,7 @@ pub(crate) struct Soak {
 /// The embedded defaults: a folder and a file.
 const EMBEDDED: &[(&str, &str)] = &[];
 
-const STORIES: [Stories; 28] = [
+const STORIES: [Stories; 29] = [
     told("kills", EMBEDDED, &["restart::"]),
     told("round trips", EMBEDDED, &["round_trip::"]),
     told("round trips over S3", OVER_S3, &["round_trip::"]),
@@ -64,6 +66,7 @@ const STORIES: [Stories; 28] = [
     told("an S3 server that is away for 2 GB", EMBEDDED, &["cloud::"]),
     told("an S3 server that is away for 2 GB, and PostgreSQL", OVER_S3_AND_POSTGRES, &["cloud::"]),
     told("an S3 server as it can be met", EMBEDDED, &["endpoint::"]),
+    told("the API by its document", EMBEDDED, &["openapi::"]),
     told("doors", EMBEDDED, &["doors::", "access::", "login::"]),
 ];
 
@@ -141,6 +144,7 @@ impl Soak {
         tests.env("FILMGATE_TEST_ROTATED_KEYS", "10000");
         tests.env("FILMGATE_TEST_FOLLOW_STUDIES", "2000");
         tests.env("FILMGATE_TEST_NODE_ROUNDS", NODE_ROUNDS.to_string());
+        tests.env("FILMGATE_TEST_API_EXAMPLES", API_EXAMPLES.to_string());
         tests.env("FILMGATE_TEST_KILLS", self.kills.to_string());
         tests.env("FILMGATE_TEST_CLOUD_BYTES", OUTAGE_BYTES.to_string());
         tests.env("FILMGATE_TEST_BIG_FRAMES", LONG_FRAMES.to_string());

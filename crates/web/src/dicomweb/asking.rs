@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use axum::{
     body::Body,
-    extract::{FromRequestParts, Query, rejection::QueryRejection},
+    extract::FromRequestParts,
     http::{HeaderMap, request::Parts},
     response::Response,
 };
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     Error,
+    extract::Query,
     router::App,
     streaming::{self, Outlet, Stopped},
 };
@@ -34,9 +35,9 @@ pub(crate) struct Asking {
 }
 
 impl FromRequestParts<App> for Asking {
-    type Rejection = QueryRejection;
+    type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, QueryRejection> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
         let Query(query) = Pairs::from_request_parts(parts, app).await?;
         let headers = parts.headers.clone();
         let accepted = Accepted::of(&headers, &query);

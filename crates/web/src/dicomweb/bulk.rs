@@ -3,7 +3,6 @@
 use std::{ops::Range, sync::Arc};
 
 use axum::{
-    extract::Path,
     http::{HeaderValue, header},
     response::Response,
 };
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     Error,
+    extract::Path,
     streaming::{Outlet, Stopped},
 };
 

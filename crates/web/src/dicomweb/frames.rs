@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::Path,
     http::{HeaderValue, header},
     response::Response,
 };
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::{
     Error,
+    extract::Path,
     streaming::{Outlet, Stopped},
 };
 

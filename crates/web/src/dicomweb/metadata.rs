@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{body::Body, extract::Path, response::Response};
+use axum::{body::Body, response::Response};
 use bytes::Bytes;
 use filmgate_catalog::Location;
 use filmgate_pipeline::{METADATA_VERSION, Road};
@@ -10,6 +10,7 @@ use filmgate_pipeline::{METADATA_VERSION, Road};
 use super::{DICOM_JSON, asking::Asking, named::Named, reuse::Tag, wado::with_type, wants_json};
 use crate::{
     Error,
+    extract::Path,
     streaming::{Outlet, Stopped},
 };
 

@@ -26,14 +26,13 @@ pub(crate) mod wado_uri;
 
 use axum::{
     body::Body,
-    extract::Query,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 
 use accept::Accepted;
 
-use crate::{Error, routes::Parameter};
+use crate::{Error, extract::Query, routes::Parameter};
 
 /// A query string's names and values, decoded, in their order.
 pub(crate) type Pairs = Query<Vec<(String, String)>>;

@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use axum::{extract::Path, http::header, response::Response};
+use axum::{http::header, response::Response};
 use filmgate_catalog::InstanceRow;
 use filmgate_pipeline::Road;
 use serde::Deserialize;
 
 use super::{asking::Asking, dicom_json, qido_included::Included, qido_query::Asked, qido_rows, wants_json};
-use crate::Error;
+use crate::{Error, extract::Path};
 
 /// What is searched: everything, a study, or a series.
 #[derive(Deserialize)]

@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::Path,
     http::{HeaderValue, header},
     response::Response,
 };
@@ -27,6 +26,7 @@ use super::{
 };
 use crate::{
     Error,
+    extract::Path,
     streaming::{Outlet, Stopped},
 };
 

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, future::ready, net::SocketAddr, time::Duration}
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::{ConnectInfo, Path, Request, State},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, header},
     response::Response,
 };
@@ -27,7 +27,7 @@ use super::{
     stow_answer::{Answer, Outcome},
     stow_part::{Ending, Part},
 };
-use crate::{Error, router::App};
+use crate::{Error, extract::Path, router::App};
 
 /// Instances that wait for their sync while the next is read.
 const SYNCS_WAITING_MAX: usize = 4;

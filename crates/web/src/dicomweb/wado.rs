@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, pin::pin, sync::Arc};
 
 use axum::{
     body::Body,
-    extract::Path,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
@@ -25,6 +24,7 @@ use super::{
 };
 use crate::{
     Error,
+    extract::Path,
     streaming::{Outlet, Stopped},
 };
 

@@ -181,7 +181,9 @@ fn nodes_and_watchers() -> Vec<Route> {
         at("/healthz").get(health::alive, open("The process answers").gives(&["text/plain"])),
         at("/readyz").get(
             health::ready,
-            open("Whether the catalog answers and the journal takes instances").gives_json().refuses(&[503]),
+            open("Whether the catalog answers and the journal takes instances")
+                .gives_json()
+                .answers_with(503, &["application/json"]),
         ),
         at("/metrics").get(metrics::render, read("What is measured, for Prometheus").gives(&["text/plain"])),
     ]

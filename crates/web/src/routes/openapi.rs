@@ -21,14 +21,13 @@ pub(crate) async fn show(State(app): State<App>) -> impl IntoResponse {
 }
 
 /// What each step of a path in braces stands for.
-const STEPS: [(&str, &str, &str); 7] = [
+const STEPS: [(&str, &str, &str); 6] = [
     ("study", "Study Instance UID", ".+"),
     ("series", "Series Instance UID", ".+"),
     ("instance", "SOP Instance UID", ".+"),
     ("frames", "numbers of frames, from 1, with commas between", "^[0-9]+(,[0-9]+)*$"),
     ("record", "the id of a record", "^[0-9a-fA-F]{32}$"),
     ("path", "the rest of the path, slashes among it", ".+"),
-    ("*path", "the rest of the path, slashes among it", ".+"),
 ];
 
 /// Statuses of failure, and when each is answered.
@@ -53,7 +52,7 @@ const REFUSALS: [(u16, &str); 14] = [
 ];
 const TIMED_OUT: (u16, &str) = (504, "the answer took too long to begin");
 
-/// The document of routes; `is_tls` when they are served over TLS, which the name of the cookie tells.
+/// The document of routes, and of the cookie that a log-in brings.
 pub(crate) fn document(routes: &[Route], cookie: &str) -> Value {
     let paths: Map<String, Value> = routes.iter().map(|route| (template(route.path), path(route))).collect();
     let refusals = REFUSALS.iter().chain([&TIMED_OUT]);
@@ -105,14 +104,18 @@ fn path(route: &Route) -> Value {
 
 /// The names in braces.
 fn steps(path: &str) -> Vec<&str> {
-    path.split('{').skip(1).filter_map(|rest| rest.split('}').next()).collect()
+    path.split('{')
+        .skip(1)
+        .filter_map(|rest| rest.split('}').next())
+        .map(|name| name.trim_start_matches('*'))
+        .collect()
 }
 
 fn step(name: &str) -> Value {
     let (_, about, pattern) =
         STEPS.iter().find(|(known, ..)| *known == name).copied().unwrap_or((name, "", ".+"));
     json!({
-        "name": name.trim_start_matches('*'),
+        "name": name,
         "in": "path",
         "required": true,
         "description": about,
@@ -182,7 +185,7 @@ fn responses(path: &str, operation: &Operation) -> Map<String, Value> {
     for (status, media_types) in &operation.answers {
         let content: Map<String, Value> =
             media_types.iter().map(|media_type| ((*media_type).to_owned(), answer(media_type))).collect();
-        responses.insert(status.to_string(), json!({ "description": success(*status), "content": content }));
+        responses.insert(status.to_string(), json!({ "description": meaning(*status), "content": content }));
     }
     if matches!(operation.needs, Needs::Page(_)) {
         let where_to = json!({ "description": "leads on: to the page wanted, or to the page to log in" });
@@ -227,12 +230,14 @@ fn answer(media_type: &str) -> Value {
     }
 }
 
-fn success(status: u16) -> &'static str {
+fn meaning(status: u16) -> &'static str {
     match status {
         202 => "some were stored, others not; the answer says which and why",
         206 => "the bytes asked for",
         303 => "leads on",
         304 => "the client has the same",
+        404 => "there is no such study: a page says so",
+        503 => "it does not, or takes none; the answer says which",
         _ => "as asked",
     }
 }

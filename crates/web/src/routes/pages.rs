@@ -29,7 +29,10 @@ pub(super) fn routes() -> Vec<Route> {
         at("/view").get(studies::view, page("A study that the image viewer does not show, object by object")),
         at("/viewer").get(
             enter::enter,
-            page("Leads to where a study is shown").asks(ENTERED).answers_with(303, &[]).refuses(&[404]),
+            page("Leads to where a study is shown")
+                .asks(ENTERED)
+                .answers_with(303, &[])
+                .answers_with(404, &["text/html"]),
         ),
         at("/ohif").get(ohif::start, page("Leads to the image viewer").answers_with(303, &[])),
         at("/ohif/").get(ohif::start, page("Leads to the image viewer").answers_with(303, &[])),

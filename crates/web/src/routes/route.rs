@@ -56,7 +56,7 @@ pub(crate) struct Operation {
     pub(super) summary: &'static str,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<Body>,
-    /// Statuses of success, each with the media types it comes in.
+    /// Statuses, each with the media types it comes in, of what is no refusal.
     pub(super) answers: Vec<(u16, &'static [&'static str])>,
     /// Statuses of failure beside those that follow from what it is.
     pub(super) refusals: BTreeSet<u16>,

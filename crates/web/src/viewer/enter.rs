@@ -29,7 +29,7 @@ const CODE_VALUES: [&str; 3] = ["00080100", "00080119", "00080120"];
 
 /// Leads to where a study is shown.
 pub(crate) async fn enter(State(app): State<App>, query: Pairs) -> Result<Response, Error> {
-    let asked = |name| query.iter().find(|(asked, _)| asked == name).map(|(_, value)| value.trim());
+    let asked = |name| query.0.iter().find(|(asked, _)| asked == name).map(|(_, value)| value.trim());
     let study = match (asked("study"), asked("accession")) {
         (Some(study), _) => Some(study.to_owned()),
         (None, Some(accession)) => match by_accession(&app, accession).await?.as_slice() {

@@ -4,7 +4,7 @@ use std::io;
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
 };
@@ -13,7 +13,7 @@ use futures::stream;
 use tokio::{fs::File, io::AsyncReadExt};
 
 use super::folder::{Entry, ViewerFolder};
-use crate::{Error, router::App};
+use crate::{Error, extract::Path, router::App};
 
 /// How the viewer is set up, ours, and Chinese words that it lacks.
 const CONFIG: &str =

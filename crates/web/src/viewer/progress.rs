@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use filmgate_catalog::StudyProgress;
 use filmgate_model::InstanceState;
 use serde::Serialize;
 
-use crate::{Error, dicomweb::Pairs, router::App};
+use crate::{Error, dicomweb::Pairs, extract::Path, router::App};
 
 /// Studies told of at one time: a page of the list.
 const STUDIES_MAX: usize = 100;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use axum::{
-    extract::{Path, State},
+    extract::State,
     http::{HeaderValue, header},
     response::Response,
 };
@@ -20,6 +20,7 @@ use zip::{CompressionMethod, ZipWriter, result::ZipError, write::SimpleFileOptio
 use crate::{
     Error,
     dicomweb::wado::with_type,
+    extract::Path,
     router::App,
     streaming::{self, Outlet, Stopped},
 };

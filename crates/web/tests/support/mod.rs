@@ -121,12 +121,9 @@ impl Gateway {
         self.dir.path()
     }
 
-    /// Every path the router knows, as it tells of itself to whoever looks for faults: no other way leads to them.
-    pub(crate) fn routes(&self) -> Vec<String> {
-        let told = format!("{:?}", self.router);
-        let told = told.split("fallback_router").next().unwrap_or_default();
-        let (_, paths) = told.rsplit_once("paths: {").expect("paths");
-        paths.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    /// The router itself.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
     }
 
     /// Asks, and reads the answer to its end.
@@ -171,6 +168,14 @@ impl Gateway {
         }
         self.road.write_log().await.expect("logged");
     }
+}
+
+/// Every path a router knows, as it tells of itself to whoever looks for faults: no other way leads to them.
+pub(crate) fn routes_of(router: &Router) -> Vec<String> {
+    let told = format!("{router:?}");
+    let told = told.split("fallback_router").next().unwrap_or_default();
+    let (_, paths) = told.rsplit_once("paths: {").expect("paths");
+    paths.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 impl Answer {
