@@ -105,14 +105,23 @@ fn images(state: &InMemDicomObject) -> BTreeMap<String, Vec<Vec<u32>>> {
     let image = |image: &InMemDicomObject| {
         let uid = image.element(tags::REFERENCED_SOP_INSTANCE_UID).ok()?.to_str().ok()?;
         let frames = image.element(tags::REFERENCED_FRAME_NUMBER).ok();
-        let frames: Vec<u32> = frames.and_then(|frames| frames.to_multi_int().ok()).unwrap_or_default();
-        Some((uid.trim_matches([' ', '\0']).to_owned(), frames))
+        let frames = frames.and_then(|frames| frames.to_str().ok()).unwrap_or_default();
+        Some((uid.trim_matches([' ', '\0']).to_owned(), numbers(&frames)?))
     };
     let mut named: BTreeMap<String, Vec<Vec<u32>>> = BTreeMap::new();
     for (uid, frames) in images.filter_map(image) {
         named.entry(uid).or_default().push(frames);
     }
     named
+}
+
+/// Numbers of frames; `None` when one cannot be read: then nobody knows which are meant, and not all.
+fn numbers(text: &str) -> Option<Vec<u32>> {
+    let text = text.trim_matches([' ', '\0']);
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    text.split('\\').map(|number| number.trim().parse().ok()).collect()
 }
 
 fn items(dataset: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
@@ -149,6 +158,8 @@ mod tests {
             image("1.2.4", Some("2\\5")),
             image("1.2.4", Some("7")),
             image("1.2.3", Some("1")),
+            image("1.2.6", Some("first")),
+            image("1.2.7", Some("")),
         ];
         sequence(&mut series, tags::REFERENCED_IMAGE_SEQUENCE, listed);
         let mut elements = InMemDicomObject::new_empty();
@@ -164,6 +175,8 @@ mod tests {
         assert_eq!((state.frames("1.2.3", 2), state.frames("1.2.4", 6)), (vec![1, 2], vec![2, 5]));
         assert!(state.is_for("1.2.4") && !state.is_for_frame("1.2.4", 1));
         assert!(!state.is_for("1.2.5"));
+        // A number that is none is not taken for all frames.
+        assert!(!state.is_for("1.2.6") && state.is_for_frame("1.2.7", 3));
         assert!(images(&InMemDicomObject::new_empty()).is_empty());
     }
 }

@@ -219,15 +219,17 @@ async fn a_presentation_state_shows_the_image_it_is_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_presentation_state_shows_the_frames_it_is_for() {
     let gateway = Gateway::new().await;
-    let files = [image(STUDY, 1, 3), state(GREYSCALE_STATE, STUDY, 1, 1, "2")];
+    let files = [image(STUDY, 1, 5), state(GREYSCALE_STATE, STUDY, 1, 1, "2\\4")];
     let blending = state(BLENDING_STATE, STUDY, 2, 1, "");
     gateway.store("/dicomweb/studies", &[&files[0], &files[1], &blending]).await;
     let (of_image, of_state) = (url(STUDY, 1, 1), url(STUDY, 2, 1));
     let parts =
         gateway.get(&format!("{of_state}/rendered"), r#"multipart/related; type="image/png""#).await.parts();
-    assert_eq!(parts.len(), 1);
-    assert!(parts[0].0.contains(&format!("{of_image}/frames/2/rendered")), "{}", parts[0].0);
-    assert!(greys_of(&parts[0].1).iter().all(|grey| *grey == 155));
+    assert_eq!(parts.len(), 2);
+    for (frame, (head, picture)) in [2, 4].into_iter().zip(&parts) {
+        assert!(head.contains(&format!("{of_image}/frames/{frame}/rendered")), "{head}");
+        assert!(greys_of(picture).iter().all(|grey| *grey == 155));
+    }
     let by_state = |frame: u32| format!("{of_image}/frames/{frame}/rendered?presentationState={STUDY}.2.1");
     assert!(greys(&gateway.get(&by_state(2), PNG).await).iter().all(|grey| *grey == 155));
     assert_eq!(refused(&gateway, &by_state(1)).await.0, 400);
