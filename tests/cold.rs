@@ -1,5 +1,6 @@
 //! What left the local disk: a frame of it costs one request, and none when it was read before.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use filmgate_faults::Fault;
+use serde_json::Value;
 
 use crate::support::cloud::Cloud;
 use crate::support::dicom::Image;
@@ -18,28 +20,16 @@ const SOON: Duration = Duration::from_secs(60);
 /// Frames of an instance whose pack is longer than what is read of its end at once.
 const FRAMES: usize = 8;
 
-/// Local packs leave as soon as they are verified.
-fn small(home: Home) -> Home {
-    home.set("CACHE__BYTES_MAX", 0).set("REPACK__SMALL_PACK_BYTES", 0)
-}
-
-fn wait_until_cold(gateway: &Gateway) {
-    wait_for("no pack is left on the local disk", SOON, || {
-        (gateway.status()["spool"]["packs_bytes"] == 0).then_some(())
-    });
-}
-
-/// One of the counters behind `/metrics`; 0 before it counted.
-fn counter(gateway: &Gateway, name: &str) -> u64 {
-    let text = gateway.web.get("/metrics", "text/plain").ok().text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.map_or(0, |value| value.trim().parse().expect("a number"))
-}
-
 /// Requests for ranges, for footers.
 fn object_reads(gateway: &Gateway) -> (u64, u64) {
-    let of = |what| counter(gateway, &format!("filmgate_object_reads_total{{of=\"{what}\"}}"));
+    let of = |what| gateway.counter(&format!("filmgate_object_reads_total{{of=\"{what}\"}}"));
     (of("range"), of("footer"))
+}
+
+/// Chunks of headers that were opened, and of bulk data.
+fn opened_chunks(gateway: &Gateway) -> (u64, u64) {
+    let of = |what| gateway.counter(&format!("filmgate_opened_chunks_total{{of=\"{what}\"}}"));
+    (of("header"), of("bulk"))
 }
 
 fn cached(home: &Home) -> Vec<PathBuf> {
@@ -71,12 +61,12 @@ fn metadata(gateway: &Gateway, generated: &Generated) {
 /// Whatever the bucket is, the counters tell.
 #[test]
 fn a_cold_frame_costs_one_request_and_a_warm_one_none() {
-    let home = small(Home::new());
+    let home = Home::new().keeps_no_packs();
     let generated = Generated::new(1_000, FRAMES);
     let gateway = home.serve();
     generated.send(&gateway.dicom);
     gateway.settled(1);
-    wait_until_cold(&gateway);
+    gateway.wait_until_cold();
     metadata(&gateway, &generated);
     let before = object_reads(&gateway);
     assert!(pixels_kept_by(&gateway, &generated) == pixels(&generated));
@@ -84,7 +74,7 @@ fn a_cold_frame_costs_one_request_and_a_warm_one_none() {
     assert_eq!((cold.0 - before.0, cold.1), (1, 0), "its range, and its footer was kept");
     assert!(pixels_kept_by(&gateway, &generated) == pixels(&generated));
     assert_eq!(object_reads(&gateway), cold);
-    assert!(counter(&gateway, "filmgate_cached_reads_total{of=\"range\"}") > 0);
+    assert!(gateway.counter("filmgate_cached_reads_total{of=\"range\"}") > 0);
     assert!(gateway.status()["spool"]["cached_bytes"].as_u64() > Some(0));
     gateway.stop();
 
@@ -98,12 +88,12 @@ fn a_cold_frame_costs_one_request_and_a_warm_one_none() {
 #[test]
 fn a_study_that_is_only_in_the_bucket_shows_a_frame_after_two_requests() {
     let Some(cloud) = Cloud::told() else { return };
-    let home = small(cloud.set(Home::new(), "MAIN"));
+    let home = cloud.set(Home::new(), "MAIN").keeps_no_packs();
     let generated = Generated::new(1_010, FRAMES);
     let gateway = home.serve();
     generated.send(&gateway.dicom);
     gateway.settled(1);
-    wait_until_cold(&gateway);
+    gateway.wait_until_cold();
     cloud.proxy.forget();
     assert!(pixels_kept_by(&gateway, &generated) == pixels(&generated));
     assert_eq!(cloud.pack_reads(), 1, "cold");
@@ -122,16 +112,114 @@ fn a_study_that_is_only_in_the_bucket_shows_a_frame_after_two_requests() {
     gateway.stop();
 }
 
+/// As a viewer opens a study that this gateway has nothing of: search, metadata, a frame; then it goes through the series.
+#[test]
+fn a_study_that_was_never_here_opens_by_two_requests_and_is_gone_through_by_few() {
+    const INSTANCES: u64 = 40;
+    let cloud = Cloud::told();
+    let home = match &cloud {
+        Some(cloud) => cloud.set(Home::new(), "MAIN"),
+        None => Home::new(),
+    };
+    let home = home.keeps_no_packs().set("CACHE__READ_AHEAD_BYTES", 1 << 20);
+    let gateway = home.serve();
+    let images: Vec<Image> = (1..=INSTANCES).map(|number| Image::of_study(1_080, number)).collect();
+    let files: Vec<PathBuf> = images.iter().map(|image| image.write(home.path())).collect();
+    home.send(&gateway, &files);
+    gateway.settled(images.len());
+    gateway.wait_until_cold();
+    gateway.stop();
+
+    // Slices are shown by where they lie: from the first that came, or from the last.
+    for order in [images.iter().collect::<Vec<_>>(), images.iter().rev().collect()] {
+        goes_through(&home, cloud.as_ref(), &order);
+    }
+}
+
+/// Opens a study that this gateway has nothing of, and shows its images in this order.
+fn goes_through(home: &Home, cloud: Option<&Cloud>, images: &[&Image]) {
+    const ANY: &str = "multipart/related; type=application/octet-stream; transfer-syntax=*";
+    fs::remove_dir_all(home.data_dir().join("cache")).expect("empty the cache");
+    let gateway = home.serve();
+    if let Some(cloud) = cloud {
+        cloud.proxy.forget();
+    }
+    let study = format!("/dicomweb/studies/{}", images[0].study_instance_uid);
+    let series = format!("{study}/series/{}", images[0].series_instance_uid);
+    let json = |path: &str| gateway.web.get(path, "application/dicom+json").ok().json::<Vec<Value>>().len();
+    assert_eq!(json(&format!("/dicomweb/studies?StudyInstanceUID={}", images[0].study_instance_uid)), 1);
+    assert_eq!(json(&format!("{study}/series")), 1);
+    assert_eq!(json(&format!("{series}/metadata")), images.len());
+    let frame = |image: &Image| {
+        let path = format!("{series}/instances/{}/frames/1", image.sop_instance_uid);
+        assert!(gateway.web.get(&path, ANY).ok().parts() == [image.samples.clone()]);
+    };
+    frame(images[images.len() / 2]);
+    assert_eq!(object_reads(&gateway), (1, 1), "a range, and the footer");
+    if let Some(cloud) = cloud {
+        assert_eq!(cloud.pack_reads(), 2, "counted where the server is");
+    }
+    images.iter().copied().for_each(frame);
+    let (ranges, footers) = object_reads(&gateway);
+    println!("{ranges} requests for {} frames, one after another", images.len());
+    assert!(ranges < 12 && footers == 1, "{ranges} requests for {} frames", images.len());
+    gateway.stop();
+}
+
+/// Metadata stands in the footers of packs, wherever they are.
+#[test]
+fn metadata_of_a_long_series_reads_no_pixels() {
+    const INSTANCES: u64 = 2_000;
+    let home = Home::new();
+    let gateway = home.serve();
+    let image = |number| Image { samples: vec![0; 2048], ..Image::of_study(1_090, number) };
+    let files: Vec<PathBuf> = (1..=INSTANCES).map(|number| image(number).write(home.path())).collect();
+    let first = image(1);
+    let series =
+        format!("/dicomweb/studies/{}/series/{}", first.study_instance_uid, first.series_instance_uid);
+    home.send(&gateway, &files);
+    gateway.settled(files.len());
+    gateway.stop();
+
+    let told = |gateway: &Gateway| {
+        let metadata: Vec<Value> = gateway.web.get(&format!("{series}/metadata"), "*/*").ok().json();
+        let uids: BTreeSet<&str> =
+            metadata.iter().filter_map(|one| one["00080018"]["Value"][0].as_str()).collect();
+        assert_eq!((metadata.len(), uids.len()), (files.len(), files.len()));
+        assert!(metadata.iter().all(|one| one["7FE00010"]["BulkDataURI"].is_string()));
+    };
+    // Nothing is in memory; the packs are here, and then elsewhere.
+    let gateway = home.serve();
+    told(&gateway);
+    assert_eq!(opened_chunks(&gateway), (0, 0));
+    gateway.stop();
+    let home = home.keeps_no_packs();
+    let gateway = home.serve();
+    gateway.wait_until_cold();
+    gateway.stop();
+    fs::remove_dir_all(home.data_dir().join("cache")).expect("empty the cache");
+    let gateway = home.serve();
+    told(&gateway);
+    let (ranges, footers) = object_reads(&gateway);
+    assert_eq!((opened_chunks(&gateway), ranges), ((0, 0), 0));
+    assert!((1..8).contains(&footers), "{footers} requests for footers");
+    // It does count.
+    let path = format!("{series}/instances/{}/frames/1", first.sop_instance_uid);
+    gateway.web.get(&path, "*/*").ok();
+    assert_eq!(opened_chunks(&gateway), (1, 1));
+    gateway.stop();
+}
+
 /// Many want the same at once, and the server is slow.
 #[test]
 fn what_many_want_is_fetched_once() {
     let Some(cloud) = Cloud::told() else { return };
-    let home = small(cloud.set(Home::new(), "MAIN"));
+    let home = cloud.set(Home::new(), "MAIN").keeps_no_packs();
     let generated = Generated::new(1_020, FRAMES);
     let gateway = home.serve();
     generated.send(&gateway.dicom);
     gateway.settled(1);
-    wait_until_cold(&gateway);
+    gateway.wait_until_cold();
     cloud.proxy.always(Fault::Delay(Duration::from_millis(300)));
     cloud.proxy.forget();
     let expected = pixels(&generated);
@@ -147,13 +235,13 @@ fn what_many_want_is_fetched_once() {
 /// Going through a study reads ahead: far fewer requests than instances.
 #[test]
 fn going_through_a_study_reads_ahead() {
-    let home = small(Home::new()).set("CACHE__READ_AHEAD_BYTES", 1 << 20);
+    let home = Home::new().keeps_no_packs().set("CACHE__READ_AHEAD_BYTES", 1 << 20);
     let gateway = home.serve();
     let images: Vec<Image> = (1..=20).map(|number| Image::of_study(1_030, number)).collect();
     let files: Vec<PathBuf> = images.iter().map(|image| image.write(home.path())).collect();
     home.send(&gateway, &files);
     gateway.settled(images.len());
-    wait_until_cold(&gateway);
+    gateway.wait_until_cold();
     check(&gateway, &images);
     let (ranges, footers) = object_reads(&gateway);
     assert!(ranges < 8 && footers == 0, "{ranges} requests for {} instances", images.len());
@@ -163,12 +251,12 @@ fn going_through_a_study_reads_ahead() {
 /// Whatever becomes of what is cached, the bucket's bytes are served, and are cached again.
 #[test]
 fn what_rots_in_the_cache_is_fetched_again() {
-    let home = small(Home::new());
+    let home = Home::new().keeps_no_packs();
     let generated = Generated::new(1_040, FRAMES);
     let gateway = home.serve();
     generated.send(&gateway.dicom);
     gateway.settled(1);
-    wait_until_cold(&gateway);
+    gateway.wait_until_cold();
     assert!(pixels_kept_by(&gateway, &generated) == pixels(&generated));
     wait_for("range and footer are kept", SOON, || (cached(&home).len() == 2).then_some(()));
     gateway.stop();
@@ -200,12 +288,12 @@ fn flip(bytes: &mut [u8]) {
 /// Who looks whether everything is sound looks at the bucket: what is cached is no copy.
 #[test]
 fn what_is_cached_is_no_copy() {
-    let home = small(Home::new());
+    let home = Home::new().keeps_no_packs();
     let generated = Generated::new(1_050, FRAMES);
     let gateway = home.serve();
     generated.send(&gateway.dicom);
     gateway.settled(1);
-    wait_until_cold(&gateway);
+    gateway.wait_until_cold();
     assert!(pixels_kept_by(&gateway, &generated) == pixels(&generated));
     home.run(&["verify", "--deep"]).ended(0);
     let packs = home.packs_in_bucket();
@@ -221,14 +309,14 @@ fn what_is_cached_is_no_copy() {
 #[test]
 fn the_cache_keeps_its_bounds_and_gives_way_to_receipt() {
     const RANGES_BYTES: u64 = 1 << 20;
-    let home = small(Home::new()).set("CACHE__RANGES_BYTES_MAX", RANGES_BYTES);
+    let home = Home::new().keeps_no_packs().set("CACHE__RANGES_BYTES_MAX", RANGES_BYTES);
     let gateway = home.serve();
     let sent: Vec<_> = (0..4).map(|number| Generated::new(1_060 + number, 2)).collect();
     for generated in &sent {
         generated.send(&gateway.dicom);
     }
     gateway.settled(sent.len());
-    wait_until_cold(&gateway);
+    gateway.wait_until_cold();
     let ranges = || {
         let files = files_below(&home.data_dir().join("cache/ranges"));
         files.iter().map(|path| fs::metadata(path).map_or(0, |found| found.len())).sum::<u64>()
@@ -263,7 +351,7 @@ fn a_study_that_is_read_while_its_packs_leave_reads() {
         Some(cloud) => cloud.set(Home::new(), "MAIN"),
         None => Home::new(),
     };
-    let home = small(home).set("CACHE__RANGES_BYTES_MAX", 256 << 10);
+    let home = home.keeps_no_packs().set("CACHE__RANGES_BYTES_MAX", 256 << 10);
     let gateway = home.serve();
     let (over, reads, sent) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let images: Vec<Image> = (0..STUDIES)
@@ -286,11 +374,11 @@ fn a_study_that_is_read_while_its_packs_leave_reads() {
             wait_for("they are listed", SOON, || (gateway.records().len() == now).then_some(()));
             sent.store(now, Ordering::SeqCst);
             gateway.settled(now);
-            wait_until_cold(&gateway);
+            gateway.wait_until_cold();
         }
         over.store(true, Ordering::SeqCst);
     });
-    assert!(counter(&gateway, "filmgate_evicted_packs_total") >= STUDIES);
+    assert!(gateway.counter("filmgate_evicted_packs_total") >= STUDIES);
     assert!(reads.load(Ordering::SeqCst) > images.len());
     check(&gateway, &images);
     gateway.stop();

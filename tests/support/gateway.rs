@@ -105,6 +105,11 @@ impl Home {
         self
     }
 
+    /// With local packs that leave as soon as they are verified.
+    pub(crate) fn keeps_no_packs(self) -> Self {
+        self.set("CACHE__BYTES_MAX", 0).set("REPACK__SMALL_PACK_BYTES", 0)
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -299,6 +304,20 @@ impl Gateway {
             let settled = |record: &Record| matches!(record.state.as_str(), "verified" | "quarantined");
             (records.len() >= arrivals && records.iter().all(settled)).then_some(records)
         })
+    }
+
+    /// Waits until no pack is left on the local disk.
+    pub(crate) fn wait_until_cold(&self) {
+        wait_for("no pack is left on the local disk", SETTLE_DEADLINE, || {
+            (self.status()["spool"]["packs_bytes"] == 0).then_some(())
+        });
+    }
+
+    /// One of the counters behind `/metrics`, by its name and labels as they stand there; 0 before it counted.
+    pub(crate) fn counter(&self, name: &str) -> u64 {
+        let text = self.web.get("/metrics", "text/plain").ok().text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0, |value| value.trim().parse().expect("a number"))
     }
 
     /// `/api/status`.

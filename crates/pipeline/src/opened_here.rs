@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 
 use crate::{
     Error, OpenRecord,
-    open_record::{Place, sealed_range},
+    open_record::{Place, open_chunk, sealed_range},
 };
 
 /// Bytes of chunks that are opened at one go: four as they are cut.
@@ -78,7 +78,7 @@ impl OpenRecord {
                 }
             };
             let opened = |(number, chunk): (u32, ChunkEntry)| {
-                let opened = filmgate_seal::open_chunk(&key, record_id, number, &chunk, &sealed(&chunk)?)?;
+                let opened = open_chunk(&key, record_id, number, &chunk, &sealed(&chunk)?)?;
                 Ok(Bytes::from(opened))
             };
             chunks.into_iter().map(opened).collect()

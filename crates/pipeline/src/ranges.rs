@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use filmgate_model::{PackId, compute, spawn};
+use filmgate_seal::PACK_HEADER_BYTES;
 use filmgate_spool::{CacheFolder, Disk};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
@@ -24,11 +25,11 @@ use crate::{
     retrieve::{is_absent, pack_name},
 };
 
-/// A range that begins so close behind the last one follows it: between frames lie the ends and heads of records.
-const FOLLOWS_WITHIN_BYTES: u64 = 128 * 1024;
+/// A range so close behind another, or before it, is the next one: between frames lie the ends and heads of records.
+const NEXT_WITHIN_BYTES: u64 = 128 * 1024;
 /// Ranges written at a time; where the disk is slower than the bucket, what comes meanwhile is not kept.
 const WRITES_MAX: usize = 4;
-/// Packs of which it is known where the last range ended.
+/// Packs of which it is known what was fetched last.
 const PACKS_FOLLOWED: usize = 512;
 
 /// What is kept on the local disk of packs that are elsewhere.
@@ -97,10 +98,26 @@ pub(crate) struct Ahead {
     pub(crate) records_end: u64,
 }
 
-/// Requests on their way, and where the last one of a pack ended.
+/// Requests on their way, and what the last one of a pack brought.
 pub(crate) struct Fetching {
     under_way: Mutex<HashMap<PackId, Vec<Weak<Fetch>>>>,
-    ended: Cache<PackId, u64>,
+    last: Cache<PackId, Range<u64>>,
+}
+
+/// Which way somebody goes through a pack: a viewer shows slices by where they lie, which may be from the last one to the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Forward,
+    Backward,
+}
+
+/// The way on which a range is the next one after any of these.
+fn way(known: &[Range<u64>], range: &Range<u64>) -> Option<Way> {
+    let is_next = |from: u64, to: u64| to.checked_sub(from).is_some_and(|bytes| bytes <= NEXT_WITHIN_BYTES);
+    if known.iter().any(|known| is_next(known.end, range.start)) {
+        return Some(Way::Forward);
+    }
+    known.iter().any(|known| is_next(range.end, known.start)).then_some(Way::Backward)
 }
 
 /// One request; whoever wants any of its range waits for it.
@@ -111,7 +128,7 @@ struct Fetch {
 
 impl Fetching {
     pub(crate) fn new() -> Self {
-        Self { under_way: Mutex::default(), ended: Cache::new(PACKS_FOLLOWED) }
+        Self { under_way: Mutex::default(), last: Cache::new(PACKS_FOLLOWED) }
     }
 
     /// The request that brings `wanted` already, else a new one for `range`.
@@ -131,10 +148,12 @@ impl Fetching {
         fetch
     }
 
-    /// True when this range follows the one that was fetched last: somebody goes through the pack.
-    fn follows(&self, pack_id: PackId, wanted: &Range<u64>) -> bool {
-        let distance = self.ended.get(&pack_id).and_then(|ended| wanted.start.checked_sub(ended));
-        distance.is_some_and(|distance| distance <= FOLLOWS_WITHIN_BYTES)
+    /// The way somebody goes through a pack who wants this range now; those who ask for many at once do not wait for the last.
+    fn way(&self, pack_id: PackId, range: &Range<u64>) -> Option<Way> {
+        let under_way = self.under_way.lock();
+        let fetches = under_way.get(&pack_id).into_iter().flatten().filter_map(Weak::upgrade);
+        let known = fetches.map(|fetch| fetch.range.clone()).chain(self.last.get(&pack_id));
+        way(&known.collect::<Vec<_>>(), range)
     }
 }
 
@@ -177,7 +196,7 @@ impl Road {
                     return Ok(kept);
                 }
                 let bytes = self.placed_bytes(pack_id, fetch.range.clone()).await?;
-                self.fetching.ended.insert(pack_id, fetch.range.end);
+                self.fetching.last.insert(pack_id, fetch.range.clone());
                 self.keep_bytes(pack_id, Arc::clone(&fetch), bytes.clone());
                 fetched.insert(bytes).clone()
             }
@@ -195,15 +214,19 @@ impl Road {
     }
 
     /// What one request asks for: what is wanted, what is said to be read next, and some more for somebody who goes through
-    /// the pack; but nothing behind it that is kept already.
+    /// the pack; but nothing around it that is kept already.
     fn range_to_fetch(&self, pack_id: PackId, wanted: &Range<u64>, ahead: Ahead) -> Range<u64> {
-        let from = wanted.start;
-        let mut end = self.with_ahead(wanted, ahead).end;
-        if self.fetching.follows(pack_id, wanted) {
-            end = end.max(from.saturating_add(self.settings.read_ahead_bytes).min(ahead.records_end));
+        let Range { mut start, mut end } = self.with_ahead(wanted, ahead);
+        let more = self.settings.read_ahead_bytes;
+        match self.fetching.way(pack_id, &(start..end)) {
+            Some(Way::Forward) => end = end.max(start.saturating_add(more).min(ahead.records_end)),
+            Some(Way::Backward) => start = end.saturating_sub(more).max(PACK_HEADER_BYTES as u64),
+            None => {}
         }
-        let kept_from = self.cached.ranges.next_start(pack_id, wanted.end).unwrap_or(u64::MAX);
-        from..end.min(kept_from).max(wanted.end)
+        let kept = &self.cached.ranges;
+        let kept_before = kept.previous_end(pack_id, wanted.start).unwrap_or(0);
+        let kept_behind = kept.next_start(pack_id, wanted.end).unwrap_or(u64::MAX);
+        start.max(kept_before).min(wanted.start)..end.min(kept_behind).max(wanted.end)
     }
 
     /// What is wanted with what is said to be read next, as far as one request brings it.
@@ -279,5 +302,25 @@ impl Road {
         metrics::counter!("filmgate_object_reads_total", "of" => of.as_str()).increment(1);
         metrics::counter!("filmgate_object_read_bytes_total", "of" => of.as_str()).increment(bytes);
         Ok(placement.bucket.get(name, range).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_goes_through_a_pack_is_known_whichever_way() {
+        let known = [1_000_000..1_100_000, 5_000_000..5_200_000];
+        let of = |range: Range<u64>| way(&known, &range);
+        assert_eq!(of(1_100_000..1_150_000), Some(Way::Forward));
+        assert_eq!(of(5_200_000 + NEXT_WITHIN_BYTES..6_000_000), Some(Way::Forward));
+        assert_eq!(of(900_000..1_000_000), Some(Way::Backward));
+        assert_eq!(of(4_000_000..5_000_000 - NEXT_WITHIN_BYTES), Some(Way::Backward));
+        // Too far away, or within what is known.
+        for range in [2_000_000..2_100_000, 5_200_001 + NEXT_WITHIN_BYTES..6_000_000, 1_010_000..1_020_000] {
+            assert_eq!(of(range.clone()), None, "{range:?}");
+        }
+        assert_eq!(way(&[], &(0..1)), None);
     }
 }

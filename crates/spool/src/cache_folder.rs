@@ -117,6 +117,13 @@ impl CacheFolder {
         kept.by_place.range((pack_id, from)..=(pack_id, u64::MAX)).next().map(|((_, start), _)| *start)
     }
 
+    /// Where the last range of a pack that is kept and begins before `until` ends; that may lie behind `until`.
+    #[must_use]
+    pub fn previous_end(&self, pack_id: PackId, until: u64) -> Option<u64> {
+        let kept = self.kept.lock();
+        kept.by_place.range((pack_id, 0)..(pack_id, until)).next_back().map(|(_, entry)| entry.end)
+    }
+
     /// Keeps bytes of a pack that begin at `start` there; others leave for them.
     ///
     /// # Errors
@@ -304,6 +311,8 @@ mod tests {
             assert_eq!(read(pack_id, wanted, u64::MAX), None);
         }
         assert_eq!((cache.next_start(PACK, 7), cache.next_start(PACK, 1001)), (Some(1000), None));
+        assert_eq!((cache.previous_end(PACK, 1000), cache.previous_end(PACK, 1001)), (None, Some(end)));
+        assert_eq!(cache.previous_end(OTHER, u64::MAX), None);
         keep(&cache, PACK, 1000, RANGE + 1);
         assert_eq!(
             read(PACK, end..end + 1, 0).map(|bytes| bytes.len()),

@@ -41,6 +41,20 @@ enum Places {
 }
 
 impl Frames {
+    /// Where the first frame ends, by offsets in the dataset.
+    pub(super) fn first_end(&self) -> u64 {
+        match &self.places {
+            &Places::Native { offset, bytes, frame_bits } => {
+                native_range(0, bytes, frame_bits).map_or(offset, |range| offset + range.end)
+            }
+            Places::Fragments { fragments, begins } => {
+                let end = begins.get(1).copied().unwrap_or(fragments.len());
+                let last = end.checked_sub(1).and_then(|last| fragments.get(last));
+                last.map_or(0, |last| last.dataset_offset.saturating_add(last.bytes.into()))
+            }
+        }
+    }
+
     /// What it takes in memory, about.
     pub(super) fn weight_bytes(&self) -> u64 {
         match &self.places {
@@ -385,6 +399,19 @@ mod tests {
         // One frame has all fragments, whatever tables say.
         assert_eq!(begins_by_tables(&pixel_data, &placed, 1), Some(vec![0]));
         assert_eq!(begins_by_tables(&pixel_data, &[], 1), None);
+    }
+
+    #[test]
+    fn the_first_frame_ends_before_the_second_begins() {
+        let native = Places::Native { offset: 900, bytes: 100, frame_bits: 400 };
+        assert_eq!(Frames { count: 2, places: native }.first_end(), 950);
+        let placed = fragments(&[10, 20, 30]);
+        let of = |begins: &[usize]| {
+            let places = Places::Fragments { fragments: placed.clone(), begins: begins.to_vec() };
+            Frames { count: begins.len() as u32, places }.first_end()
+        };
+        assert_eq!(of(&[0, 2]), 1000 + 8 + 10 + 8 + 20);
+        assert_eq!(of(&[0]), placed[2].dataset_offset + 30);
     }
 
     #[test]

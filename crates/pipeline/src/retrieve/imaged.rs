@@ -64,6 +64,8 @@ impl OpenRecord {
 
     async fn imaged(&self) -> Result<Imaged, Error> {
         let frames = self.frames().await?;
+        // Who looks at an image wants a frame of it next: from a bucket both come by one request.
+        self.will_read(0..if self.is_deflated() { u64::MAX } else { frames.first_end() });
         let dataset = self.dataset().await?;
         let image = ImagePixel::of(&dataset.elements)?;
         let header_bytes = self.header_bytes();
