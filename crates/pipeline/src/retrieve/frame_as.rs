@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use filmgate_catalog::Location;
 use filmgate_model::{VR, tags, transfer_syntax, uids};
-use filmgate_pixels::Frame;
+use filmgate_pixels::{Frame, ImagePixel, Sample};
 
 use super::{frames::StoredFrame, imaged::Imaged, kept::FrameKey};
 use crate::{Error, FrameBytes, Road};
@@ -28,12 +28,24 @@ impl FrameSyntax {
     /// The transfer syntaxes that frames are encoded in, the one that every client can read first.
     pub const ENCODED: [&'static str; 4] =
         [uids::EXPLICIT_VR_LITTLE_ENDIAN, JPEG_LS, HTJ2K, uids::RLE_LOSSLESS];
+
+    /// Those of [`Self::ENCODED`] that hold the samples of an image: codecs of images take whole numbers of 8 or 16 bits, and real
+    /// numbers are in elements that are never encapsulated (PS3.5 A.4).
+    #[must_use]
+    pub fn encoded_of(image: &ImagePixel) -> &'static [&'static str] {
+        const ALL: &[&str] = &FrameSyntax::ENCODED;
+        match image.sample {
+            Sample::U8 | Sample::I8 | Sample::U16 | Sample::I16 => ALL,
+            Sample::Bit | Sample::U32 | Sample::I32 => &[uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::RLE_LOSSLESS],
+            Sample::F32 | Sample::F64 => &[uids::EXPLICIT_VR_LITTLE_ENDIAN],
+        }
+    }
 }
 
 impl Imaged {
     /// True when a frame is sent as it is stored, byte for byte: samples that lie the other way round are not.
     fn goes_as_stored(&self) -> bool {
-        let bits = self.image.sample == filmgate_pixels::Sample::Bit && self.frames.count > 1;
+        let bits = self.image.sample == Sample::Bit && self.frames.count > 1;
         self.transfer_syntax_uid != transfer_syntax::EXPLICIT_VR_BIG_ENDIAN && !(bits && self.is_native())
     }
 

@@ -13,6 +13,7 @@ use filmgate_pixels::{Attributes, NativeFrames, Photometric, Sample};
 use filmgate_seal::unit_bytes;
 
 use super::{
+    frame_as::FrameSyntax,
     imaged::Imaged,
     rewritten::{Changed, Piece, rewritten, write_head, write_item_head, write_sequence_end},
 };
@@ -70,6 +71,12 @@ impl Road {
             Err(error) => return Err(error),
         };
         let target = if imaged.is_some() { target } else { uids::EXPLICIT_VR_LITTLE_ENDIAN };
+        if let Some(imaged) = &imaged
+            && !FrameSyntax::encoded_of(&imaged.image).contains(&target)
+        {
+            let what = format!("{:?} samples in transfer syntax {target}", imaged.image.sample);
+            return Err(filmgate_pixels::Error::Unsupported(what).into());
+        }
         let copies = transfer_syntax::is_native(record.transfer_syntax_uid())
             && target == uids::EXPLICIT_VR_LITTLE_ENDIAN;
         let (mut first, mut changed) = (None, Vec::new());

@@ -8,6 +8,9 @@ use super::media_type::{MediaType, split_outside_quotes};
 /// Ranges read of one request; what stands behind is left unread.
 const RANGES_MAX: usize = 64;
 
+/// The weight of what is wanted most.
+pub(crate) const QUALITY_MAX: u16 = 1000;
+
 /// One answer that could be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offer<'a> {
@@ -116,12 +119,12 @@ impl Accepted {
 
 impl Range {
     fn anything() -> Self {
-        Self { essence: "*/*".into(), multipart: None, transfer_syntax: Syntax::Any, quality: 1000 }
+        Self { essence: "*/*".into(), multipart: None, transfer_syntax: Syntax::Any, quality: QUALITY_MAX }
     }
 
     fn parse(text: &str) -> Option<Self> {
         let media_type = MediaType::parse(text)?;
-        let quality = media_type.parameter("q").map_or(Some(1000), quality)?;
+        let quality = media_type.parameter("q").map_or(Some(QUALITY_MAX), quality)?;
         let mut syntax = media_type.parameter("transfer-syntax").map(str::to_owned);
         let mut range = Self { multipart: Some(false), quality, ..Self::anything() };
         match media_type.essence.as_str() {
@@ -163,7 +166,7 @@ impl Range {
 /// A weight of RFC 9110 12.4.2 in thousandths.
 fn quality(text: &str) -> Option<u16> {
     let weight: f32 = text.trim().parse().ok()?;
-    (0.0..=1.0).contains(&weight).then_some((weight * 1000.0).round() as u16)
+    (0.0..=1.0).contains(&weight).then_some((weight * f32::from(QUALITY_MAX)).round() as u16)
 }
 
 #[cfg(test)]

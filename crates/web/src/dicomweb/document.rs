@@ -1,4 +1,4 @@
-//! Bulk data that a browser shows by itself: an encapsulated PDF, and video in MPEG-4 (PS3.18 8.7.3).
+//! Bulk data that is a document by itself: an encapsulated PDF, and video (PS3.18 8.7.3).
 //!
 //! Nothing else is answered by the media type it claims: a page or a script that was stored as a document would speak for
 //! this gateway in the browser of whoever opens it.
@@ -15,7 +15,7 @@ use filmgate_catalog::Location;
 use filmgate_pipeline::{BulkValue, OpenRecord, Road};
 use serde_json::Value;
 
-use super::{accept::Offer, asking::Asking, bulk::pieces, wado::with_type};
+use super::{OCTET_STREAM, accept::Offer, asking::Asking, bulk::pieces, wado::with_type};
 use crate::Error;
 
 /// Encapsulated Document, and the media type it claims.
@@ -27,8 +27,10 @@ const PDF_MAGIC: &[u8] = b"%PDF-";
 const MP4: &str = "video/mp4";
 /// Where and how an MPEG-4 file begins (ISO/IEC 14496-12 4.3).
 const MP4_MAGIC: &[u8] = b"ftyp";
-/// MPEG-4 AVC/H.264 and HEVC/H.265 (PS3.5 A.4.6, A.4.7) have transfer syntaxes that begin so; so has MPEG-2, which is no
-/// MPEG-4 file.
+const MPEG: &str = "video/mpeg";
+/// What stands before everything in an MPEG-2 stream (ISO/IEC 13818-1, 13818-2).
+const MPEG_MAGIC: &[u8] = &[0, 0, 1];
+/// MPEG-2, MPEG-4 AVC/H.264 and HEVC/H.265 (PS3.5 A.4.5 to A.4.7) have transfer syntaxes that begin so.
 const VIDEO_SYNTAXES: &str = "1.2.840.10008.1.2.4.10";
 /// Item (FFFE,E000), little endian, and the length of its head.
 const ITEM: [u8; 4] = [0xfe, 0xff, 0x00, 0xe0];
@@ -40,9 +42,11 @@ const FRAGMENTS_MAX: usize = 100_000;
 const POLICY: &str = "default-src 'none'; object-src 'self'; style-src 'unsafe-inline'; \
      media-src 'self'; frame-ancestors 'self'";
 
-/// Bytes of a media type that a browser shows.
+/// Bytes of a media type that others show.
 pub(super) struct Document {
     media_type: &'static str,
+    /// Of a video.
+    transfer_syntax_uid: Option<String>,
     bytes: Source,
 }
 
@@ -53,7 +57,7 @@ enum Source {
     Held(Vec<u8>),
 }
 
-/// What a value is to a browser; `None` for what is answered as bytes, or not at all.
+/// What a value is by itself; `None` for what is answered as bytes, or not at all.
 pub(super) async fn of(
     road: &Arc<Road>,
     found: &Location,
@@ -98,16 +102,21 @@ async fn pdf(
             (held.iter().copied().take(PDF_MAGIC.len()).collect(), Source::Held(held))
         }
     };
-    Ok((head == PDF_MAGIC).then_some(Document { media_type: PDF, bytes }))
+    Ok((head == PDF_MAGIC).then_some(Document { media_type: PDF, transfer_syntax_uid: None, bytes }))
 }
 
-/// The fragments of a video behind one another, when they are an MPEG-4 file.
+/// The fragments of a video behind one another, and by octets what they are not seen to be.
 async fn video(record: &OpenRecord, value: &BulkValue) -> Result<Option<Document>, Error> {
     let ranges = fragments(record, value).await?;
     let Some(first) = ranges.first() else { return Ok(None) };
     let head = record.dataset_range(first.start..first.end.min(first.start + 8)).await?;
-    let is_mp4 = head.get(4..8) == Some(MP4_MAGIC);
-    Ok(is_mp4.then_some(Document { media_type: MP4, bytes: Source::Ranges(ranges) }))
+    let media_type = match head.get(4..8) {
+        Some(magic) if magic == MP4_MAGIC => MP4,
+        _ if head.starts_with(MPEG_MAGIC) => MPEG,
+        _ => OCTET_STREAM,
+    };
+    let transfer_syntax_uid = Some(record.transfer_syntax_uid().to_owned());
+    Ok(Some(Document { media_type, transfer_syntax_uid, bytes: Source::Ranges(ranges) }))
 }
 
 /// Where each fragment lies: items behind the offset table, up to the delimiter (PS3.5 A.4).
@@ -130,34 +139,80 @@ async fn fragments(record: &OpenRecord, value: &BulkValue) -> Result<Vec<Range<u
 }
 
 impl Document {
+    /// The ways it can be answered in. A video has frames, but nobody here tells them apart: there is no other answer to it.
+    fn offers(&self) -> Vec<Offer<'_>> {
+        let transfer_syntax = self.transfer_syntax_uid.as_deref();
+        let media_type = self.media_type;
+        if transfer_syntax.is_none() {
+            return vec![Offer { multipart: false, media_type, transfer_syntax }];
+        }
+        let forms = [false, true].into_iter().flat_map(|multipart| {
+            [media_type, OCTET_STREAM].map(|media_type| Offer { multipart, media_type, transfer_syntax })
+        });
+        forms.collect()
+    }
+
+    fn not_acceptable(&self, syntax: &str) -> Error {
+        let Self { media_type, .. } = self;
+        Error::NotAcceptable(format!(
+            "a video is answered as a whole, as {media_type} or {OCTET_STREAM}; transfer-syntax={syntax}"
+        ))
+    }
+
     /// The document by its media type; `None` when the client wants bytes.
+    ///
+    /// # Errors
+    /// [`Error::NotAcceptable`] for a video that nobody wants as it is.
     pub(super) async fn answer(
         self,
         asking: &Asking,
         record: &Arc<OpenRecord>,
+        location: &str,
     ) -> Result<Option<Response>, Error> {
-        let offer = Offer { multipart: false, media_type: self.media_type, transfer_syntax: None };
-        if asking.accepted.quality(offer) == 0 {
-            return Ok(None);
-        }
+        let Some(multipart) = asking.accepted.best(&self.offers()).map(|best| best.multipart) else {
+            return self
+                .transfer_syntax_uid
+                .as_deref()
+                .map_or(Ok(None), |syntax| Err(self.not_acceptable(syntax)));
+        };
+        let part_type = match &self.transfer_syntax_uid {
+            Some(syntax) => format!("{}; transfer-syntax={syntax}", self.media_type),
+            None => self.media_type.to_owned(),
+        };
+        let boundary = asking.boundary();
+        let (content_type, before, behind) = match multipart {
+            true => (
+                boundary.content_type(&part_type),
+                boundary.part_head(true, &part_type, location),
+                boundary.closing(),
+            ),
+            false => (part_type, String::new(), String::new()),
+        };
         let (length, body) = match self.bytes {
             Source::Held(bytes) => (bytes.len() as u64, Body::from(bytes)),
             Source::Ranges(ranges) => {
-                let length = ranges.iter().map(|range| range.end - range.start).sum();
+                let length: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+                let length = length + (before.len() + behind.len()) as u64;
                 let (turn, record) = (asking.turn().await?, Arc::clone(record));
                 let body = asking.body(turn, |outlet| async move {
+                    if !before.is_empty() {
+                        outlet.send(before).await?;
+                    }
                     for range in ranges {
                         record.will_read(range.clone());
                         for piece in pieces(&record, range) {
                             outlet.send(record.value_range(piece).await?).await?;
                         }
                     }
+                    if !behind.is_empty() {
+                        outlet.send(behind).await?;
+                    }
                     Ok(())
                 });
                 (length, body.await?)
             }
         };
-        let mut response = with_type(body, self.media_type);
+        let mut response = with_type(body, &content_type);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

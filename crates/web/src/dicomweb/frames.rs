@@ -43,15 +43,20 @@ pub(super) async fn all(asking: &Asking, found: Location) -> Result<Response, Er
 }
 
 async fn answer(asking: &Asking, found: Location, numbers: Vec<u32>) -> Result<Response, Error> {
-    let chosen = syntaxes::choose(&asking.accepted, &found.transfer_syntax_uid, numbers.len() == 1)?;
+    let turn = asking.turn().await?;
+    let road = asking.road();
+    let imaged = road.imaged(&found).await?;
+    let chosen = syntaxes::choose(
+        &asking.accepted,
+        &imaged.transfer_syntax_uid,
+        syntaxes::made_of(&imaged),
+        numbers.len() == 1,
+    )?;
     let list: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
     let tag = Tag::of(&[&found.record_id.0, b"frames", chosen.part_type.as_bytes(), &list]);
     if let Some(unchanged) = asking.unchanged(&tag) {
         return Ok(unchanged);
     }
-    let turn = asking.turn().await?;
-    let road = asking.road();
-    let imaged = road.imaged(&found).await?;
     let location =
         instance_url(&found.study_instance_uid, &found.series_instance_uid, &found.sop_instance_uid);
     let (answer, boundary) = (Answer { found, imaged, chosen, location }, asking.boundary());

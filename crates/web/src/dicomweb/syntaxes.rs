@@ -1,7 +1,7 @@
 //! The media type of frames in a transfer syntax (PS3.18 tables 8.7.3-2 and 8.7.3-5), and what frames can be given in.
 
 use filmgate_model::{transfer_syntax, uids};
-use filmgate_pipeline::FrameSyntax;
+use filmgate_pipeline::{FrameSyntax, Imaged};
 
 use super::{
     OCTET_STREAM,
@@ -14,6 +14,7 @@ pub(crate) fn media_type_of(transfer_syntax_uid: &str) -> &'static str {
     let number = transfer_syntax_uid.strip_prefix("1.2.840.10008.1.2.").unwrap_or_default();
     match number {
         "5" => "image/dicom-rle",
+        "8.1" => "application/x-deflate",
         "4.50" | "4.51" | "4.57" | "4.70" => "image/jpeg",
         "4.80" | "4.81" => "image/jls",
         "4.90" | "4.91" => "image/jp2",
@@ -35,6 +36,14 @@ pub(crate) fn syntax_of_stored(transfer_syntax_uid: &str) -> &str {
     }
 }
 
+/// What the frames of an image can be made into.
+pub(crate) fn made_of(imaged: &Imaged) -> &'static [&'static str] {
+    match filmgate_pixels::can_decode(&imaged.transfer_syntax_uid) {
+        true => FrameSyntax::encoded_of(&imaged.image),
+        false => &[],
+    }
+}
+
 /// What was chosen to answer with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Chosen {
@@ -44,43 +53,46 @@ pub(crate) struct Chosen {
     pub(crate) syntax: FrameSyntax,
     /// Media type and transfer syntax of each.
     pub(crate) part_type: String,
+    /// How much it is wanted, up to 1000.
+    pub(crate) quality: u16,
 }
 
-/// Chooses the form of an answer of frames that are stored in a syntax; `single` where it may come without parts.
+/// Chooses the form of an answer of frames that are stored in one syntax and can be made into others; `single` where it may come
+/// without parts.
 ///
 /// # Errors
 /// [`Error::NotAcceptable`], with what would be.
-pub(crate) fn choose(accepted: &Accepted, stored: &str, single: bool) -> Result<Chosen, Error> {
+pub(crate) fn choose(
+    accepted: &Accepted,
+    stored: &str,
+    made: &[&'static str],
+    single: bool,
+) -> Result<Chosen, Error> {
     let stored_as = syntax_of_stored(stored);
     let stored_type = media_type_of(stored_as);
-    // Asked for as one, answered as another: whoever takes bytes in any syntax is told what they are.
-    let mut forms = vec![(stored_type, stored_as, FrameSyntax::Stored)];
-    if stored_type != OCTET_STREAM {
-        forms.push((OCTET_STREAM, stored_as, FrameSyntax::Stored));
-    }
-    let others = FrameSyntax::ENCODED.iter().filter(|uid| **uid != stored_as);
-    forms.extend(others.map(|uid| (media_type_of(uid), *uid, FrameSyntax::As(uid))));
-    let mut offers = Vec::with_capacity(2 * forms.len());
+    let others = made.iter().filter(|uid| **uid != stored_as).map(|uid| (*uid, FrameSyntax::As(uid)));
+    let forms: Vec<_> = std::iter::once((stored_as, FrameSyntax::Stored)).chain(others).collect();
+    let mut offers = Vec::with_capacity(4 * forms.len());
     for multipart in [true, false] {
-        if multipart || single {
-            let offer =
-                |(media_type, syntax, _)| Offer { multipart, media_type, transfer_syntax: Some(syntax) };
-            offers.extend(forms.iter().copied().map(offer));
+        for (syntax, _) in forms.iter().filter(|_| multipart || single) {
+            // Asked for as octets, answered as an image: whoever takes octets in that syntax is told what they are.
+            for media_type in [media_type_of(syntax), OCTET_STREAM] {
+                offers.push(Offer { multipart, media_type, transfer_syntax: Some(syntax) });
+            }
         }
     }
     let Some(best) = accepted.best(&offers) else {
         return Err(Error::NotAcceptable(format!(
             r#"frames are answered as multipart/related; type="{stored_type}"; transfer-syntax={stored_as}, as {OCTET_STREAM} or in {}"#,
-            FrameSyntax::ENCODED.join(", ")
+            made.join(", ")
         )));
     };
-    let chosen = forms.iter().find(|(media_type, syntax, _)| {
-        best.media_type == *media_type && best.transfer_syntax == Some(*syntax)
-    });
-    let (_, syntax, how) = *chosen.unwrap_or(&forms[0]);
+    let chosen = forms.iter().find(|(syntax, _)| best.transfer_syntax == Some(*syntax));
+    let (syntax, how) = *chosen.unwrap_or(&forms[0]);
     Ok(Chosen {
         multipart: best.multipart,
         syntax: how,
+        quality: accepted.quality(best),
         part_type: format!("{}; transfer-syntax={syntax}", media_type_of(syntax)),
     })
 }
@@ -93,7 +105,7 @@ mod tests {
     const J2K: &str = "1.2.840.10008.1.2.4.90";
 
     fn chosen(accept: &str, stored: &str) -> Option<(bool, FrameSyntax, String)> {
-        let chosen = choose(&Accepted::parse(accept), stored, true).ok()?;
+        let chosen = choose(&Accepted::parse(accept), stored, &FrameSyntax::ENCODED, true).ok()?;
         Some((chosen.multipart, chosen.syntax, chosen.part_type))
     }
 
@@ -132,9 +144,22 @@ mod tests {
         );
         let lossless = FrameSyntax::As("1.2.840.10008.1.2.4.80");
         let jls = "image/jls; transfer-syntax=1.2.840.10008.1.2.4.80";
-        assert_eq!(chosen("multipart/related; type=image/jls", LITTLE), form(true, lossless, jls));
+        let octets =
+            "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.80";
+        for accept in ["multipart/related; type=image/jls", octets] {
+            assert_eq!(chosen(accept, LITTLE), form(true, lossless, jls), "{accept}");
+        }
         assert_eq!(chosen("multipart/related; type=image/jp2", LITTLE), None);
         assert_eq!(chosen("text/html", LITTLE), None);
+    }
+
+    #[test]
+    fn what_cannot_be_made_of_the_samples_gives_way_to_what_can() {
+        let accept = "multipart/related; type=image/jls; q=0.9, \
+                      multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1; q=0.2";
+        let made = [LITTLE, "1.2.840.10008.1.2.5"];
+        let chosen = choose(&Accepted::parse(accept), LITTLE, &made, true).expect("acceptable");
+        assert_eq!((chosen.syntax, chosen.quality), (FrameSyntax::Stored, 200));
     }
 
     #[test]

@@ -34,12 +34,14 @@ const BEGUN_AT_ONCE: usize = 2;
 /// All instances of a study or a series, or one.
 pub(crate) async fn instances(Path(named): Path<Named>, asking: Asking) -> Result<Response, Error> {
     let found = named.instances(&asking.app).await?;
-    if !in_parts(&found, named.is_instance(), &asking.accepted)?
+    let made = made_of(&asking, &found).await;
+    if !in_parts(&found, named.is_instance(), &asking.accepted, made)?
         && let Some(instance) = found.first()
     {
         return alone(&asking, instance.clone()).await;
     }
-    let chosen = found.into_iter().map(|instance| (form(&instance, true, &asking.accepted).1, instance));
+    let chosen =
+        found.into_iter().map(|instance| (form(&instance, true, &asking.accepted, made).1, instance));
     let (road, chosen) = (Arc::clone(asking.road()), chosen.collect());
     let boundary = asking.boundary();
     let content_type = boundary.content_type(DICOM);
@@ -50,7 +52,8 @@ pub(crate) async fn instances(Path(named): Path<Named>, asking: Asking) -> Resul
 
 /// One instance, without parts around it.
 pub(super) async fn alone(asking: &Asking, instance: Location) -> Result<Response, Error> {
-    let (quality, syntax) = form(&instance, false, &asking.accepted);
+    let made = made_of(asking, std::slice::from_ref(&instance)).await;
+    let (quality, syntax) = form(&instance, false, &asking.accepted, made);
     if quality == 0 {
         return Err(not_acceptable(true, &[&instance.transfer_syntax_uid], &asking.accepted));
     }
@@ -83,23 +86,50 @@ pub(super) async fn alone(asking: &Asking, instance: Location) -> Result<Respons
     Ok(asking.tagged(response, &tag))
 }
 
+/// What instances can be written in. Where there is one that would be, it is looked at its samples.
+async fn made_of(asking: &Asking, instances: &[Location]) -> &'static [&'static str] {
+    const ALL: &[&str] = &FrameSyntax::ENCODED;
+    let is_written = |instance: &Location| {
+        [true, false].iter().any(|multipart| {
+            matches!(form(instance, *multipart, &asking.accepted, ALL).1, FrameSyntax::As(_))
+        })
+    };
+    if let [instance] = instances
+        && is_written(instance)
+        && let Ok(imaged) = asking.road().imaged(instance).await
+    {
+        return FrameSyntax::encoded_of(&imaged.image);
+    }
+    ALL
+}
+
 /// How much an instance is wanted, and in which syntax: as it is stored among equals.
-fn form(instance: &Location, multipart: bool, accepted: &Accepted) -> (u16, FrameSyntax) {
+fn form(
+    instance: &Location,
+    multipart: bool,
+    accepted: &Accepted,
+    made: &[&'static str],
+) -> (u16, FrameSyntax) {
     let quality =
         |syntax| accepted.quality(Offer { multipart, media_type: DICOM, transfer_syntax: Some(syntax) });
     let stored = (quality(&instance.transfer_syntax_uid), FrameSyntax::Stored);
     if !filmgate_pixels::can_decode(&instance.transfer_syntax_uid) {
         return stored;
     }
-    let others = FrameSyntax::ENCODED.into_iter().map(|uid| (quality(uid), FrameSyntax::As(uid)));
+    let others = made.iter().map(|uid| (quality(uid), FrameSyntax::As(uid)));
     others.fold(stored, |best, other| if other.0 > best.0 { other } else { best })
 }
 
 /// Whether the answer comes in parts; a 406 when an instance cannot be given as it is accepted.
-fn in_parts(instances: &[Location], one: bool, accepted: &Accepted) -> Result<bool, Error> {
+fn in_parts(
+    instances: &[Location],
+    one: bool,
+    accepted: &Accepted,
+    made: &[&'static str],
+) -> Result<bool, Error> {
     // An answer is wanted as much as the least wanted of its instances.
     let quality = |multipart| {
-        let each = instances.iter().map(|instance| form(instance, multipart, accepted).0);
+        let each = instances.iter().map(|instance| form(instance, multipart, accepted, made).0);
         each.min().unwrap_or(0)
     };
     let (parts, single) = (quality(true), if one { quality(false) } else { 0 });

@@ -8,6 +8,7 @@ use axum::{
     response::Response,
 };
 use filmgate_catalog::Location;
+use filmgate_model::{transfer_syntax::EXPLICIT_VR_BIG_ENDIAN, uids};
 use filmgate_pipeline::{Function, PictureFormat, PresentationState, Region, Viewport};
 
 use super::{
@@ -31,7 +32,10 @@ pub(crate) const PARAMETERS: &[Parameter] = &[
         "contentType",
         "application/dicom, image/jpeg or image/png; without, a picture of what shows something",
     ),
-    Parameter::text("transferSyntax", "of application/dicom; without, as it is stored"),
+    Parameter::text(
+        "transferSyntax",
+        "of application/dicom; without, and where it cannot be had, explicit VR little endian; ours is *, as it is stored",
+    ),
     Parameter::whole("frameNumber", "of the picture, from 1", 1, u32::MAX as u64),
     Parameter::whole("rows", "of the picture", 1, u32::MAX as u64),
     Parameter::whole("columns", "of the picture", 1, u32::MAX as u64),
@@ -61,12 +65,26 @@ pub(crate) async fn object(asking: Asking) -> Result<Response, Error> {
     let found = found.ok_or(Error::NotFound("instance"))?;
     match format(asking.value("contentType"), asking.road().imaged(&found).await.is_ok())? {
         None => {
-            let syntax = asking.value("transferSyntax").unwrap_or("*");
-            let accepted = Accepted::parse(&format!("{DICOM}; transfer-syntax={syntax}"));
+            let accepted = in_syntax(asking.value("transferSyntax"))?;
             wado::alone(&Asking { accepted, ..asking }, found).await
         }
         Some(media_type) => picture(&asking, &found, media_type).await,
     }
+}
+
+/// By itself, and where the one that is asked for cannot be had, an instance is in explicit VR little endian; in implicit VR and big
+/// endian it never is (PS3.18 9.1.2). What cannot be decoded comes as it is stored; ours is `*`, which asks for that.
+fn in_syntax(asked: Option<&str>) -> Result<Accepted, Error> {
+    let is_uid = |uid: &str| uid.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let range = |uid: &str, weight: &str| format!("{DICOM}; transfer-syntax={uid}; q={weight}");
+    let fallback = [range(uids::EXPLICIT_VR_LITTLE_ENDIAN, "0.5"), range("*", "0.1")];
+    let ranges = match asked {
+        Some("*") => range("*", "1"),
+        None | Some("" | uids::IMPLICIT_VR_LITTLE_ENDIAN | EXPLICIT_VR_BIG_ENDIAN) => fallback.join(","),
+        Some(uid) if is_uid(uid) => [&[range(uid, "1")][..], &fallback].concat().join(","),
+        Some(_) => return Err(Error::BadRequest("transferSyntax must be a UID".to_owned())),
+    };
+    Ok(Accepted::parse(&ranges))
 }
 
 /// `None` for the instance itself. What is not said is a picture of what shows something, and else the instance.
