@@ -20,6 +20,14 @@ pub(crate) struct Sample {
     pub(crate) sop_instance_uid: String,
     /// Other readers read it without being forced.
     pub(crate) readable: bool,
+    /// Its transfer syntax loses something, or may.
+    pub(crate) lossy: bool,
+    pub(crate) frames: u32,
+    pub(crate) bits_allocated: u32,
+    pub(crate) photometric: String,
+    /// SHA-256 of all its samples, and how many bytes they are; nothing where nobody decoded them.
+    pub(crate) pixel_sha256: String,
+    pub(crate) pixel_bytes: u64,
 }
 
 /// Every file of the test data; `None` when the folder is not there, which in CI is a failure.
@@ -39,6 +47,9 @@ pub(crate) fn samples() -> Option<Vec<Sample>> {
         ["transfer_syntax_uid", "study_instance_uid", "series_instance_uid", "sop_instance_uid"].map(column);
     let sample = |line: &str| {
         let cells: Vec<&str> = line.split('\t').collect();
+        let text = |name| cells[column(name)].to_owned();
+        // Empty where the file states none, and `1A` in one of them.
+        let number = |name| text(name).parse::<u64>().unwrap_or(0);
         let [transfer_syntax_uid, study_instance_uid, series_instance_uid, sop_instance_uid] =
             uids.map(|column| cells[column].to_owned());
         Sample {
@@ -49,6 +60,12 @@ pub(crate) fn samples() -> Option<Vec<Sample>> {
             series_instance_uid,
             sop_instance_uid,
             readable: cells[readable] == "yes",
+            lossy: text("lossy") == "yes",
+            frames: number("frames").max(1) as u32,
+            bits_allocated: number("bits_allocated") as u32,
+            photometric: text("photometric"),
+            pixel_sha256: text("pixel_sha256"),
+            pixel_bytes: number("pixel_bytes"),
         }
     };
     Some(lines.map(sample).collect())

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use ureq::Agent;
+use ureq::{Agent, http::HeaderMap};
 
 use super::dicom::File;
 
@@ -21,9 +21,24 @@ pub(crate) struct Web {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) content_type: String,
-    /// The entity tag; may be empty.
-    pub(crate) etag: String,
+    /// Everything the client is told of the answer.
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+}
+
+/// A part of a multipart body.
+pub(crate) struct Part {
+    /// Its headers, as they stand there.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Part {
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.split("\r\n").filter_map(|line| line.split_once(": "));
+        lines.into_iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
 }
 
 impl Answer {
@@ -42,8 +57,18 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {}", self.text()))
     }
 
+    /// A header's value.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// The parts of a multipart body, without their headers.
     pub(crate) fn parts(&self) -> Vec<Vec<u8>> {
+        self.whole_parts().into_iter().map(|part| part.body).collect()
+    }
+
+    /// The parts of a multipart body.
+    pub(crate) fn whole_parts(&self) -> Vec<Part> {
         let boundary = self.content_type.split(';').find_map(|item| item.trim().strip_prefix("boundary="));
         let boundary =
             boundary.unwrap_or_else(|| panic!("no boundary in {:?}", self.content_type)).trim_matches('"');
@@ -122,12 +147,12 @@ impl Web {
     /// An answer with its body to the end, or why there is none.
     fn whole(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Answer, String> {
         let mut answer = answer.map_err(|error| error.to_string())?;
-        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
-        let [content_type, etag] =
-            ["content-type", "etag"].map(|name| header(name).unwrap_or_default().to_owned());
+        let header = answer.headers().get("content-type").and_then(|value| value.to_str().ok());
+        let content_type = header.unwrap_or_default().to_owned();
+        let headers = answer.headers().clone();
         let body = answer.body_mut().with_config().limit(1 << 30).read_to_vec();
         let body = body.map_err(|error| format!("the body breaks off: {error}"))?;
-        Ok(Answer { status: answer.status().as_u16(), content_type, etag, body })
+        Ok(Answer { status: answer.status().as_u16(), content_type, headers, body })
     }
 }
 
@@ -148,7 +173,7 @@ pub(crate) fn stow_content_type() -> String {
     format!("multipart/related; type=\"application/dicom\"; boundary={BOUNDARY}")
 }
 
-fn split_parts(body: &[u8], boundary: &str) -> Vec<Vec<u8>> {
+fn split_parts(body: &[u8], boundary: &str) -> Vec<Part> {
     let delimiter = format!("\r\n--{boundary}");
     let opening = &delimiter[2..];
     let start =
@@ -158,7 +183,8 @@ fn split_parts(body: &[u8], boundary: &str) -> Vec<Vec<u8>> {
     while !rest.starts_with(b"--") {
         let end = find(rest, delimiter.as_bytes()).expect("the part has an end");
         let headers = find(rest, b"\r\n\r\n").expect("the part has headers");
-        parts.push(rest[headers + 4..end].to_vec());
+        let head = String::from_utf8_lossy(&rest[2..headers]).into_owned();
+        parts.push(Part { head, body: rest[headers + 4..end].to_vec() });
         rest = &rest[end + delimiter.len()..];
     }
     parts
