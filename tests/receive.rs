@@ -11,7 +11,7 @@ use crate::support::gateway::{AE_TITLE, Gateway, Home};
 use crate::support::peers::{self, Recorder, host_and_port};
 use crate::support::process::finish;
 use crate::support::wire::{self, Reaction, Wire};
-use crate::support::{Dice, fixtures, wait_for};
+use crate::support::{Dice, files_below, fixtures, root, wait_for};
 
 const SUCCESS: &str = "0x0000";
 /// Promised is 1 s on an idle machine; tests share theirs.
@@ -290,6 +290,22 @@ fn dicomweb_client_stores_finds_and_fetches() {
     assert!(said["ways"].as_u64().is_some_and(|ways| ways >= 27), "{said}");
     assert_eq!(said["in_pages"], 1, "{said}");
     assert_eq!(said["photometric"], "MONOCHROME2", "{said}");
+    gateway.stop();
+}
+
+/// Its whole API: the script fails over a method, or an argument of one, that it does not use.
+#[test]
+fn dicomweb_client_is_answered_whatever_it_asks() {
+    let home = Home::new();
+    let gateway = home.serve();
+    let folder = root().join("fixtures/dicom");
+    let frames = folder.join("us-30-frames-jpeg.dcm").display().to_string();
+    let mut series = files_below(&folder.join("ct-head-phantom"));
+    series.sort();
+    let base = gateway.web.url("/dicomweb");
+    let mut client = peers::python("dicomweb_api.py", &[&base, &frames]);
+    let used = finish(client.args(series), PEER_DEADLINE).ended(0).json();
+    assert!(used.as_object().is_some_and(|used| used.len() >= 26), "{used}");
     gateway.stop();
 }
 
