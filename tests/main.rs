@@ -6,6 +6,7 @@
 
 #![expect(clippy::print_stdout, reason = "the figures of a run")]
 
+mod accept;
 mod access;
 mod adopt;
 mod book;
@@ -42,3 +43,4 @@ mod shred;
 mod support;
 mod token;
 mod viewer;
+mod viewer_requests;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use ureq::Agent;
 
 use crate::support::browser::{self, PIXELS, Seen, Visit};
+use crate::support::cloud::Cloud;
 use crate::support::dicom::File;
 use crate::support::gateway::{Gateway, Home};
 use crate::support::process::finish;
@@ -180,6 +181,36 @@ fn what_a_person_sees() {
     let saved = seen["saved"].acted.as_str().expect("a report that was found");
     let address = &seen["saved-again"].address;
     assert!(address.contains("SeriesInstanceUIDs=") && !address.contains(saved), "{address}");
+    gateway.stop();
+}
+
+/// Neither pack nor footer is on the local disk when the viewer opens it.
+#[test]
+fn a_study_that_is_only_in_the_bucket_is_seen() {
+    let (Some(samples), Some(viewer)) = (test_data::samples(), browser::viewer()) else { return };
+    let Some(cloud) = Cloud::told() else { return };
+    let home = cloud.set(Home::new(), "MAIN").keeps_no_packs().set("VIEWER__PATH", viewer);
+    let gateway = home.serve();
+    let series: Vec<&Sample> =
+        samples.iter().filter(|sample| sample.name.starts_with("ct-series/")).collect();
+    let files: Vec<&Path> = series.iter().map(|sample| sample.path.as_path()).collect();
+    home.send(&gateway, &files);
+    gateway.settled(files.len());
+    gateway.wait_until_cold();
+    gateway.stop();
+    std::fs::remove_dir_all(home.data_dir().join("cache")).expect("empty the cache");
+
+    let gateway = home.serve();
+    cloud.proxy.forget();
+    let address = format!("/viewer?study={}", series[0].study_instance_uid);
+    let Some(seen) = browser::visit(&gateway, &[Visit::to("only-in-the-bucket", address, PIXELS)]) else {
+        return;
+    };
+    let [seen] = &seen[..] else { panic!("{seen:#?}") };
+    assert!(seen.well().address.starts_with("/ohif/viewer?StudyInstanceUIDs="), "{seen:#?}");
+    let reads = cloud.pack_reads();
+    println!("{reads} requests for {} slices", series.len());
+    assert!((2..series.len() / 2).contains(&reads), "{reads} requests for {} slices", series.len());
     gateway.stop();
 }
 
