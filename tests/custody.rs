@@ -1,5 +1,6 @@
 //! Who may lose what: holds, retention, deletions in two steps, and packs made anew under readers' eyes.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -7,10 +8,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::dicom::Image;
+use crate::support::dicom::{Image, element};
 use crate::support::gateway::{Gateway, Home};
 use crate::support::process::Finished;
 use crate::support::wait_for;
+use crate::support::web::find;
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -115,6 +117,38 @@ fn a_study_is_hidden_at_once_and_gone_after_its_grace() {
     let gateway = home.serve();
     assert!(right.iter().all(|image| is_there(&gateway, image)));
     assert!(wrong.iter().all(|image| !is_there(&gateway, image)));
+    gateway.stop();
+}
+
+/// A long answer is on its way for minutes: what is deleted meanwhile does not go out in it any more.
+#[test]
+fn what_is_deleted_while_an_answer_is_on_its_way_stays_behind() {
+    let home = home(600_000);
+    let gateway = home.serve();
+    // More than the sockets between hold, whoever takes nothing.
+    let mut images = study(45, 99);
+    images.iter_mut().for_each(|image| image.samples = image.samples.repeat(8));
+    send(&home, &gateway, &images);
+    gateway.settled(images.len());
+    let study = &images[0].study_instance_uid;
+    let paths = [format!("/dicomweb/studies/{study}"), format!("/api/studies/{study}/zip")];
+    let mut answers = paths.map(|path| {
+        let mut answer = gateway.web.stream(&path);
+        let mut begun = vec![0; 1000];
+        answer.read_exact(&mut begun).expect("its beginning");
+        (answer, begun)
+    });
+    // The last of them, by the order of text.
+    let gone = images.iter().max_by_key(|image| &image.sop_instance_uid).expect("images");
+    confirm(&home, &request(&home, gone, true)).ended(0);
+    for (answer, begun) in &mut answers {
+        answer.read_to_end(begun).expect("the answer ends as it should");
+        for image in &images {
+            let (uid, mut says) = (&image.sop_instance_uid, Vec::new());
+            element(&mut says, 0x0008_0018, b"UI", uid.as_bytes());
+            assert_eq!(find(begun, &says).is_some(), uid != &gone.sop_instance_uid, "{uid}");
+        }
+    }
     gateway.stop();
 }
 

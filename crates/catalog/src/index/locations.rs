@@ -113,6 +113,26 @@ impl Catalog {
             .await
     }
 
+    /// True while a record may be given to whoever asked for it: no deletion that was confirmed since hides it.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn is_shown(&self, record_id: RecordId) -> Result<bool, Error> {
+        self.engine
+            .run("look whether a record is hidden", async {
+                let mut reader = self.engine.reader().await?;
+                let row = query(
+                    "SELECT record_id FROM index_instances
+                     WHERE record_id = $1 AND hidden = FALSE AND state <> 'deleted'",
+                )
+                .bind(record_id.as_bytes().as_slice())
+                .fetch_optional(&mut reader)
+                .await?;
+                Ok(row.is_some())
+            })
+            .await
+    }
+
     /// The one instance that answers for a SOP Instance UID: the first from the modality, never a variant or a
     /// conflict while a first is there, never a quarantined or deleted one. `None` for a level leaves it open.
     ///

@@ -45,8 +45,8 @@ pub(crate) async fn instances(Path(named): Path<Named>, asking: Asking) -> Resul
     let (road, chosen) = (Arc::clone(asking.road()), chosen.collect());
     let boundary = asking.boundary();
     let content_type = boundary.content_type(DICOM);
-    let turn = asking.turn().await?;
-    let body = asking.body(turn, |outlet| send_parts(road, chosen, boundary, outlet)).await?;
+    let send = |outlet| send_parts(road, chosen, level, boundary, outlet);
+    let body = streaming::body(permit, stall, send).await?;
     Ok(with_type(body, &content_type))
 }
 
@@ -164,21 +164,30 @@ fn not_acceptable(one: bool, stored: &[&str], accepted: &Accepted) -> Error {
 async fn send_parts(
     road: Arc<Road>,
     instances: Vec<(FrameSyntax, Location)>,
+    level: &'static str,
     boundary: Boundary,
     outlet: Outlet,
 ) -> Result<(), Stopped> {
     let is_alone = instances.len() == 1;
-    let open = move |(syntax, instance)| begin(Arc::clone(&road), syntax, instance, is_alone);
-    let mut begun = pin!(stream::iter(instances).map(open).buffered(BEGUN_AT_ONCE).enumerate());
-    while let Some((index, part)) = begun.next().await {
-        let (instance, opened) = part?;
+    let by = &road;
+    let open = |(syntax, instance)| async move {
+        let begun = begin(by, syntax, &instance, is_alone).await;
+        (instance, begun)
+    };
+    let mut begun = pin!(stream::iter(instances).map(open).buffered(BEGUN_AT_ONCE));
+    let mut is_first = true;
+    while let Some((instance, opened)) = begun.next().await {
+        // A long answer is on its way for minutes: what is deleted meanwhile does not go out any more.
+        if !road.catalog().is_shown(instance.record_id).await? {
+            continue;
+        }
         let location = instance_url(
             &instance.study_instance_uid,
             &instance.series_instance_uid,
             &instance.sop_instance_uid,
         );
-        let head = |uid: &str| boundary.part_head(index == 0, &dicom_type(uid), &location);
-        match opened {
+        let head = |uid: &str| boundary.part_head(is_first, &dicom_type(uid), &location);
+        match opened? {
             Begun::Stored(record, first) => {
                 send_begun(&record, first, &head(record.transfer_syntax_uid()), &outlet).await?;
             }
@@ -187,6 +196,10 @@ async fn send_parts(
                 send_transcoded(*transcoded, &head, &outlet).await?;
             }
         }
+        is_first = false;
+    }
+    if is_first {
+        return Err(Error::NotFound(level).into());
     }
     Ok(outlet.send(boundary.closing()).await?)
 }
@@ -198,14 +211,14 @@ enum Begun {
 }
 
 async fn begin(
-    road: Arc<Road>,
+    road: &Arc<Road>,
     syntax: FrameSyntax,
-    instance: Location,
+    instance: &Location,
     is_alone: bool,
-) -> Result<(Location, Begun), filmgate_pipeline::Error> {
+) -> Result<Begun, filmgate_pipeline::Error> {
     if let FrameSyntax::As(uid) = syntax {
-        match road.transcoded(&instance, uid).await {
-            Ok(transcoded) => return Ok((instance, Begun::Transcoded(Box::new(transcoded)))),
+        match road.transcoded(instance, uid).await {
+            Ok(transcoded) => return Ok(Begun::Transcoded(Box::new(transcoded))),
             // Damaged pixels among others: better as they are, and said to be so, than nothing of the rest.
             Err(filmgate_pipeline::Error::Pixels(error)) if !is_alone => {
                 tracing::warn!(record_id = %instance.record_id, %error, "an instance cannot be decoded: it goes as stored");
@@ -213,9 +226,9 @@ async fn begin(
             Err(error) => return Err(error),
         }
     }
-    let record = road.open_found(&instance).await?;
+    let record = road.open_found(instance).await?;
     let first = first_chunks(&record).await?;
-    Ok((instance, Begun::Stored(record, first)))
+    Ok(Begun::Stored(record, first))
 }
 
 /// Sends an instance that is written anew, with something before it.

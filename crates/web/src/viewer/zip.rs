@@ -12,8 +12,9 @@ use axum::{
     http::{HeaderValue, header},
     response::Response,
 };
+use bytes::Bytes;
 use filmgate_catalog::Location;
-use filmgate_pipeline::Road;
+use filmgate_pipeline::{OpenRecord, Road};
 use parking_lot::Mutex;
 use zip::{CompressionMethod, ZipWriter, result::ZipError, write::SimpleFileOptions, write::StreamWriter};
 
@@ -109,10 +110,13 @@ async fn send(
     let written = Written::default();
     let mut zip = ZipWriter::new_stream(written.clone());
     for (instance, name) in instances.iter().zip(&names) {
-        let record = road.open_found(instance).await?;
-        record.will_read(0..u64::MAX);
         // Nothing leaves before the first chunk has opened.
-        let mut chunks = record.next_chunks(0).await?;
+        let begun = begin(&road, instance).await;
+        // What is deleted while the file is made is not in it.
+        if !road.catalog().is_shown(instance.record_id).await? {
+            continue;
+        }
+        let (record, mut chunks) = begun?;
         zip.start_file(name, options()).map_err(broken)?;
         put(&mut zip, &record.file_head())?;
         let mut number = 0;
@@ -127,6 +131,16 @@ async fn send(
     }
     drop(zip.finish().map_err(broken)?);
     written.send(&outlet).await
+}
+
+async fn begin(
+    road: &Arc<Road>,
+    instance: &Location,
+) -> Result<(OpenRecord, Vec<Bytes>), filmgate_pipeline::Error> {
+    let record = road.open_found(instance).await?;
+    record.will_read(0..u64::MAX);
+    let chunks = record.next_chunks(0).await?;
+    Ok((record, chunks))
 }
 
 fn put(zip: &mut ZipWriter<StreamWriter<Written>>, bytes: &[u8]) -> Result<(), Error> {
