@@ -1,10 +1,14 @@
 //! Bytes nobody should send: each ends in a typed status, a quarantine or an abort, and the next association works.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::thread;
 
-use crate::support::dicom::{CT_IMAGE, EXPLICIT_LE, File, IMPLICIT_LE, Image};
+use serde_json::Value;
+
+use crate::support::dicom::{CT_IMAGE, EXPLICIT_LE, File, IMPLICIT_LE, Image, element, part10};
 use crate::support::gateway::{Gateway, Home};
+use crate::support::servers::Database;
 use crate::support::test_data::{self, Sample};
 use crate::support::wire::{
     self, ABORT, ASSOCIATE_RQ, CONTEXT, P_DATA, RELEASE_RQ, Reaction, VERIFICATION, Wire, p_data, pdu,
@@ -67,6 +71,68 @@ fn store_as_is(gateway: &Gateway, path: &Path, number: usize) -> Reaction {
     let reaction = wire.store(&sop_class, &sop_instance, file.dataset());
     wire.release();
     reaction
+}
+
+/// Whatever the database: names, numbers and UIDs of thousands of characters hold up nothing, and what they begin with is
+/// found. Half-width katakana (JIS X 0201) take three times their bytes in a catalog.
+#[test]
+fn what_is_absurdly_long_is_kept_and_found_by_its_beginning() {
+    let database = Database::make();
+    let over = |database: &Database| Home::new().set("CATALOG__URL", database.url());
+    for home in [Some(Home::new()), database.as_ref().map(over)].into_iter().flatten() {
+        let gateway = serve(&home);
+        let mut dice = Dice(46);
+        let mut absurd = |bytes| (0..bytes).map(|_| 0xB1 + dice.below(40) as u8).collect::<Vec<u8>>();
+        let (name, id, accession, text) = (absurd(4000), absurd(1024), absurd(4000), absurd(4000));
+        let uid = |end: &str| format!("1.2.826.0.1.3680043.10.1543.{}{end}", "4601.".repeat(120));
+        let mut dataset = Vec::new();
+        element(&mut dataset, 0x0008_0005, b"CS", b"ISO_IR 13");
+        element(&mut dataset, 0x0008_0016, b"UI", CT_IMAGE.as_bytes());
+        element(&mut dataset, 0x0008_0018, b"UI", uid("3").as_bytes());
+        element(&mut dataset, 0x0008_0050, b"SH", &accession);
+        element(&mut dataset, 0x0008_1030, b"LO", &text);
+        element(&mut dataset, 0x0010_0010, b"PN", &name);
+        element(&mut dataset, 0x0010_0020, b"LO", &id);
+        element(&mut dataset, 0x0010_0021, b"LO", &id);
+        element(&mut dataset, 0x0020_000D, b"UI", uid("1").as_bytes());
+        element(&mut dataset, 0x0020_000E, b"UI", uid("2").as_bytes());
+        let files = [uid("3"), uid("4")].map(|sop| {
+            let at = dataset.windows(sop.len()).position(|bytes| bytes == uid("3").as_bytes());
+            let mut dataset = dataset.clone();
+            dataset[at.expect("a SOP Instance UID")..][..sop.len()].copy_from_slice(sop.as_bytes());
+            File::new(part10(EXPLICIT_LE, CT_IMAGE, &sop, &dataset))
+        });
+        gateway.web.store(&files.iter().collect::<Vec<_>>()).ok();
+        let plain = Image::of_study(4_602, 1);
+        gateway.web.store(&[&plain.file()]).ok();
+        let records = gateway.settled(3);
+        assert!(records.iter().all(|record| record.state == "verified"), "{records:?}");
+        let studies: BTreeSet<_> = records.iter().map(|record| record.study_instance_uid.clone()).collect();
+        assert_eq!(studies.len(), 2, "the absurd ones are of one study");
+
+        let katakana = |bytes: &[u8]| {
+            let text = bytes.iter().filter_map(|byte| char::from_u32(0xFEC0 + u32::from(*byte)));
+            text.collect::<String>().bytes().map(|byte| format!("%{byte:02X}")).collect::<String>()
+        };
+        for (key, value) in [
+            ("PatientName", &name),
+            ("PatientID", &id),
+            ("AccessionNumber", &accession),
+            ("StudyDescription", &text),
+        ] {
+            let path = format!("/dicomweb/studies?{key}={}*", katakana(&value[..30]));
+            let found: Vec<Value> = gateway.web.get(&path, "application/dicom+json").ok().json();
+            assert_eq!(found.len(), 1, "{key}");
+        }
+        for record in &records {
+            let path = format!("/api/records/{}", record.record_id);
+            let kept = File::new(gateway.web.get(&path, "*/*").ok().body);
+            let sent = [&files[0], &files[1], &plain.file()];
+            assert!(sent.iter().any(|sent| sent.dataset() == kept.dataset()), "{record:?}");
+        }
+        home.run(&["verify", "--deep"]).ended(0);
+        gateway.stop();
+    }
 }
 
 #[test]

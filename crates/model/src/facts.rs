@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use dicom_core::{Tag, VR, dictionary::DataDictionary};
 use dicom_dictionary_std::{StandardDataDictionary, tags};
+use sha2::{Digest, Sha256};
 
 use crate::{
     NodeId, RecordId, Timestamp,
@@ -59,8 +60,10 @@ pub const INDEXED_TAGS: &[Tag] = &[
     tags::PERFORMED_PROCEDURE_STEP_START_TIME,
 ];
 
-/// Bytes kept of one attribute's value; longer values are not kept.
+/// Bytes kept of one attribute's value: of longer text the beginning, of anything else that is longer nothing.
 pub const FACT_BYTES_MAX: usize = 1024;
+/// Characters of a UID at most (PS3.5 9.1).
+const UID_CHARACTERS_MAX: usize = 64;
 
 /// Raw values of [`INDEXED_TAGS`] as received; 16-bit numbers (VR US) are little endian whatever the dataset was.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,11 +73,23 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Keeps a value; one longer than [`FACT_BYTES_MAX`] is left out.
+    /// Keeps a value. Of one longer than [`FACT_BYTES_MAX`] the beginning is kept, when that says something by itself; else
+    /// it is left out.
     pub fn insert(&mut self, tag: Tag, value: &[u8]) {
-        if value.len() <= FACT_BYTES_MAX {
-            self.values.insert((tag.group(), tag.element()), value.to_vec());
+        match value.get(..FACT_BYTES_MAX) {
+            Some(beginning) if value.len() > FACT_BYTES_MAX => {
+                if Self::keeps_beginning_of(tag) {
+                    self.values.insert((tag.group(), tag.element()), whole_characters(beginning).to_vec());
+                }
+            }
+            _ => _ = self.values.insert((tag.group(), tag.element()), value.to_vec()),
         }
+    }
+
+    /// True for text that people write: the beginning of a name says something, that of a UID names another thing.
+    #[must_use]
+    pub fn keeps_beginning_of(tag: Tag) -> bool {
+        matches!(vr_of(tag), VR::PN | VR::LO | VR::SH)
     }
 
     /// The value as received.
@@ -150,6 +165,14 @@ impl Facts {
     #[must_use]
     pub fn integer(&self, tag: Tag) -> Option<i64> {
         self.text(tag)?.split('\\').next()?.trim().parse().ok()
+    }
+}
+
+/// Without the beginning of a character that UTF-8 would go on with.
+fn whole_characters(beginning: &[u8]) -> &[u8] {
+    match std::str::from_utf8(beginning) {
+        Err(error) if error.error_len().is_none() => &beginning[..error.valid_up_to()],
+        _ => beginning,
     }
 }
 
@@ -231,24 +254,36 @@ pub struct Identity {
 
 impl Identity {
     /// Files an instance: its own identifiers first, then the command's, then ones made from its record id
-    /// (a UUID-derived UID, PS3.5 B.2), so that no instance is ever without.
+    /// (a UUID-derived UID, PS3.5 B.2), so that no instance is ever without. One that is longer than a UID can be is
+    /// replaced by one made from it: what is said to belong together is filed together.
     #[must_use]
     pub fn of(record_id: RecordId, facts: &Facts, provenance: &Provenance) -> Self {
-        let synthetic = || format!("2.25.{}", u128::from_be_bytes(record_id.0));
-        let announced = |uid: &str| (!uid.is_empty()).then(|| uid.to_owned());
+        let synthetic = || uuid_derived(record_id.0);
+        let stated = |tag| facts.text(tag).map(within_limit);
+        let announced = |uid: &str| (!uid.is_empty()).then(|| within_limit(uid.to_owned()));
         Self {
-            study_instance_uid: facts.text(tags::STUDY_INSTANCE_UID).unwrap_or_else(synthetic),
-            series_instance_uid: facts.text(tags::SERIES_INSTANCE_UID).unwrap_or_else(synthetic),
-            sop_instance_uid: facts
-                .text(tags::SOP_INSTANCE_UID)
+            study_instance_uid: stated(tags::STUDY_INSTANCE_UID).unwrap_or_else(synthetic),
+            series_instance_uid: stated(tags::SERIES_INSTANCE_UID).unwrap_or_else(synthetic),
+            sop_instance_uid: stated(tags::SOP_INSTANCE_UID)
                 .or_else(|| announced(&provenance.sop_instance_uid))
                 .unwrap_or_else(synthetic),
-            sop_class_uid: facts
-                .text(tags::SOP_CLASS_UID)
+            sop_class_uid: stated(tags::SOP_CLASS_UID)
                 .or_else(|| announced(&provenance.sop_class_uid))
                 .unwrap_or_default(),
         }
     }
+}
+
+fn within_limit(uid: String) -> String {
+    if uid.len() <= UID_CHARACTERS_MAX {
+        return uid;
+    }
+    let digest: [u8; 32] = Sha256::digest(&uid).into();
+    digest.first_chunk().map_or(uid, |beginning| uuid_derived(*beginning))
+}
+
+fn uuid_derived(bytes: [u8; 16]) -> String {
+    format!("2.25.{}", u128::from_be_bytes(bytes))
 }
 
 #[cfg(test)]
@@ -263,14 +298,43 @@ mod tests {
         facts.insert(tags::ROWS, &[0, 2]);
         facts.insert(tags::NUMBER_OF_FRAMES, b"12 ");
         facts.insert(tags::STUDY_ID, b"  ");
-        facts.insert(tags::STUDY_DESCRIPTION, &[b'x'; FACT_BYTES_MAX + 1]);
         assert_eq!(facts.text(tags::PATIENT_NAME).as_deref(), Some("王^小东"));
         assert_eq!(facts.number(tags::ROWS), Some(512));
         assert_eq!(facts.integer(tags::NUMBER_OF_FRAMES), Some(12));
         assert_eq!(facts.text(tags::STUDY_ID), None);
-        assert_eq!(facts.raw(tags::STUDY_DESCRIPTION), None);
         let json: serde_json::Value = serde_json::from_slice(&facts.to_json(Hint::default())).expect("JSON");
         assert_eq!(json["00280010"], serde_json::json!({"vr": "US", "Value": [512]}));
         assert_eq!(json["00100010"]["Value"][0]["Alphabetic"], "王^小东");
+    }
+
+    #[test]
+    fn of_long_text_the_beginning_is_kept_and_of_anything_else_nothing() {
+        let mut facts = Facts::default();
+        facts.insert(tags::SPECIFIC_CHARACTER_SET, b"ISO_IR 192");
+        facts.insert(tags::PATIENT_NAME, "王".repeat(500).as_bytes());
+        facts.insert(tags::STUDY_DESCRIPTION, &[b'x'; FACT_BYTES_MAX + 1]);
+        facts.insert(tags::PATIENT_ID, &[b'y'; FACT_BYTES_MAX]);
+        facts.insert(tags::STUDY_INSTANCE_UID, &[b'1'; FACT_BYTES_MAX + 1]);
+        assert_eq!(facts.text(tags::PATIENT_NAME), Some("王".repeat(FACT_BYTES_MAX / 3)));
+        assert_eq!(facts.text(tags::STUDY_DESCRIPTION), Some("x".repeat(FACT_BYTES_MAX)));
+        assert_eq!(facts.text(tags::PATIENT_ID), Some("y".repeat(FACT_BYTES_MAX)));
+        assert_eq!(facts.raw(tags::STUDY_INSTANCE_UID), None);
+    }
+
+    #[test]
+    fn a_uid_that_is_too_long_is_replaced_by_one_made_of_it() {
+        let provenance = Provenance::untold("1.2.840.10008.1.2.1");
+        let identity = |record: u8, study: &str| {
+            let mut facts = Facts::default();
+            facts.insert(tags::STUDY_INSTANCE_UID, study.as_bytes());
+            Identity::of(RecordId([record; 16]), &facts, &provenance)
+        };
+        let (longest, longer) = ("1.".repeat(31) + "12", "1.".repeat(32) + "1");
+        assert_eq!(identity(1, &longest).study_instance_uid, longest);
+        let made = identity(1, &longer).study_instance_uid;
+        assert!(made.starts_with("2.25.") && made.len() <= UID_CHARACTERS_MAX, "{made}");
+        assert_eq!(identity(2, &longer).study_instance_uid, made);
+        assert_ne!(identity(1, &("1.".repeat(32) + "2")).study_instance_uid, made);
+        assert_ne!(identity(1, &longer).series_instance_uid, identity(2, &longer).series_instance_uid);
     }
 }

@@ -26,10 +26,22 @@ pub(crate) mod uploads;
 
 use filmgate_model::{Facts, Tag};
 
+/// Characters a column keeps of an attribute's text: more than a value may have (PS3.5 6.2: 64, a name of three groups 194),
+/// and so few that a key of two such columns fits into PostgreSQL's indexes, which take 2,704 bytes.
+const TEXT_CHARACTERS_MAX: usize = 256;
+
 /// An attribute's text as a column keeps it. NUL has no place in SQL text.
 pub(crate) fn text(facts: &Facts, tag: Tag) -> Option<String> {
     let text = facts.text(tag)?.replace('\0', "");
-    (!text.is_empty()).then_some(text)
+    (!text.is_empty()).then(|| beginning(text))
+}
+
+/// What a column keeps of a text.
+pub(crate) fn beginning(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARACTERS_MAX) {
+        text.truncate(end);
+    }
+    text
 }
 
 /// Bytes of a date or time; anything longer is neither.

@@ -9,7 +9,7 @@ use super::{
     grams::{Sought, sought_in_name, sought_in_text},
     keys::{Key, Kind, Place},
 };
-use crate::{Error, engine::QueryBuilder};
+use crate::{Error, engine::QueryBuilder, index::beginning};
 
 /// What is asked of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,11 @@ impl Match {
             Kind::Code if is_pattern(text) => Ok(Self::Wildcard(text.to_owned())),
             Kind::Code => Ok(list(text)),
             Kind::Text if is_pattern(text) => Ok(Self::Wildcard(text.to_owned())),
-            Kind::Text => Ok(Self::Exact(text.to_owned())),
+            // As much of it as is kept.
+            Kind::Text => Ok(Self::Exact(match key.place {
+                Place::Column(_) => beginning(text.to_owned()),
+                Place::Attribute(_) => text.to_owned(),
+            })),
             Kind::Name if fuzzy => Ok(words(text)),
             Kind::Name => Ok(name(text)),
             Kind::Date => range(key.tag, &text.replace('.', "")),

@@ -33,6 +33,7 @@ where
     received::records_without_identifiers_share_no_patient(&open().await).await;
     received::sites_and_wipes(&open().await).await;
     received::what_is_known_is_not_filed_again(&open().await).await;
+    received::what_is_absurdly_long_is_found_by_its_beginning(&open().await).await;
     packs::studies_are_ready_by_quiet_size_and_age(&open().await).await;
     packs::records_come_in_order_and_within_bounds(&open().await).await;
     packs::packing_twice_changes_nothing(&open().await).await;

@@ -155,3 +155,48 @@ pub(super) async fn what_is_known_is_not_filed_again(catalog: &Catalog) {
         assert_eq!(filed(table).await, 1, "{table}");
     }
 }
+
+/// PostgreSQL takes no more than 2,704 bytes into a row of an index. Half-width katakana are a byte each where they come from
+/// (JIS X 0201) and three in the catalog; these do not compress.
+pub(super) async fn what_is_absurdly_long_is_found_by_its_beginning(catalog: &Catalog) {
+    let mut seed = 1_u32;
+    let mut letter = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 16) as u8
+    };
+    let mut absurd = || (0..2000).map(|_| 0xB1 + letter() % 40).collect::<Vec<u8>>();
+    let beginning = |bytes: &[u8], characters: usize| {
+        let text = bytes[..characters].iter().map(|byte| char::from_u32(0xFEC0 + u32::from(*byte)));
+        text.flatten().collect::<String>()
+    };
+    let long = [tags::PATIENT_ID, tags::ISSUER_OF_PATIENT_ID, tags::PATIENT_NAME, tags::ACCESSION_NUMBER]
+        .map(|tag| (tag, absurd()));
+    let uid = (0..500).map(|_| format!("{}.", 1 + letter() % 9)).collect::<String>() + "1";
+    let mut received = [1, 2].map(|number| {
+        let mut received = instance(number, &uid, &format!("{uid}.{number}"), &[]);
+        received.facts.insert(tags::SPECIFIC_CHARACTER_SET, b"ISO_IR 13");
+        received.facts.insert(tags::STUDY_DESCRIPTION, &long[0].1);
+        long.iter().for_each(|(tag, value)| received.facts.insert(*tag, value));
+        received
+    });
+    catalog.record_received(&received, NOW).await.expect("receive");
+    let study = received[0].identity.study_instance_uid.clone();
+    assert_eq!(catalog.instances_of_study(&study).await.expect("list").len(), 2, "in one study");
+    for (tag, value) in long.iter().filter(|(tag, _)| *tag != tags::ISSUER_OF_PATIENT_ID) {
+        for pattern in [beginning(value, 20) + "*", format!("*{}*", &beginning(value, 200)[60..])] {
+            let query = Query::new().matching(*tag, &pattern).expect("a pattern");
+            let found = catalog.search_studies(&query).await.expect("search").rows;
+            assert_eq!(found.len(), 1, "{tag} {pattern}");
+        }
+    }
+    let whole = beginning(&long[0].1, 2000);
+    let query = Query::new().matching(tags::PATIENT_ID, &whole).expect("a value");
+    assert_eq!(catalog.search_studies(&query).await.expect("search").rows.len(), 1, "all of it, as well");
+    // It goes the way of the others.
+    received.iter_mut().zip(3..).for_each(|(received, number)| received.record_id = record(number));
+    catalog.record_received(&received, NOW).await.expect("copies");
+    let pack = new_pack(1, &study, false);
+    catalog.remember_study_key(&study, false, pack.study_key_id, NOW).await.expect("remember");
+    let entered = [packed(1, 64, CopyKind::First), packed(2, 564, CopyKind::First)];
+    catalog.record_packed(&pack, &entered, &[], NOW).await.expect("pack");
+}

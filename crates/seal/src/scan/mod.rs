@@ -246,8 +246,18 @@ impl Scanner {
     fn take_value(&mut self, value: Value, input: &[u8], sink: &mut impl Sink) -> usize {
         let taken = usize::try_from(value.remaining).map_or(input.len(), |left| left.min(input.len()));
         let bytes = input.get(..taken).unwrap_or_default();
-        if value.capture != Capture::Nothing {
-            self.captured.extend_from_slice(bytes);
+        match value.capture {
+            Capture::Nothing => {}
+            // One byte more tells that it is longer.
+            Capture::Fact { .. } => {
+                let room = (FACT_BYTES_MAX + 1).saturating_sub(self.captured.len());
+                self.captured.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+            }
+            Capture::BasicOffsetTable
+            | Capture::ExtendedOffsetTable { .. }
+            | Capture::ExtendedOffsetTableLengths { .. } => {
+                self.captured.extend_from_slice(bytes);
+            }
         }
         self.emit(value.span, bytes, sink);
         self.passed(value, taken as u64, sink);
@@ -395,8 +405,8 @@ fn capture_of(scan: &Scan, tag: Tag, vr: VR, length: u64, encoding: Encoding) ->
         tags::EXTENDED_OFFSET_TABLE if table_fits => Capture::ExtendedOffsetTable { turn },
         tags::EXTENDED_OFFSET_TABLE_LENGTHS if table_fits => Capture::ExtendedOffsetTableLengths { turn },
         // The first counts where a tag comes twice.
-        _ if length <= FACT_BYTES_MAX as u64
-            && INDEXED_TAGS.contains(&tag)
+        _ if INDEXED_TAGS.contains(&tag)
+            && (length <= FACT_BYTES_MAX as u64 || Facts::keeps_beginning_of(tag))
             && scan.facts.raw(tag).is_none() =>
         {
             Capture::Fact { turn: turn && vr == VR::US }
