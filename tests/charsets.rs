@@ -143,6 +143,47 @@ fn a_sender_is_read_in_the_set_that_is_told_of_it() {
     rebuilt.stop();
 }
 
+/// What a site keeps beside the columns is read by the settings of the rebuild, not by those under which it was packed.
+#[test]
+fn kept_attributes_follow_the_settings_at_a_rebuild() {
+    let home = Home::new()
+        .set("CATALOG__STUDY_ATTRIBUTES", "PatientComments")
+        .set("TEXT__CHARSETS__WIRE", "GB18030");
+    let gateway = home.serve();
+    let named = Named::new(1003, "ISO_IR 100", b"WANG");
+    let mut dataset = named.dataset();
+    let study = dataset.windows(4).position(|tag| tag == [0x20, 0, 0x0D, 0]).expect("a Study Instance UID");
+    let mut comments = Vec::new();
+    element(&mut comments, 0x0010_4000, b"LT", b"\xd5\xc5");
+    dataset.splice(study..study, comments);
+    let mut wire = Wire::associate(&gateway.dicom, CT_IMAGE, EXPLICIT_LE);
+    let stored = wire.store(CT_IMAGE, &format!("{}.1.1", named.uid), &dataset);
+    assert_eq!(stored, Reaction::Status(0));
+    wire.release();
+    gateway.settled(1);
+    let comments = |gateway: &Gateway| {
+        let path = format!("/dicomweb/studies?StudyInstanceUID={}&includefield=PatientComments", named.uid);
+        let found = gateway.web.get(&path, "application/dicom+json").ok().json::<Value>();
+        found[0]["00104000"]["Value"][0].as_str().unwrap_or_default().to_owned()
+    };
+    assert_eq!(comments(&gateway), "张");
+    gateway.stop();
+
+    let home = home.set("TEXT__CHARSETS__WIRE", "ISO_IR 100");
+    home.run(&["rebuild", "--json"]).ended(0);
+    let gateway = home.serve();
+    assert_eq!(comments(&gateway), "ÕÅ");
+    gateway.stop();
+
+    // The same of a pack that only the local disk has.
+    std::fs::remove_dir_all(home.bucket_dir()).expect("lose the bucket");
+    let home = home.set("TEXT__CHARSETS__WIRE", "GB18030");
+    home.run(&["rebuild", "--json"]);
+    let gateway = home.serve();
+    assert_eq!(comments(&gateway), "张");
+    gateway.stop();
+}
+
 #[test]
 fn a_character_set_nobody_knows_is_refused_at_the_start() {
     let home = Home::new().set("TEXT__CHARSETS__CT_1", "KLINGON");

@@ -397,6 +397,43 @@ fn small_packs_of_a_quiet_study_become_one_by_themselves() {
     gateway.stop();
 }
 
+/// The first disk is lost, and the catalog with it: what was decided stands, also of what the journal in the second directory
+/// still holds, and no rebuild is asked for.
+#[test]
+fn what_was_decided_outlives_the_first_disk() {
+    let home = home(300).set("NODE__MIRROR", "required");
+    let second = home.path().join("second");
+    let home = home.set("NODE__SECOND_DIR", second.display());
+    let gateway = home.serve();
+    let (held, kept, gone, thinned) = (study(41, 2), study(42, 2), study(43, 2), study(44, 3));
+    for images in [&held, &kept, &gone, &thinned] {
+        send(&home, &gateway, images);
+    }
+    gateway.settled(9);
+    let uid = |images: &[Image]| images[0].study_instance_uid.clone();
+    ask(&home, &["hold", "place", &uid(&held), "--why", "court order 41"]).ended(0);
+    ask(&home, &["retention", "set", &uid(&kept), "--years", "2", "--why", "a trial"]).ended(0);
+    for (images, only_this) in [(&gone, false), (&thinned, true)] {
+        let id = request(&home, &images[0], only_this);
+        confirm(&home, &id).ended(0);
+        wait_until_done(&home, &id);
+    }
+    wait_for("the log has heard of it", SOON, || (gateway.status()["log"]["waiting"] == 0).then_some(()));
+    gateway.stop();
+
+    std::fs::remove_dir_all(home.data_dir()).expect("lose the first disk");
+    let mut gateway = home.serve();
+    gateway.expect_log("the catalog lacks what this data directory stated");
+    assert!(gone.iter().chain(&thinned[..1]).all(|image| !is_there(&gateway, image)));
+    assert!(held.iter().chain(&kept).chain(&thinned[1..]).all(|image| is_there(&gateway, image)));
+    assert!(request_refused(&home, &uid(&held)).contains("court order 41"));
+    assert!(request_refused(&home, &uid(&kept)).contains("a trial"));
+    gateway.settled(6);
+    assert!(gone.iter().chain(&thinned[..1]).all(|image| !is_there(&gateway, image)));
+    home.run(&["verify", "--deep"]).ended(0);
+    gateway.stop();
+}
+
 /// Two gateways of one site, each with a catalog of its own: what one of them knows binds the other before bytes go.
 #[test]
 fn a_hold_at_another_node_stops_a_deletion() {

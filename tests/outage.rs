@@ -11,6 +11,8 @@ use crate::support::{files_below, wait_for};
 
 const IMAGES: u64 = 12;
 const SOON: Duration = Duration::from_secs(60);
+/// Said at a start with a catalog that is new, or older than the data directory.
+const CATALOG_IS_BEHIND: &str = "the catalog lacks what this data directory stated";
 
 fn images(study: u64) -> Vec<Image> {
     (1..=IMAGES).map(|number| Image::of_study(study, number)).collect()
@@ -89,7 +91,8 @@ fn a_catalog_that_is_gone_is_made_again() {
     }
 
     let home = home.set("PACK__QUIET_MS", 200);
-    let gateway = home.serve();
+    let mut gateway = home.serve();
+    gateway.expect_log(CATALOG_IS_BEHIND);
     gateway.settled(packed.len() + journaled.len());
     assert_eq!(states(&gateway)("verified"), 2 * IMAGES);
     check(&home, &gateway, &packed);
@@ -110,7 +113,8 @@ fn with_a_second_directory_the_first_disk_may_be_lost() {
     fs::remove_dir_all(home.data_dir()).expect("lose the first disk");
 
     let home = home.set("PACK__QUIET_MS", 200);
-    let gateway = home.serve();
+    let mut gateway = home.serve();
+    gateway.expect_log(CATALOG_IS_BEHIND);
     gateway.settled(images.len());
     check(&home, &gateway, &images);
     assert_eq!(states(&gateway)("verified"), IMAGES);

@@ -201,7 +201,6 @@ fn a_directory_restored_from_a_copy_begins_another_history_and_loses_nothing() {
 
     let mut gateway = home.serve();
     gateway.expect_log("restored from a copy");
-    gateway.expect_log("is known again");
     assert_eq!(self::states(&gateway), states, "what it did after the copy is known again, once");
     assert_eq!(answers(&gateway), before);
     send(&home, &gateway, &folder_of(&folder, "2"));

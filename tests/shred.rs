@@ -19,6 +19,8 @@ use crate::support::{Dice, files_below, wait_for};
 const SOON: Duration = Duration::from_secs(60);
 /// How a study's key says what it is.
 const KIND_STUDY: u8 = 3;
+/// Said at a start with a catalog that is new, or older than the data directory.
+const CATALOG_IS_BEHIND: &str = "the catalog lacks what this data directory stated";
 
 /// Nothing is kept by rule; deletions have their grace of days, which a shredding must not wait for.
 fn home() -> Home {
@@ -407,21 +409,74 @@ fn every_place_of_a_node_is_shredded() {
     assert_eq!(taken.opening(&home), taken.packs.len() / 2);
     assert!(gone.iter().all(|image| !is_served(&gateway, image)));
     assert!(kept.iter().all(|image| is_served(&gateway, image)));
+    wait_for("the log says so", SOON, || (gateway.status()["log"]["waiting"] == 0).then_some(()));
     gateway.stop();
     home.run(&["verify", "--deep"]).ended(0);
 
-    // The first disk is lost; the second one brings no key back. What the journal still holds of the study, the report has
-    // not called done: that comes again, under another key, until the landing keys of those days are gone.
+    // The first disk is lost, and the catalog with it; the second one brings no key back.
     fs::remove_dir_all(home.data_dir()).expect("lose the first disk");
     let mut gateway = home.serve();
-    // What is missing may be told.
-    gateway.expect_log("WARN");
-    gateway.expect_log("a local pack nobody knows cannot be read");
-    wait_for("what was not shredded is served", SOON, || {
-        kept.iter().all(|image| is_served(&gateway, image)).then_some(())
-    });
+    gateway.expect_log(CATALOG_IS_BEHIND);
+    assert!(gone.iter().all(|image| !is_served(&gateway, image)));
+    assert!(kept.iter().all(|image| is_served(&gateway, image)));
     gateway.stop();
     assert_eq!(taken.opening(&home), taken.packs.len() / 2, "only what is not of that study");
+}
+
+/// The second directory holds what the journal has not overwritten yet: of a study that was shredded nothing of it is
+/// served, nothing of it goes up, and the shredding goes on where it was. What was sent twice and dropped once lies there
+/// as well.
+#[test]
+fn what_was_shredded_does_not_come_back_with_the_second_directory() {
+    let home = home().set("NODE__MIRROR", "required");
+    let second = home.path().join("second");
+    let home = home.set("NODE__SECOND_DIR", second.display());
+    let gateway = home.serve();
+    let (gone, kept) = (study(86, 2), study(87, 2));
+    send(&home, &gateway, &gone);
+    send(&home, &gateway, &kept);
+    gateway.settled(4);
+    send(&home, &gateway, &gone);
+    wait_for("the copies are dropped", SOON, || (gateway.status()["copies_dropped"] == 2).then_some(()));
+    let uid = gone[0].study_instance_uid.as_str();
+    confirm(&home, &ask(&home, uid));
+    wait_until_shredded(&home, uid);
+    wait_for("the log says so", SOON, || (gateway.status()["log"]["waiting"] == 0).then_some(()));
+    gateway.stop();
+
+    fs::remove_dir_all(home.data_dir()).expect("lose the first disk");
+    let mut gateway = home.serve();
+    gateway.expect_log(CATALOG_IS_BEHIND);
+    assert!(gone.iter().all(|image| !is_served(&gateway, image)), "from the first moment");
+    assert!(kept.iter().all(|image| is_served(&gateway, image)));
+    let told = wait_until_shredded(&home, uid);
+    assert!(!places(&told, "bucket:").is_empty() && !places(&told, "journal:").is_empty(), "{told}");
+    let again = study(88, 1);
+    send(&home, &gateway, &again);
+    wait_for("what comes now is verified", SOON, || {
+        (gateway.status()["states"]["verified"] == 3).then_some(())
+    });
+    assert!(gone.iter().all(|image| !is_served(&gateway, image)));
+    assert_eq!(home.packs_in_bucket().len(), 2, "nothing of it went up again");
+    gateway.stop();
+
+    // The same while no bucket can be asked what was decided: what comes is received, and what was there waits.
+    fs::remove_dir_all(home.data_dir()).expect("lose the first disk again");
+    swap_buckets(&home, true);
+    let mut gateway = home.serve();
+    // Each step says that it waits for the bucket.
+    gateway.expect_log("");
+    let late = study(89, 1);
+    send(&home, &gateway, &late);
+    assert!(gone.iter().all(|image| !is_served(&gateway, image)), "nobody can tell whether it may be");
+    swap_buckets(&home, false);
+    wait_for("all that was not shredded is verified", SOON, || {
+        (gateway.status()["states"]["verified"] == 4).then_some(())
+    });
+    assert!(kept.iter().chain(&again).chain(&late).all(|image| is_served(&gateway, image)));
+    assert!(gone.iter().all(|image| !is_served(&gateway, image)));
+    gateway.stop();
+    home.run(&["verify", "--deep"]).ended(0);
 }
 
 /// Takes both buckets away, or brings them back.

@@ -42,7 +42,8 @@ pub(crate) struct Gateway {
     pub(crate) users: Arc<Users>,
     /// The secret of this machine's command line.
     pub(crate) admin_token: String,
-    pub(crate) recovered: Recovered,
+    /// What was put in order; `None` while that waits for a bucket.
+    pub(crate) recovered: Option<Recovered>,
     /// What opens the keys of the site.
     pub(crate) kek: Arc<Kek>,
 }
@@ -50,17 +51,7 @@ pub(crate) struct Gateway {
 /// Opens the data directory and all that is in it, and puts in order what the last run left.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Gateway> {
     let mut gateway = open_unsettled(settings).await?;
-    let road = &gateway.road;
-    // A directory restored from an older copy hears first what became of it after.
-    if settings.node.role == Role::Gateway
-        && let Err(error) = road.open_log().await
-    {
-        tracing::info!(
-            error = &error as &dyn std::error::Error,
-            "the bucket cannot be asked what it knows of this data directory; it is asked again"
-        );
-    }
-    gateway.recovered = road.recover().await.context("put in order what the last run left")?;
+    gateway.recovered = gateway.road.settle().await.context("put in order what the last run left")?;
     Ok(gateway)
 }
 
@@ -129,7 +120,7 @@ pub(crate) async fn open_unsettled(settings: &Settings) -> anyhow::Result<Gatewa
         callers: Arc::new(callers),
         users: Arc::new(users),
         admin_token,
-        recovered: Recovered::default(),
+        recovered: None,
         kek: Arc::new(kek),
     })
 }

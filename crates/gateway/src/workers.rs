@@ -118,7 +118,8 @@ async fn read_kek(settings: &Settings) -> Option<Arc<Kek>> {
     }
 }
 
-/// Starts every step. The handles end soon after `stop` turns true; one that ends before is a fault.
+/// Starts every step; all but the log wait until what the last run left is in order, which the log sees to. The handles end
+/// soon after `stop` turns true; one that ends before is a fault.
 pub(crate) fn start(
     road: &Arc<Road>,
     background: Background,
@@ -136,24 +137,43 @@ pub(crate) fn start(
         return vec![("follow", spawn(worker("follow").follow()))];
     }
     let mut workers = vec![
-        ("index", spawn(worker("index").index())),
-        ("pack", spawn(worker("pack").pack())),
-        ("evict", spawn(worker("evict").evict())),
-        ("tidy", spawn(worker("tidy").tidy())),
+        ("index", once_settled(road, stop, worker("index").index())),
+        ("pack", once_settled(road, stop, worker("pack").pack())),
+        ("evict", once_settled(road, stop, worker("evict").evict())),
+        ("tidy", once_settled(road, stop, worker("tidy").tidy())),
         ("log", spawn(worker("log").log())),
-        ("repack", spawn(worker("repack").repack())),
-        ("announce", spawn(worker("announce").announce())),
-        ("book", spawn(worker("book").book())),
+        ("repack", once_settled(road, stop, worker("repack").repack())),
+        ("announce", once_settled(road, stop, worker("announce").announce())),
+        ("book", once_settled(road, stop, worker("book").book())),
     ];
     for placement in road.placements() {
         let (uploading, verifying) = (AtWork::default(), AtWork::default());
         for _ in 0..packs_in_flight {
             let (to, from) = (placement.clone(), placement.clone());
-            workers.push(("upload", spawn(worker("upload").upload(to, uploading.clone()))));
-            workers.push(("verify", spawn(worker("verify").verify(from, verifying.clone()))));
+            let upload = worker("upload").upload(to, uploading.clone());
+            let verify = worker("verify").verify(from, verifying.clone());
+            workers.push(("upload", once_settled(road, stop, upload)));
+            workers.push(("verify", once_settled(road, stop, verify)));
         }
     }
     workers
+}
+
+/// Starts a step once what the last run left is in order.
+fn once_settled(
+    road: &Arc<Road>,
+    stop: &Stop,
+    step: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let (road, mut stop) = (Arc::clone(road), stop.clone());
+    spawn(async move {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = road.until_settled() => {}
+        }
+        step.await;
+    })
 }
 
 /// Packs that the tasks of one step have in hand; claimed one after the other, so that no two take the same.
@@ -337,6 +357,13 @@ impl Worker {
 
     /// What is safe in every bucket is said so at once, or with what else is within a moment.
     async fn log(mut self) {
+        while !self.is_over() && !self.road.is_settled() {
+            match self.road.settle().await {
+                Ok(Some(recovered)) => tracing::info!(?recovered, "what the last run left is in order"),
+                Ok(None) => self.rest(REST_AFTER_ERROR).await,
+                Err(error) => self.rest_after(&error).await,
+            }
+        }
         while !self.is_over() {
             match self.road.name_unlogged().await {
                 Ok(_) => break,

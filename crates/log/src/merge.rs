@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use filmgate_model::{FactId, IncarnationId, NodeId, PackId, StudyKeyId};
 
 use crate::{
-    Author, Body, Correction, PackVerified, Stamp, Stated, StudyStanding, body::KindName,
+    Author, Body, Correction, PackVerified, Stamp, Stated, StudyStanding, Why, body::KindName,
     custody::CustodyFacts,
 };
 
@@ -22,7 +22,8 @@ pub struct Merge {
     custody: CustodyFacts,
     adopters: BTreeMap<NodeId, BTreeSet<NodeId>>,
     adopted_incarnations: BTreeSet<IncarnationId>,
-    shredded: BTreeMap<StudyKeyId, BTreeSet<NodeId>>,
+    shredded: BTreeMap<StudyKeyId, BTreeSet<(Moment, NodeId, Why)>>,
+    keys: BTreeMap<StudyKeyId, BTreeSet<String>>,
     generations: BTreeMap<[u8; 16], u32>,
     heartbeats: BTreeMap<IncarnationId, LatestHeartbeat>,
     rules: BTreeMap<NodeId, (Moment, u32)>,
@@ -124,6 +125,7 @@ impl Merge {
         let (moment, author) = ((fact.stamp, fact.id), *author);
         match &fact.body {
             Body::PackVerified(pack) => {
+                self.keys.entry(pack.study_key_id).or_default().insert(pack.study_instance_uid.clone());
                 self.of_pack(pack.pack_id).verified.insert((moment, pack.clone(), author));
             }
             Body::PackReplaced { replaced, by } => {
@@ -142,8 +144,9 @@ impl Merge {
             | Body::Hold { .. }
             | Body::HoldReleased { .. }
             | Body::Retention { .. } => self.custody.take(fact, author),
-            Body::KeyShredded { study_key_id, .. } => {
-                self.shredded.entry(*study_key_id).or_default().insert(author.node);
+            Body::KeyShredded { study_key_id, why } => {
+                let known = self.shredded.entry(*study_key_id).or_default();
+                known.insert((moment, author.node, why.clone()));
             }
             Body::KeyGeneration { key_id, generation } => {
                 let known = self.generations.entry(*key_id).or_default();
@@ -285,12 +288,21 @@ impl Merge {
     /// Nodes that have destroyed their copy of a study's key; empty when it was not shredded.
     #[must_use]
     pub fn shredded(&self, study_key_id: StudyKeyId) -> BTreeSet<NodeId> {
-        self.shredded.get(&study_key_id).cloned().unwrap_or_default()
+        self.shredded.get(&study_key_id).into_iter().flatten().map(|(_, node, _)| *node).collect()
     }
 
-    /// Every key that somebody destroyed, and the nodes that have.
-    pub fn shredded_keys(&self) -> impl Iterator<Item = (StudyKeyId, &BTreeSet<NodeId>)> {
-        self.shredded.iter().map(|(study_key_id, nodes)| (*study_key_id, nodes))
+    /// Every key that somebody destroyed, who asked for it, and why, as it was said first.
+    pub fn shredded_keys(&self) -> impl Iterator<Item = (StudyKeyId, &Why)> {
+        self.shredded.iter().filter_map(|(study_key_id, said)| {
+            let (_, _, why) = said.first()?;
+            Some((*study_key_id, why))
+        })
+    }
+
+    /// The study whose packs were sealed under a key, as the logs tell; `None` for a key of no pack that was verified.
+    #[must_use]
+    pub fn study_of_key(&self, study_key_id: StudyKeyId) -> Option<&str> {
+        self.keys.get(&study_key_id)?.first().map(String::as_str)
     }
 
     /// Every node that was heard of and was not taken over by another: who may have a copy of a key.

@@ -172,7 +172,7 @@ impl Road {
         let mut rebuilt = Rebuilt::default();
         self.enter_named(packs, &mut rebuilt).await?;
         let listed = self.list_everywhere("v1/pack/").await?;
-        self.enter_leaving(&logs.merge, &listed).await?;
+        self.enter_leaving(&logs.merge, &listed, None).await?;
         adopted.packs_known = rebuilt.packs;
         adopted.problems.append(&mut rebuilt.problems);
         Ok(())

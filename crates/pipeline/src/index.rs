@@ -159,7 +159,7 @@ impl Road {
                     }
                 }
             }
-            self.catalog.record_received(&rows, self.clock.now()).await?;
+            self.catalog.record_recovered(&rows, self.clock.now()).await?;
         }
         Ok(missing.len())
     }

@@ -99,7 +99,7 @@ use filmgate_seal::SealOptions;
 use filmgate_spool::{Admission, Disk, Journal, PackFolder};
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 pub use adopt::{Adopted, DeadNode};
 pub use book::BookStatus;
@@ -326,6 +326,8 @@ pub struct Road {
     /// A pack was made, or put in a bucket: the next step has something to do.
     packed: Notify,
     uploaded: Notify,
+    /// What the last run left is in order: the steps behind receipt may begin.
+    settled: watch::Sender<bool>,
     /// Packs nobody can say of whether the catalog knows them.
     unclear: Mutex<Vec<pack::Entry>>,
     /// What cannot be understood takes all it may: such instances are refused until there is room.
@@ -351,7 +353,7 @@ const CONTENTS_CACHED_MAX: u64 = 1024 * 1024;
 const PACKS_CACHED: usize = 128;
 
 impl Road {
-    /// Puts the parts together. Call [`Road::recover`] before the doors open.
+    /// Puts the parts together. Call [`Road::settle`] before the doors open.
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
@@ -386,6 +388,7 @@ impl Road {
             decoding: parts.decoding,
             settings: parts.settings,
             announced: index::Announced::default(),
+            settled: watch::Sender::new(false),
             unclear: Mutex::new(Vec::new()),
             quarantine_full: AtomicBool::new(false),
             read: Mutex::default(),

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use filmgate_catalog::{Attributes, FoundInstance, FoundPack, InstanceAttributes};
+use filmgate_catalog::{FoundInstance, FoundPack};
 use filmgate_log::{PackStanding, PackVerified};
 use filmgate_model::{InstanceState, NodeId, PackId, Timestamp, compute};
 use filmgate_seal::{PackFooter, PackKind};
@@ -19,8 +19,8 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Placement, Road, Texts, attributes, copies::Kinds, error::chain, index::received_instance,
-    log::SiteLogs, receive::Verdict, retrieve::pack_name, said, verify::pieces,
+    Error, Placement, Road, Texts, copies::Kinds, error::chain, index::received_instance, log::SiteLogs,
+    retrieve::pack_name, said, verify::pieces,
 };
 
 /// Footers fetched at a time.
@@ -83,10 +83,7 @@ impl Road {
         mut tell: impl FnMut(RebuildProgress) + Send,
     ) -> Result<Rebuilt, Error> {
         self.catalog.wipe_index().await?;
-        let logs = self.read_logs().await?;
-        self.load_shredded().await?;
-        self.hear_shredded(&logs).await?;
-        self.hear_rules(&logs.merge).await?;
+        let logs = self.hear_past().await?;
         let mut rebuilt = Rebuilt { batches: logs.batches, ..Rebuilt::default() };
         let stopped = logs.stopped.iter();
         rebuilt.problems.extend(stopped.map(|(incarnation, why)| format!("log {incarnation} stops: {why}")));
@@ -96,17 +93,30 @@ impl Road {
         packs.extend(self.unnamed_packs(&logs, &listed, &mut rebuilt.problems).await?);
         packs.sort_by_key(|candidate| (!candidate.named, candidate.began_at, candidate.pack.pack_id));
         self.enter_all(packs, &mut rebuilt, &mut tell).await?;
-        self.enter_leaving(&logs.merge, &listed).await?;
+        self.enter_keys(&logs.merge, None).await?;
+        self.enter_leaving(&logs.merge, &listed, None).await?;
         self.enter_custody(&logs.merge, &logs.merge.studies().collect::<Vec<_>>()).await?;
         self.note_local_packs().await?;
         self.recover().await?;
+        self.note_past_entered().await?;
         Ok(rebuilt)
     }
 
-    /// Enters what this node put into buckets and its data directory, restored from an older copy, does not know: packs its
-    /// log names, and those it had put there and not named yet.
+    /// The logs, and what they say of keys and rules entered at once: nothing is entered under a key that is destroyed.
+    async fn hear_past(self: &Arc<Self>) -> Result<SiteLogs, Error> {
+        let mut logs = self.read_logs().await?;
+        self.take_pending(&mut logs).await?;
+        self.load_shredded().await?;
+        self.hear_shredded(&logs).await?;
+        self.hear_rules(&logs.merge).await?;
+        Ok(logs)
+    }
+
+    /// Enters what this node decided and put into buckets and does not know, since its data directory or its catalog was
+    /// lost or restored from an older copy: packs its log names, those it had put there and not named yet, and all that
+    /// was decided.
     pub(crate) async fn enter_own_past(self: &Arc<Self>) -> Result<(), Error> {
-        let logs = self.read_logs().await?;
+        let logs = self.hear_past().await?;
         let mut rebuilt = Rebuilt::default();
         let listed = self.list_everywhere(PACKS).await?;
         let mut packs = self.named_packs(&logs, &mut rebuilt.problems);
@@ -121,16 +131,19 @@ impl Road {
         unknown.sort_by_key(|candidate| (candidate.began_at, candidate.pack.pack_id));
         self.enter_all(unknown, &mut rebuilt, &mut |_| {}).await?;
         self.follow_packs(&logs.merge, logs.merge.packs().map(|(pack_id, _)| pack_id).collect()).await?;
+        self.enter_keys(&logs.merge, Some(self.node_id())).await?;
+        self.enter_leaving(&logs.merge, &listed, Some(self.node_id())).await?;
         self.enter_custody(&logs.merge, &logs.merge.studies().collect::<Vec<_>>()).await?;
+        self.note_local_packs().await?;
         // A token that was revoked after the copy was made is revoked.
         self.enter_books(Some(self.node_id()), &mut rebuilt.problems).await?;
         for problem in &rebuilt.problems {
             tracing::error!(problem, "something of the past of this data directory does not come back");
         }
-        tracing::warn!(
+        tracing::info!(
             packs = rebuilt.packs + rebuilt.packs_unnamed,
             instances = rebuilt.instances,
-            "what this data directory did after the copy it was restored from is known again"
+            "what this node did is known again"
         );
         Ok(())
     }
@@ -329,19 +342,23 @@ impl Road {
         }
         let window = std::mem::take(window);
         let placements: Vec<String> = self.placement_names().into_iter().map(str::to_owned).collect();
-        let (kept, texts) = (self.catalog.attributes(), self.settings.texts.clone());
-        let (mut found, attributes) = compute(move || {
-            let attributes: Vec<_> = window.iter().flat_map(|(_, footer)| stated_in(footer, &kept)).collect();
+        let road = Arc::clone(self);
+        let (mut found, told) = compute(move || {
+            let told: Vec<_> = window
+                .iter()
+                .flat_map(|(candidate, footer)| road.told_in(candidate.pack.pack_id, footer))
+                .collect();
+            let texts = &road.settings.texts;
             let found: Vec<FoundPack> = window
                 .into_iter()
-                .map(|(candidate, footer)| found_pack(&candidate, footer, &placements, &texts))
+                .map(|(candidate, footer)| found_pack(&candidate, footer, &placements, texts))
                 .collect();
-            (found, attributes)
+            (found, told)
         })
         .await?;
         self.judge_copies(&mut found).await?;
         let instances = found.iter().map(|found| found.instances.len() as u64).sum();
-        self.catalog.record_attributes(&attributes).await?;
+        self.record_told(told).await?;
         let entered = self.catalog.record_found(&found, self.clock.now()).await?;
         let unnamed = found.iter().filter(|found| found.state != InstanceState::Verified).count() as u64;
         rebuilt.packs += entered.saturating_sub(unnamed);
@@ -374,12 +391,6 @@ impl Road {
         }
         Ok(())
     }
-}
-
-/// What the records of a pack state of the attributes that are kept beside the catalog's columns.
-pub(crate) fn stated_in(footer: &PackFooter, kept: &Attributes) -> Vec<InstanceAttributes> {
-    let records = footer.records.iter().filter(|record| Verdict::of(&record.table).reason().is_none());
-    records.filter_map(|record| attributes::stated(kept, &record.table, &record.metadata_json)).collect()
 }
 
 fn found_pack(candidate: &Candidate, footer: PackFooter, placements: &[String], texts: &Texts) -> FoundPack {

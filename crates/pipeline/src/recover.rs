@@ -4,12 +4,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use filmgate_catalog::{CopyKind, NewPack, PackedInstance, ReceivedInstance, Standing};
+use filmgate_catalog::{CopyKind, FoundPack, NewPack, PackedInstance, ReceivedInstance, Standing};
 use filmgate_model::{InstanceState, PackId, RecordId, compute};
 use filmgate_seal::{PackFooter, PackKind};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Road, copies, index, rebuild::stated_in};
+use crate::{Error, Road, copies, error::chain, index};
 
 /// What was found and done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Recovered {
     pub indexed: usize,
     /// Records of the journal that were in a known pack already.
     pub freed: usize,
-    /// Packs on the local disk that had been given up: taken away.
+    /// Packs on the local disk that had been given up, or whose key is destroyed: taken away.
     pub packs_removed: usize,
     /// Packs on the local disk that nobody knew: entered.
     pub packs_adopted: usize,
@@ -29,6 +29,48 @@ pub struct Recovered {
 }
 
 impl Road {
+    /// What comes before anything but receiving: a catalog that was lost or brought back from an older copy, like a data
+    /// directory that was, hears from the buckets what was decided since, and then journal, local packs and catalog are put
+    /// in agreement. `None` when no bucket can be asked and must be: what lies on the disk may have been deleted, so it
+    /// waits, and this is to be called again.
+    ///
+    /// # Errors
+    /// When disk, keys or catalog fails; nothing is lost then, and the next call tries again.
+    pub async fn settle(self: &Arc<Self>) -> Result<Option<Recovered>, Error> {
+        if !self.is_follower()
+            && let Err(error) = self.open_log().await
+        {
+            let error = chain(&error);
+            if self.catalog_is_behind().await? {
+                tracing::warn!(
+                    error,
+                    "the catalog lacks what this data directory stated, and no bucket can be asked; what comes is received, \
+                     all else waits for a bucket"
+                );
+                return Ok(None);
+            }
+            tracing::info!(
+                error,
+                "the bucket cannot be asked what it knows of this data directory; it is asked again"
+            );
+        }
+        let recovered = self.recover().await?;
+        self.settled.send_replace(true);
+        Ok(Some(recovered))
+    }
+
+    /// True once what the last run left is in order.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        *self.settled.borrow()
+    }
+
+    /// Waits for that.
+    pub async fn until_settled(&self) {
+        // The road holds the other end.
+        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    }
+
     /// Puts journal, local packs and catalog in agreement. Running it again finds nothing to do.
     ///
     /// # Errors
@@ -105,6 +147,11 @@ impl Road {
                 None => match self.adopt(pack_id).await {
                     Ok(true) => adopted += 1,
                     Ok(false) => removed += 1,
+                    // Of a study that was deleted: it opens nowhere any more.
+                    Err(Error::Keys(filmgate_keys::Error::Shredded(_))) => {
+                        self.packs.remove(pack_id)?;
+                        removed += 1;
+                    }
                     // It stays where it is, and the doors open all the same.
                     Err(error) if error.is_permanent() => {
                         tracing::error!(%pack_id, error = &error as &dyn std::error::Error, "a local pack nobody knows cannot be read");
@@ -158,14 +205,22 @@ impl Road {
 
     /// Enters a pack the catalog does not know: a crash came before it was known, or the catalog is a new one. It is whole,
     /// or it would not bear its name; what the journal still holds of it is freed after.
-    /// False when it was being made of other packs when the crash came, which hold all of it still: it is taken away.
+    /// False when other packs hold all of it, as of one that was being made of them when the crash came: it goes from here, and
+    /// from the buckets it may have come to.
     async fn adopt(self: &Arc<Self>, pack_id: PackId) -> Result<bool, Error> {
         let road = Arc::clone(self);
         let (footer, kind, pack) = compute(move || road.read_unknown_pack(pack_id)).await??;
         let records: Vec<RecordId> = footer.records.iter().map(|record| record.record_id).collect();
         let elsewhere = self.catalog.count_packed_elsewhere(&records, pack_id).await?;
         if elsewhere > 0 && elsewhere == records.len() as u64 {
-            self.packs.remove(pack_id)?;
+            let found = FoundPack {
+                pack,
+                node_id: self.node_id(),
+                state: InstanceState::Deleted,
+                placements: self.placement_names().into_iter().map(str::to_owned).collect(),
+                instances: Vec::new(),
+            };
+            self.catalog.record_leaving(&found, None, self.clock.now()).await?;
             return Ok(false);
         }
         let rows: Vec<_> = footer
@@ -173,14 +228,14 @@ impl Road {
             .iter()
             .map(|record| self.held_here(index::received_instance(&record.table, &self.settings.texts)))
             .collect();
-        self.catalog.record_received(&rows, self.clock.now()).await?;
+        self.catalog.record_recovered(&rows, self.clock.now()).await?;
         if kind == PackKind::Study
             && let Some(first) = rows.first()
         {
             let uid = &first.identity.study_instance_uid;
             self.catalog.remember_study_key(uid, false, pack.study_key_id, pack.created_at).await?;
         }
-        self.catalog.record_attributes(&stated_in(&footer, &self.catalog.attributes())).await?;
+        self.record_told(self.told_in(pack_id, &footer)).await?;
         let instances = self.adopted_instances(&footer, &rows, kind).await?;
         self.catalog.record_packed(&pack, &instances, &[], self.clock.now()).await?;
         Ok(true)

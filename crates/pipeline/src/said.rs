@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use filmgate_catalog::{Because, CustodyFound, DeletionFound, FoundPack, Hold, NewPack, Retention};
+use filmgate_catalog::{Because, CustodyFound, DeletionFound, FoundKey, FoundPack, Hold, NewPack, Retention};
 use filmgate_log::{
     DeletionStated, HoldStated, KeptStated, Merge, PackStanding, PackVerified, StudyStanding, Target, Why,
 };
-use filmgate_model::{FactId, InstanceState, NodeId, PackId};
+use filmgate_model::{FactId, InstanceState, NodeId, PackId, StudyKeyId};
 
 use crate::{Error, Placement, Road, retrieve::pack_name};
 
@@ -72,12 +72,45 @@ impl Road {
         }
     }
 
-    /// Enters packs of which the logs say that nothing is read from them any more and that a bucket still holds: whoever
-    /// owns them takes their bytes away.
+    /// Enters the keys of packs that live no more and that nobody destroyed, of this node or of all: copies of such packs open
+    /// until they are.
+    pub(crate) async fn enter_keys(&self, merge: &Merge, of_node: Option<NodeId>) -> Result<(), Error> {
+        let (mut gone, mut living) = (BTreeMap::<StudyKeyId, FoundKey>::new(), BTreeSet::new());
+        for (_, standing) in merge.packs() {
+            let pack = match standing {
+                PackStanding::Deleted(pack) | PackStanding::Replaced { pack, .. } => pack,
+                PackStanding::Live(pack) | PackStanding::Disputed(pack) => {
+                    living.insert(pack.study_key_id);
+                    continue;
+                }
+                PackStanding::Unknown => continue,
+            };
+            let node_id = self.keeper_of(merge, pack.owner);
+            if of_node.is_some_and(|wanted| wanted != node_id)
+                || !merge.shredded(pack.study_key_id).is_empty()
+            {
+                continue;
+            }
+            let found = gone.entry(pack.study_key_id).or_insert_with(|| FoundKey {
+                study_key_id: pack.study_key_id,
+                node_id,
+                study_instance_uid: pack.study_instance_uid.clone(),
+                quarantine: pack.quarantine,
+                since: pack.created_at,
+            });
+            found.since = found.since.min(pack.created_at);
+        }
+        let gone: Vec<_> = gone.into_values().filter(|key| !living.contains(&key.study_key_id)).collect();
+        Ok(self.catalog.restore_study_keys(&gone).await?)
+    }
+
+    /// Enters packs, of this node or of all, of which the logs say that nothing is read from them any more and that a bucket
+    /// still holds: whoever owns them takes their bytes away.
     pub(crate) async fn enter_leaving(
         &self,
         merge: &Merge,
         listed: &BTreeMap<String, Vec<(&Placement, u64)>>,
+        of_node: Option<NodeId>,
     ) -> Result<(), Error> {
         for (pack_id, standing) in merge.packs() {
             let (pack, by) = match standing {
@@ -86,9 +119,13 @@ impl Road {
                 PackStanding::Unknown | PackStanding::Live(_) | PackStanding::Disputed(_) => continue,
             };
             let Some(places) = listed.get(&pack_name(pack_id)) else { continue };
+            let node_id = self.keeper_of(merge, pack.owner);
+            if of_node.is_some_and(|wanted| wanted != node_id) {
+                continue;
+            }
             let found = FoundPack {
                 pack: new_pack(pack),
-                node_id: self.keeper_of(merge, pack.owner),
+                node_id,
                 state: if by.is_some() { InstanceState::Verified } else { InstanceState::Deleted },
                 placements: places.iter().map(|(placement, _)| placement.name.clone()).collect(),
                 instances: Vec::new(),

@@ -286,9 +286,10 @@ impl Road {
 
     /// Keys that any log names as destroyed are so here; nodes that only the logs know are waited for.
     pub(crate) async fn hear_shredded(self: &Arc<Self>, logs: &SiteLogs) -> Result<(), Error> {
-        let because = Because { who: "another node".to_owned(), why: "its log says so".to_owned() };
         let mut in_use = None;
-        for (study_key_id, _) in logs.merge.shredded_keys() {
+        // Whoever knows sees to the buckets: the node that began may be lost. A follower only reads them.
+        let placements = if self.is_follower() { Vec::new() } else { self.placement_names() };
+        for (study_key_id, why) in logs.merge.shredded_keys() {
             if !self.keys.is_shredded(study_key_id) {
                 let in_use = match &mut in_use {
                     Some(in_use) => in_use,
@@ -298,8 +299,10 @@ impl Road {
                     self.key_is_needed(study_key_id).await?;
                     continue;
                 }
+                let study = logs.merge.study_of_key(study_key_id).unwrap_or_default();
+                let because = Because { who: why.who.clone(), why: why.reason.clone() };
                 let now = self.clock.now();
-                if self.catalog.hear_shredded(study_key_id, &because, now).await? {
+                if self.catalog.hear_shredded(study_key_id, study, &because, &placements, now).await? {
                     tracing::info!(target: "audit", event = "key-shredded-elsewhere", %study_key_id);
                 }
                 self.keys.note_shredded(&[study_key_id]);

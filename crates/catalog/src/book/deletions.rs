@@ -129,7 +129,8 @@ const COLUMNS: &str = "d.deletion_id, d.study_instance_uid, d.sop_instance_uid, 
 
 impl Catalog {
     /// Asks for a deletion: names every record of the study or of the instance, in every copy, that is here now and that
-    /// no other deletion names. Nothing changes but that no copy is dropped against any of them any more.
+    /// no other deletion names, and those that were dropped because they equal one of them: a journal may hold them still.
+    /// Nothing changes but that no copy is dropped against any of them any more.
     ///
     /// # Errors
     /// [`Error::Held`], [`Error::Retained`], [`Error::NothingToDelete`], [`Error::Unsaid`]; or when a statement fails.
@@ -204,6 +205,15 @@ impl Catalog {
         let named = query(
             "INSERT INTO book_deletion_records (deletion_id, record_id)
              SELECT deletion_id, record_id FROM index_instances WHERE deletion_id = $1
+             ON CONFLICT (deletion_id, record_id) DO NOTHING",
+        )
+        .bind(new.deletion_id.as_bytes().as_slice())
+        .execute(&mut *writer)
+        .await?;
+        query(
+            "INSERT INTO book_deletion_records (deletion_id, record_id)
+             SELECT i.deletion_id, d.record_id FROM index_instances i
+             JOIN index_dropped_copies d ON d.same_as = i.record_id WHERE i.deletion_id = $1
              ON CONFLICT (deletion_id, record_id) DO NOTHING",
         )
         .bind(new.deletion_id.as_bytes().as_slice())
@@ -305,6 +315,14 @@ impl Catalog {
 
     /// What a deletion names and has not taken is as it was before.
     pub(crate) async fn unname(&self, writer: &mut Connection, deletion_id: FactId) -> Result<(), Error> {
+        query(
+            "DELETE FROM book_deletion_records WHERE deletion_id = $1 AND record_id IN (
+                SELECT d.record_id FROM index_instances i JOIN index_dropped_copies d ON d.same_as = i.record_id
+                WHERE i.deletion_id = $1 AND i.state <> 'deleted')",
+        )
+        .bind(deletion_id.as_bytes().as_slice())
+        .execute(&mut *writer)
+        .await?;
         query("UPDATE index_instances SET hidden = FALSE WHERE deletion_id = $1 AND state <> 'deleted'")
             .bind(deletion_id.as_bytes().as_slice())
             .execute(&mut *writer)

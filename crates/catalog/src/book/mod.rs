@@ -8,6 +8,7 @@ pub(crate) mod deletions;
 pub(crate) mod exports;
 pub(crate) mod holds;
 pub(crate) mod key_rotations;
+pub(crate) mod log_positions;
 pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod restoring;

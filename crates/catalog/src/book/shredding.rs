@@ -281,34 +281,29 @@ impl Catalog {
         Ok(())
     }
 
-    /// Another node's log says that a key is destroyed: so it is here. False when that was known.
+    /// A log says that a key of `study` (empty when no log tells) is destroyed: so it is here, and in these placements. False
+    /// when that was known.
     ///
     /// # Errors
     /// When a statement fails.
     pub async fn hear_shredded(
         &self,
         study_key_id: StudyKeyId,
+        study: &str,
         because: &Because,
+        placements: &[&str],
         at: Timestamp,
     ) -> Result<bool, Error> {
         self.engine
             .run("hear that a key is shredded", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
-                let known = query(
-                    "SELECT study_instance_uid FROM index_packs WHERE site_id = $1 AND study_key_id = $2
-                     UNION SELECT study_instance_uid FROM index_study_keys WHERE site_id = $1 AND study_key_id = $2",
-                )
-                .bind(self.site())
-                .bind(study_key_id.as_bytes().as_slice())
-                .fetch_optional(&mut transaction)
-                .await?;
-                let study = known.map(|row| get::<String>(&row, "study_instance_uid")).transpose()?;
-                let study = study.unwrap_or_default();
                 let heard =
-                    self.insert_shredded(&mut transaction, study_key_id, &study, because, at).await? > 0;
+                    self.insert_shredded(&mut transaction, study_key_id, study, because, at).await? > 0;
                 if heard {
-                    for place in [ShredPlace::Node(self.node_id), ShredPlace::Journal(self.node_id)] {
+                    let own = [ShredPlace::Node(self.node_id), ShredPlace::Journal(self.node_id)];
+                    let buckets = placements.iter().map(|name| ShredPlace::Bucket((*name).to_owned()));
+                    for place in own.into_iter().chain(buckets) {
                         self.insert_place(&mut transaction, study_key_id, &place).await?;
                     }
                 }

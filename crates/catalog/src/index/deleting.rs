@@ -3,9 +3,12 @@
 
 use filmgate_model::{FactId, InstanceState, PackId, RecordId, Timestamp};
 
-use super::packs::{COLUMNS, Pack, pack};
+use super::{
+    batch,
+    packs::{COLUMNS, Pack, pack},
+};
 use crate::{
-    Catalog, Error,
+    Catalog, Error, ReceivedInstance,
     book::{
         deletions::{Deletion, DeletionStep, refuse_unless},
         telling::Told,
@@ -15,6 +18,9 @@ use crate::{
         row::{get, id, optional_id, optional_time, unsigned, word},
     },
 };
+
+/// Records asked for in one statement.
+const RECORDS_AT_ONCE: usize = 64;
 
 /// A pack of this node with records that a deletion names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -438,6 +444,31 @@ impl Catalog {
                 Ok(named.rows_affected() + gone.rows_affected())
             })
             .await
+    }
+
+    /// Hides what was just entered and a confirmed deletion names, carried out or not.
+    pub(crate) async fn hide_deleted(
+        &self,
+        writer: &mut Connection,
+        entered: &[ReceivedInstance],
+    ) -> Result<(), Error> {
+        let mut hidden = 0;
+        for run in batch::runs(entered, 1, RECORDS_AT_ONCE) {
+            let sql = format!(
+                "UPDATE index_instances SET deletion_id = d.deletion_id, hidden = TRUE, served = FALSE
+                 FROM book_deletion_records r JOIN book_deletions d ON d.deletion_id = r.deletion_id
+                 WHERE r.record_id = index_instances.record_id AND index_instances.deletion_id IS NULL
+                    AND d.site_id = $1 AND d.confirmed_at IS NOT NULL AND d.cancelled_at IS NULL
+                    AND r.record_id IN {}",
+                batch::values(2, run.len(), 1)
+            );
+            let mut statement = query(AssertSqlSafe(sql)).bind(self.site());
+            for instance in run {
+                statement = statement.bind(instance.record_id.as_bytes().as_slice());
+            }
+            hidden += statement.execute(&mut *writer).await?.rows_affected();
+        }
+        if hidden > 0 { self.let_all_others_answer(writer).await } else { Ok(()) }
     }
 
     async fn give_up_emptied(&self, writer: &mut Connection, at: Timestamp) -> Result<(), Error> {

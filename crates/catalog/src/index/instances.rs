@@ -63,23 +63,49 @@ impl Catalog {
             .run("record received instances", async {
                 let mut writer = self.engine.writer().await?;
                 let mut transaction = writer.begin().await?;
-                let studies: Vec<&str> =
-                    received.iter().map(|instance| instance.identity.study_instance_uid.as_str()).collect();
-                transaction.lock_studies(self.site(), &studies).await?;
-                let before = last_arrival(&mut transaction).await?;
-                let parameters_max = transaction.parameters_max(INSERT_PARAMETERS_MAX);
-                let mut entered = 0;
-                for run in batch::runs(received, INSERT_COLUMNS, parameters_max) {
-                    entered += self.insert_run(&mut transaction, run, at).await?;
-                }
-                let mut new: Vec<&ReceivedInstance> = received.iter().collect();
-                if entered != received.len() as u64 {
-                    new = self.entered_after(&mut transaction, before, new).await?;
-                }
-                filing::file(&mut transaction, self.site(), &new).await?;
+                self.enter_received(&mut transaction, received, at).await?;
                 transaction.commit().await
             })
             .await
+    }
+
+    /// The same of what was found on the disk again: it may be older than decisions about it, and what a deletion hides is
+    /// hidden from the first moment. [`Catalog::restore_deletions`] does the rest.
+    ///
+    /// # Errors
+    /// When a statement fails; then none of them was entered.
+    pub async fn record_recovered(&self, found: &[ReceivedInstance], at: Timestamp) -> Result<(), Error> {
+        self.engine
+            .run("record recovered instances", async {
+                let mut writer = self.engine.writer().await?;
+                let mut transaction = writer.begin().await?;
+                self.enter_received(&mut transaction, found, at).await?;
+                self.hide_deleted(&mut transaction, found).await?;
+                transaction.commit().await
+            })
+            .await
+    }
+
+    async fn enter_received(
+        &self,
+        writer: &mut Connection,
+        received: &[ReceivedInstance],
+        at: Timestamp,
+    ) -> Result<(), Error> {
+        let studies: Vec<&str> =
+            received.iter().map(|instance| instance.identity.study_instance_uid.as_str()).collect();
+        writer.lock_studies(self.site(), &studies).await?;
+        let before = last_arrival(&mut *writer).await?;
+        let parameters_max = writer.parameters_max(INSERT_PARAMETERS_MAX);
+        let mut entered = 0;
+        for run in batch::runs(received, INSERT_COLUMNS, parameters_max) {
+            entered += self.insert_run(&mut *writer, run, at).await?;
+        }
+        let mut new: Vec<&ReceivedInstance> = received.iter().collect();
+        if entered != received.len() as u64 {
+            new = self.entered_after(&mut *writer, before, new).await?;
+        }
+        filing::file(writer, self.site(), &new).await
     }
 
     /// Those of `records` that are neither in the catalog nor dropped as copies: what a journal brings back after

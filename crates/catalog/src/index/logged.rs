@@ -8,7 +8,7 @@ use super::{
     uploads::{move_pack, settle, state_of},
 };
 use crate::{
-    Catalog, Error, Outgoing,
+    Catalog, Error, LogPosition, Outgoing,
     engine::{Connection, query, row::optional_id},
 };
 
@@ -53,12 +53,17 @@ impl Catalog {
             .await
     }
 
-    /// Facts were accepted by every placement's log: they leave the outbox, and the packs they name are verified, all in
-    /// one commit. How many packs that are. Facts that left before change nothing.
+    /// Facts were accepted by every placement's log, in the batch at `position`: they leave the outbox, and the packs they
+    /// name are verified, all in one commit. How many packs that are. Facts that left before change nothing.
     ///
     /// # Errors
     /// When a statement fails; then nothing was changed.
-    pub async fn record_logged(&self, facts: &[FactId], at: Timestamp) -> Result<u64, Error> {
+    pub async fn record_logged(
+        &self,
+        facts: &[FactId],
+        position: LogPosition,
+        at: Timestamp,
+    ) -> Result<u64, Error> {
         self.engine
             .run("record what was logged", async {
                 let mut writer = self.engine.writer().await?;
@@ -70,6 +75,7 @@ impl Catalog {
                         verified += u64::from(verify(&mut transaction, pack_id, at).await?);
                     }
                 }
+                self.set_log_position(&mut transaction, position).await?;
                 transaction.commit().await?;
                 Ok(verified)
             })

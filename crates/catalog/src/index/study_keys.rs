@@ -1,11 +1,26 @@
 //! Which key a study's packs are sealed under. The keys themselves are never here.
 
-use filmgate_model::{StudyKeyId, Timestamp};
+use filmgate_model::{NodeId, StudyKeyId, Timestamp};
 
 use crate::{
     Catalog, Error,
     engine::{query, row::optional_id},
 };
+
+/// A key the logs name, of packs that live no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundKey {
+    /// The key.
+    pub study_key_id: StudyKeyId,
+    /// Whose packs were sealed under it.
+    pub node_id: NodeId,
+    /// Their study.
+    pub study_instance_uid: String,
+    /// It is of a quarantine pack.
+    pub quarantine: bool,
+    /// When the first of them was made.
+    pub since: Timestamp,
+}
 
 impl Catalog {
     /// This node's newest key of a study; `None` when it has none yet, or when all it has go with what was deleted of the
@@ -43,6 +58,31 @@ impl Catalog {
             .await
     }
 
+    /// Remembers keys of packs that are gone: they are destroyed with what was deleted of their study, or may be asked to be.
+    ///
+    /// # Errors
+    /// When a statement fails; then none is remembered.
+    pub async fn restore_study_keys(&self, keys: &[FoundKey]) -> Result<(), Error> {
+        self.engine
+            .run("remember keys of packs that are gone", async {
+                let mut writer = self.engine.writer().await?;
+                let mut transaction = writer.begin().await?;
+                for key in keys {
+                    query(REMEMBER)
+                        .bind(key.study_key_id.as_bytes().as_slice())
+                        .bind(self.site())
+                        .bind(key.node_id.as_bytes().as_slice())
+                        .bind(&key.study_instance_uid)
+                        .bind(key.quarantine)
+                        .bind(key.since.0)
+                        .execute(&mut transaction)
+                        .await?;
+                }
+                transaction.commit().await
+            })
+            .await
+    }
+
     /// Forgets a key of a study, so that nothing more is sealed under it; the key itself stays.
     ///
     /// # Errors
@@ -75,21 +115,21 @@ impl Catalog {
         self.engine
             .run("remember a study's key", async {
                 let mut writer = self.engine.writer().await?;
-                query(
-                    "INSERT INTO index_study_keys
-                        (study_key_id, site_id, node_id, study_instance_uid, quarantine, remembered_at)
-                     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (study_key_id) DO NOTHING",
-                )
-                .bind(study_key_id.as_bytes().as_slice())
-                .bind(self.site())
-                .bind(self.node())
-                .bind(study_instance_uid)
-                .bind(quarantine)
-                .bind(at.0)
-                .execute(&mut writer)
-                .await?;
+                query(REMEMBER)
+                    .bind(study_key_id.as_bytes().as_slice())
+                    .bind(self.site())
+                    .bind(self.node())
+                    .bind(study_instance_uid)
+                    .bind(quarantine)
+                    .bind(at.0)
+                    .execute(&mut writer)
+                    .await?;
                 Ok(())
             })
             .await
     }
 }
+
+const REMEMBER: &str = "
+INSERT INTO index_study_keys (study_key_id, site_id, node_id, study_instance_uid, quarantine, remembered_at)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (study_key_id) DO NOTHING";

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::support::{NOW, instance, new_pack, node, packed, stated};
+use super::support::{LOGGED, NOW, instance, new_pack, node, packed, stated};
 use crate::{Catalog, CopyKind, Node};
 
 /// A node says where it is; what it received and no bucket has is its to give.
@@ -25,7 +25,7 @@ pub(super) async fn nodes_tell_where_they_are_and_what_they_hold(catalog: &Catal
     let required: &[&str] = &["main"];
     catalog.record_uploaded(pack.pack_id, "main", required, NOW).await.expect("upload");
     catalog.record_proven(pack.pack_id, "main", required, &stated(1), NOW).await.expect("prove");
-    catalog.record_logged(&[stated(1).fact_id], NOW).await.expect("log");
+    catalog.record_logged(&[stated(1).fact_id], LOGGED, NOW).await.expect("log");
     let held: Vec<u64> = catalog.nodes().await.expect("nodes").iter().map(|node| node.held).collect();
     assert_eq!(held, [1], "what is verified no single node holds");
 }

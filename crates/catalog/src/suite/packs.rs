@@ -3,7 +3,7 @@ use std::time::Duration;
 use filmgate_model::{InstanceState, StudyKeyId, Timestamp};
 
 use super::support::{
-    NOW, instance, new_pack, pack_id, packed, packed_study, quarantined, record, seen, stated,
+    LOGGED, NOW, instance, new_pack, pack_id, packed, packed_study, quarantined, record, seen, stated,
 };
 use crate::{AlarmKind, Catalog, CopyKind, Count, DroppedCopy, Error, PackReason, Standing};
 
@@ -199,7 +199,10 @@ pub(super) async fn the_road_of_a_pack(catalog: &Catalog) {
     }
     assert!(!catalog.record_evicted(pack_id(1)).await.expect("evict"), "nor is it to be given up");
     for (moment, newly) in [(35, 1), (99, 0)] {
-        assert_eq!(catalog.record_logged(&[stated(1).fact_id], after(moment)).await.expect("log"), newly);
+        assert_eq!(
+            catalog.record_logged(&[stated(1).fact_id], LOGGED, after(moment)).await.expect("log"),
+            newly
+        );
         assert!(prove(catalog, 1, "second", BOTH, after(moment)).await);
         assert_eq!(
             catalog.count_outgoing().await.expect("outbox"),
@@ -233,7 +236,7 @@ async fn eviction(catalog: &Catalog) {
     assert_eq!(evictable().await.iter().map(|pack| pack.pack_id).collect::<Vec<_>>(), [pack_id(1)]);
     catalog.record_uploaded(pack_id(2), "main", MAIN, NOW).await.expect("upload");
     prove(catalog, 2, "main", MAIN, NOW).await;
-    catalog.record_logged(&[stated(2).fact_id], NOW).await.expect("log");
+    catalog.record_logged(&[stated(2).fact_id], LOGGED, NOW).await.expect("log");
     catalog.record_read(&[pack_id(9), pack_id(1)], after(100)).await.expect("read");
     let order: Vec<_> = evictable().await.iter().map(|pack| pack.pack_id).collect();
     assert_eq!(order, [pack_id(2), pack_id(1)], "the one read longest ago goes first");
@@ -265,10 +268,10 @@ pub(super) async fn a_placement_that_failed_is_uploaded_again(catalog: &Catalog)
     assert!(!prove(catalog, 1, "main", &[], after(7)).await, "of none");
     // Found wanting before the log accepted it: it goes its way again, and is stated again.
     catalog.placement_failed(pack_id(1), "main", "gone", after(9), after(8)).await.expect("fail");
-    assert_eq!(catalog.record_logged(&[stated(1).fact_id], after(9)).await.expect("log"), 0);
+    assert_eq!(catalog.record_logged(&[stated(1).fact_id], LOGGED, after(9)).await.expect("log"), 0);
     catalog.record_uploaded(pack_id(1), "main", MAIN, after(10)).await.expect("upload");
     assert!(prove(catalog, 1, "main", MAIN, after(11)).await);
-    assert_eq!(catalog.record_logged(&[stated(1).fact_id], after(12)).await.expect("log"), 1);
+    assert_eq!(catalog.record_logged(&[stated(1).fact_id], LOGGED, after(12)).await.expect("log"), 1);
     let unknown = catalog.record_uploaded(pack_id(9), "main", MAIN, NOW).await;
     assert!(matches!(unknown, Err(Error::UnknownPack(id)) if id == pack_id(9)));
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use filmgate_model::{InstanceState, Timestamp};
 
-use super::support::{NOW, pack_id, packed_study, stated};
+use super::support::{LOGGED, NOW, pack_id, packed_study, stated};
 use crate::{Catalog, GivenUpUpload, UploadedPart};
 
 const BOTH: &[&str] = &["main", "second"];
@@ -48,7 +48,7 @@ pub(super) async fn one_placement_holds_up_no_other(catalog: &Catalog) {
     assert!(catalog.claim_verification("second", after(30), &[]).await.expect("claim").is_some());
     assert!(catalog.record_proven(pack_id(1), "second", BOTH, &stated(1), after(30)).await.expect("prove"));
     assert_eq!(standing(catalog).await, (InstanceState::Uploaded, None, None), "no log names it yet");
-    catalog.record_logged(&[stated(1).fact_id], after(31)).await.expect("log");
+    catalog.record_logged(&[stated(1).fact_id], LOGGED, after(31)).await.expect("log");
     assert_eq!(standing(catalog).await, (InstanceState::Verified, None, None));
     assert_eq!(catalog.next_retry_at("second").await.expect("retry"), None);
 }

@@ -1,7 +1,8 @@
 use filmgate_model::{Facts, Identity, InstanceState, tags};
 
 use super::support::{
-    NOW, instance, new_pack, pack_id, packed, packed_study, provenance, quarantined, record, seen, stated,
+    LOGGED, NOW, instance, new_pack, pack_id, packed, packed_study, provenance, quarantined, record, seen,
+    stated,
 };
 use crate::{
     Catalog, CopyKind, Query, Standing,
@@ -80,7 +81,7 @@ pub(super) async fn quarantined_arrivals_stay_out_of_sight(catalog: &Catalog) {
     assert_eq!(location.pack.map(|pack| pack.pack_id), Some(pack_id(1)));
     catalog.record_uploaded(pack_id(1), "main", &["main"], NOW).await.expect("upload");
     catalog.record_proven(pack_id(1), "main", &["main"], &stated(1), NOW).await.expect("verify");
-    catalog.record_logged(&[stated(1).fact_id], NOW).await.expect("log");
+    catalog.record_logged(&[stated(1).fact_id], LOGGED, NOW).await.expect("log");
     let location = catalog.locate(record(1)).await.expect("locate").expect("known");
     assert_eq!(location.state, InstanceState::Quarantined, "in the bucket and still kept apart");
     assert_eq!(catalog.totals().await.expect("totals").quarantine_bytes, 1000);

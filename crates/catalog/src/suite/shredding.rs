@@ -140,9 +140,14 @@ pub(super) async fn places_are_emptied_one_by_one(catalog: &Catalog) {
     assert_eq!(done(&ShredPlace::Bucket("main".into())), Some(None));
     assert_eq!(told[0].because, because());
 
-    // A key another node's log names.
-    assert!(catalog.hear_shredded(key(8), &because(), after(5)).await.expect("hear"));
-    assert!(!catalog.hear_shredded(key(8), &because(), after(5)).await.expect("hear"));
+    // A key a log names.
+    for (new, moment) in [(true, 5), (false, 6)] {
+        let heard = catalog.hear_shredded(key(8), "1.8", &because(), MAIN, after(moment)).await;
+        assert_eq!(heard.expect("hear"), new);
+    }
+    let told = catalog.shredded_keys(Some("1.8"), 10).await.expect("list");
+    let places: Vec<_> = told[0].places.iter().map(|known| known.place.to_string()).collect();
+    assert_eq!(places, ["bucket:main".to_owned(), format!("journal:{}", node()), format!("node:{}", node())]);
     catalog.wipe_index().await.expect("wipe");
     assert_eq!(catalog.shredded_key_ids(None, 10).await.expect("list"), [key(7), key(8)], "for ever");
 }

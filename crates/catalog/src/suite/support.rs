@@ -1,11 +1,14 @@
 //! Instances to enter, and a view of a whole catalog to compare.
 
 use filmgate_model::{
-    Door, FactId, Facts, Identity, NodeId, PackId, Provenance, RecordId, SiteId, StudyKeyId, Tag, Timestamp,
-    tags,
+    Door, FactId, Facts, Identity, IncarnationId, NodeId, PackId, Provenance, RecordId, SiteId, StudyKeyId,
+    Tag, Timestamp, tags,
 };
 
-use crate::{Catalog, CatalogOptions, CopyKind, NewPack, Outgoing, PackedInstance, Query, ReceivedInstance};
+use crate::{
+    Catalog, CatalogOptions, CopyKind, LogPosition, NewPack, Outgoing, PackedInstance, Query,
+    ReceivedInstance,
+};
 
 /// The site of the tests.
 #[must_use]
@@ -34,6 +37,9 @@ pub(crate) fn record(number: u8) -> RecordId {
 pub(crate) fn pack_id(number: u8) -> PackId {
     PackId([number; 16])
 }
+
+/// Where the log of the tests stands.
+pub(crate) const LOGGED: LogPosition = LogPosition { incarnation: IncarnationId([0x49; 16]), sequence: 1 };
 
 /// The fact that a pack is verified.
 pub(crate) fn stated(pack: u8) -> Outgoing {
@@ -145,5 +151,5 @@ pub(crate) async fn seen(catalog: &Catalog, studies: &[&str]) -> String {
 /// Proves a pack that was uploaded, and has the log name it.
 pub(crate) async fn verified(catalog: &Catalog, pack: u8) {
     catalog.record_proven(pack_id(pack), "main", &["main"], &stated(pack), NOW).await.expect("prove");
-    catalog.record_logged(&[stated(pack).fact_id], NOW).await.expect("log");
+    catalog.record_logged(&[stated(pack).fact_id], LOGGED, NOW).await.expect("log");
 }

@@ -9,7 +9,7 @@ use crate::{
     suite::{
         self,
         postgres::TestDatabase,
-        support::{NOW, instance, new_pack, pack_id, packed, packed_study, record, stated},
+        support::{LOGGED, NOW, instance, new_pack, pack_id, packed, packed_study, record, stated},
     },
 };
 
@@ -46,7 +46,7 @@ async fn a_node_sees_to_its_own_records_packs_and_disk() {
     here.record_uploaded(pack_id(1), "main", &["main"], NOW).await.expect("upload");
     assert_eq!(there.claim_verification("main", NOW, &[]).await.expect("claim"), None);
     here.record_proven(pack_id(1), "main", &["main"], &stated(1), NOW).await.expect("prove");
-    here.record_logged(&[stated(1).fact_id], NOW).await.expect("log");
+    here.record_logged(&[stated(1).fact_id], LOGGED, NOW).await.expect("log");
     assert_eq!(there.evictable(false, 0, 9).await.expect("evictable"), []);
 
     // A copy on the other disk is that node's to give up, and only that.

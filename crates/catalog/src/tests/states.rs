@@ -15,7 +15,7 @@ use crate::{
     },
     may_become,
     suite::postgres::TestDatabase,
-    suite::support::{NOW, instance, new_pack, pack_id, packed, quarantined, record, seen, stated},
+    suite::support::{LOGGED, NOW, instance, new_pack, pack_id, packed, quarantined, record, seen, stated},
 };
 
 const STUDIES: [&str; 2] = ["1.1", "1.2"];
@@ -109,7 +109,7 @@ async fn apply(catalog: &Catalog, operation: &Operation, at: Timestamp) {
             drop(catalog.record_proven(pack_id(pack), "main", main, &stated(pack), at).await);
         }
         Operation::Log { pack } => {
-            catalog.record_logged(&[stated(pack).fact_id], at).await.expect("log");
+            catalog.record_logged(&[stated(pack).fact_id], LOGGED, at).await.expect("log");
         }
         Operation::Damage { pack } => drop(catalog.mark_damaged(pack_id(pack), "flipped", at).await),
         Operation::Evict { pack } => drop(catalog.record_evicted(pack_id(pack)).await),

@@ -102,7 +102,7 @@ impl Road {
     ///
     /// # Errors
     /// When disk, keys or a bucket fails; the log step asks again.
-    pub async fn open_log(self: &Arc<Self>) -> Result<(), Error> {
+    pub(crate) async fn open_log(self: &Arc<Self>) -> Result<(), Error> {
         let mut slot = self.log.writer.lock().await;
         if slot.is_none() {
             *slot = Some(self.open_writer().await?);
@@ -180,7 +180,8 @@ impl Road {
         for placement in &self.placements {
             self.place_batch(writer, placement).await?;
         }
-        let packs = self.catalog.record_logged(writer.pending_facts(), self.clock.now()).await?;
+        let (facts, now) = (writer.pending_facts(), self.clock.now());
+        let packs = self.catalog.record_logged(facts, writer.last(), now).await?;
         metrics::counter!("filmgate_log_batches_total").increment(1);
         let place = writer.settled();
         let road = Arc::clone(self);

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use filmgate_catalog::Outgoing;
+use filmgate_catalog::{LogPosition, Outgoing};
 use filmgate_log::{
-    Author, BATCH_BYTES_MAX, BATCH_FACTS_MAX, Body, Chain, Fact, HybridClock, LogKey, NewBatch, Place, Stamp,
-    Tip,
+    Author, BATCH_BYTES_MAX, BATCH_FACTS_MAX, Batch, Body, Chain, Fact, HybridClock, LogKey, NewBatch, Place,
+    Stamp, Stated, Tip,
 };
 use filmgate_model::{FactId, IncarnationId, LogKeyId, Timestamp, compute};
 
-use super::{incarnation::Incarnation, placing::place_exactly};
+use super::{SiteLogs, incarnation::Incarnation, placing::place_exactly};
 use crate::{Error, Placement, Road};
 
 /// Facts gathered into one batch: about half of what a batch holds by count.
@@ -40,6 +40,14 @@ struct Pending {
     place: Place,
     bytes: Vec<u8>,
     facts: Vec<FactId>,
+}
+
+/// The last batch that is kept here.
+struct Kept {
+    place: Place,
+    bytes: Vec<u8>,
+    batch: Batch,
+    tip: Tip,
 }
 
 impl Writer {
@@ -81,6 +89,16 @@ impl Writer {
         Place { incarnation: self.incarnation(), sequence: self.tip.sequence }
     }
 
+    /// The last batch that every placement accepted, in its run.
+    pub(crate) fn position(&self) -> LogPosition {
+        LogPosition { incarnation: self.incarnation(), sequence: self.accepted() }
+    }
+
+    /// The last batch made.
+    pub(crate) fn last(&self) -> LogPosition {
+        LogPosition { incarnation: self.incarnation(), sequence: self.tip.sequence }
+    }
+
     fn next(&self) -> Place {
         Place { incarnation: self.incarnation(), sequence: self.tip.sequence + 1 }
     }
@@ -102,28 +120,89 @@ impl Road {
                 return self.begin_anew(Some(incarnation)).await;
             }
         }
+        if self.is_behind(writer.position()).await? {
+            let incarnation = writer.incarnation();
+            tracing::warn!(%incarnation, "the catalog lacks what this data directory stated: it was lost, or brought back from a copy; what the logs say is entered first");
+            self.enter_own_past().await?;
+            self.catalog.note_log_position(writer.position()).await?;
+        }
         Ok(writer)
+    }
+
+    /// True when the catalog lacks what this data directory stated: it is a new one, or an older copy of itself.
+    ///
+    /// # Errors
+    /// When disk, keys or the catalog fails.
+    pub(crate) async fn catalog_is_behind(self: &Arc<Self>) -> Result<bool, Error> {
+        let road = Arc::clone(self);
+        match compute(move || road.load_writer()).await?? {
+            Some(writer) => self.is_behind(writer.position()).await,
+            None => Ok(false),
+        }
+    }
+
+    async fn is_behind(&self, accepted: LogPosition) -> Result<bool, Error> {
+        let entered = self.catalog.log_position().await?;
+        let knows = |entered: LogPosition| {
+            entered.incarnation == accepted.incarnation && entered.sequence >= accepted.sequence
+        };
+        Ok(!entered.is_some_and(knows))
+    }
+
+    /// The logs and the catalog are of one mind, as after a rebuild.
+    pub(crate) async fn note_past_entered(self: &Arc<Self>) -> Result<(), Error> {
+        let road = Arc::clone(self);
+        match compute(move || road.load_writer()).await?? {
+            Some(writer) => Ok(self.catalog.note_log_position(writer.position()).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// What the last batch here decides counts, whether a bucket has it by now or not. That packs are verified is said
+    /// only by a batch that is there.
+    pub(crate) async fn take_pending(self: &Arc<Self>, logs: &mut SiteLogs) -> Result<(), Error> {
+        let road = Arc::clone(self);
+        let kept = compute(move || match road.log.folder.load()? {
+            Some(incarnation) => road.load_last(&road.writer_of(incarnation)?),
+            None => Ok(None),
+        });
+        if let Some(Kept { batch, .. }) = kept.await?? {
+            let author = batch.author;
+            for fact in batch.facts.into_iter().filter(|fact| !matches!(fact.body, Body::PackVerified(_))) {
+                logs.merge.take(&Stated { fact, author });
+            }
+        }
+        Ok(())
     }
 
     /// What is here of the run; `None` when there is none, or it cannot be gone on with. Blocks on the disk.
     fn load_writer(&self) -> Result<Option<Writer>, Error> {
         let Some(incarnation) = self.log.folder.load()? else { return Ok(None) };
-        let verifying = self.keys.verifying_key(incarnation.incarnation)?;
-        let key = self.log_key(incarnation.log_key)?;
-        let mut writer = Writer::new(incarnation, verifying, key);
-        let Some((place, bytes)) = self.log.folder.last(incarnation.incarnation)? else {
+        let mut writer = self.writer_of(incarnation)?;
+        let Some(Kept { place, bytes, batch, tip }) = self.load_last(&writer)? else {
             return Ok(Some(writer));
         };
         // It was synced, and may have been put; whether everybody accepted it is found out by putting it again.
-        let head = filmgate_log::batch_head(&bytes)?;
-        let after = Tip { sequence: place.sequence.saturating_sub(1), digest: head.predecessor };
-        let mut chain = self.own_chain(&writer, after)?;
-        let batch = chain.read(&bytes, &writer.key)?;
-        writer.tip = chain.tip();
+        writer.tip = tip;
         let last = batch.facts.iter().map(|fact| fact.stamp).max().unwrap_or_default();
         writer.clock = HybridClock::after(last);
         writer.pending = Some(Pending { place, bytes, facts: batch.fact_ids().collect() });
         Ok(Some(writer))
+    }
+
+    fn writer_of(&self, incarnation: Incarnation) -> Result<Writer, Error> {
+        let verifying = self.keys.verifying_key(incarnation.incarnation)?;
+        Ok(Writer::new(incarnation, verifying, self.log_key(incarnation.log_key)?))
+    }
+
+    /// The last batch of a run that is here; blocks on the disk.
+    fn load_last(&self, writer: &Writer) -> Result<Option<Kept>, Error> {
+        let Some((place, bytes)) = self.log.folder.last(writer.incarnation())? else { return Ok(None) };
+        let head = filmgate_log::batch_head(&bytes)?;
+        let after = Tip { sequence: place.sequence.saturating_sub(1), digest: head.predecessor };
+        let mut chain = self.own_chain(writer, after)?;
+        let batch = chain.read(&bytes, &writer.key)?;
+        Ok(Some(Kept { place, bytes, batch, tip: chain.tip() }))
     }
 
     fn own_chain(&self, writer: &Writer, after: Tip) -> Result<Chain, Error> {
@@ -141,9 +220,10 @@ impl Road {
         if before.is_some() {
             self.enter_own_past().await?;
         }
-        let road = Arc::clone(self);
+        let (road, id) = (Arc::clone(self), IncarnationId::random(&self.random));
+        // The catalog first: it must not be taken for one that lacks something.
+        self.catalog.note_log_position(LogPosition { incarnation: id, sequence: 0 }).await?;
         let begun = compute(move || {
-            let id = IncarnationId::random(&road.random);
             let verifying = road.keys.new_signing_key(id)?;
             let log_key = road.keys.new_log_key()?;
             let incarnation = Incarnation::new(id, log_key);

@@ -532,7 +532,9 @@ impl Run {
             settings: Settings { yielding: self.yielding, ..road_settings() },
         });
         self.check_named()?;
-        let recovered = self.wait(road.recover()).map_err(|error| told(&error))?;
+        let settled = self.wait(road.settle()).map_err(|error| told(&error))?;
+        // Only a catalog that was lost waits for the bucket, and that happens when nothing fails any more.
+        let recovered = settled.ok_or("it waits for the bucket")?;
         self.tally.settled += (recovered.packs_removed + recovered.packs_adopted) as u64;
         Ok(road)
     }

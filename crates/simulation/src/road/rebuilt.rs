@@ -1,5 +1,6 @@
-//! How a run ends a second time: the catalog is lost, and from bucket, keys and what the disk holds everything is as it was:
-//! what was deleted stays so, what is held is held, and nothing is there twice or left behind.
+//! How a run ends a second time: the catalog is lost, and from bucket, keys and what the disk holds everything is as it was,
+//! after a start alone and after a rebuild: what was deleted stays so, what is held is held, and nothing is there twice or
+//! left behind.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,26 +19,36 @@ impl Run {
     /// At rest.
     pub(super) fn lose_the_catalog(&mut self) -> Check {
         let (said, decided) = (self.all_said()?, self.all_decided()?);
-        let options = catalog_options(self.seed);
-        let catalog = self.runtime.block_on(Catalog::in_memory(&options));
-        self.catalog = Arc::new(catalog.map_err(|error| error.to_string())?);
-        self.restart()?;
-        let road = self.road()?;
-        let rebuilt = self.wait(road.rebuild(|_| {})).map_err(|error| format!("rebuild: {error}"))?;
+        for rebuilds in [false, true] {
+            let how = if rebuilds { "a rebuild" } else { "a start" };
+            let options = catalog_options(self.seed);
+            let catalog = self.runtime.block_on(Catalog::in_memory(&options));
+            self.catalog = Arc::new(catalog.map_err(|error| error.to_string())?);
+            self.restart()?;
+            let road = self.road()?;
+            let mut problems = Vec::new();
+            if rebuilds {
+                let rebuilt = self.wait(road.rebuild(|_| {})).map_err(|error| format!("rebuild: {error}"))?;
+                problems = rebuilt.problems;
+            }
+            self.check_as_before(&said, &decided)
+                .map_err(|what| format!("after {how} without a catalog: {what}, {problems:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn check_as_before(&mut self, said: &BTreeSet<String>, decided: &Decided) -> Check {
         self.go_on_until_at_rest()?;
         let again = self.all_decided()?;
-        if again != decided {
-            return Err(format!("decided was {decided:?}, and after a rebuild {again:?}"));
+        if again != *decided {
+            return Err(format!("decided was {decided:?}, and is {again:?}"));
         }
         let again = self.all_said()?;
-        if again != said {
+        if again != *said {
             let differ: Vec<_> = said.symmetric_difference(&again).collect();
-            return Err(format!(
-                "after a rebuild other instances are said: {differ:?}, {:?}",
-                rebuilt.problems
-            ));
+            return Err(format!("other instances are said: {differ:?}"));
         }
-        self.check_everything().map_err(|error| format!("after a rebuild: {error}"))
+        self.check_everything()
     }
 
     fn all_said(&self) -> Result<BTreeSet<String>, String> {

@@ -129,8 +129,11 @@ impl Run {
             let pack_id = object.name.rsplit('/').next().and_then(|id| id.parse::<PackId>().ok());
             let Some(pack_id) = pack_id else { return Err(format!("{} is no pack", object.name)) };
             let pack = self.wait(self.catalog.pack(pack_id)).map_err(|error| error.to_string())?;
-            if pack.is_none_or(|pack| pack.state == InstanceState::Deleted) {
-                return Err(format!("at rest: {} is in the bucket and nobody names it", object.name));
+            if pack.as_ref().is_none_or(|pack| pack.state == InstanceState::Deleted) {
+                return Err(format!(
+                    "at rest: {} is in the bucket and nobody names it: {pack:?}",
+                    object.name
+                ));
             }
         }
         Ok(())
