@@ -257,6 +257,13 @@ pub(super) async fn records_move_to_another_pack(catalog: &Catalog) {
 pub(super) async fn a_new_index_knows_what_was_deleted(catalog: &Catalog) {
     packed_study(catalog, 1, "1.2", &[1, 2]).await;
     verified(catalog, 1).await;
+    let copy = instance(3, "1.2", "1.2.1.1", &[]);
+    catalog.record_received(std::slice::from_ref(&copy), NOW).await.expect("receive");
+    let dropped = [DroppedCopy { record_id: record(3), same_as: record(1) }];
+    catalog.record_dropped(&dropped, NOW).await.expect("drop");
+    let taken_back = catalog.request_deletion(&deletion(8, Some("1.2.1.1")), RULES, NOW).await.expect("ask");
+    assert_eq!(taken_back.records, 2, "what was dropped for it as well");
+    catalog.cancel_deletion(taken_back.deletion_id, &because("ann"), NOW).await.expect("take back");
     let id = catalog.request_deletion(&deletion(9, Some("1.2.1.1")), RULES, NOW).await.expect("ask");
     catalog.confirm_deletion(id.deletion_id, "ben", RULES, NOW).await.expect("confirm");
     catalog.wipe_index().await.expect("wipe");
@@ -265,6 +272,12 @@ pub(super) async fn a_new_index_knows_what_was_deleted(catalog: &Catalog) {
     assert_eq!(catalog.restore_deletions(after(1)).await.expect("restore"), 1);
     assert_eq!(said(catalog).await, 1, "hidden again");
     assert_eq!(catalog.restore_deletions(after(1)).await.expect("again"), 0);
+
+    // Found on a disk, it is hidden from the first moment, and so is what was dropped for it.
+    catalog.wipe_index().await.expect("wipe");
+    let found = [instance(1, "1.2", "1.2.1.1", &[]), instance(2, "1.2", "1.2.1.2", &[]), copy];
+    catalog.record_recovered(&found, after(2)).await.expect("recover");
+    assert_eq!(said(catalog).await, 1);
 }
 
 /// What a log said of study 1.2.

@@ -25,7 +25,9 @@ pub(super) async fn nodes_tell_where_they_are_and_what_they_hold(catalog: &Catal
     let required: &[&str] = &["main"];
     catalog.record_uploaded(pack.pack_id, "main", required, NOW).await.expect("upload");
     catalog.record_proven(pack.pack_id, "main", required, &stated(1), NOW).await.expect("prove");
+    assert_eq!(catalog.log_position().await.expect("asked"), None);
     catalog.record_logged(&[stated(1).fact_id], LOGGED, NOW).await.expect("log");
+    assert_eq!(catalog.log_position().await.expect("asked"), Some(LOGGED));
     let held: Vec<u64> = catalog.nodes().await.expect("nodes").iter().map(|node| node.held).collect();
     assert_eq!(held, [1], "what is verified no single node holds");
 }
