@@ -43,7 +43,12 @@ pub struct Following {
     leaving: BTreeSet<PackId>,
     /// Studies of which something was decided that is not entered yet.
     decided: BTreeSet<String>,
+    /// Calls in a row in which a pack could not be entered.
+    troubled: u32,
 }
+
+/// A connection that broke is no news; a pack that cannot be entered in so many calls in a row is.
+const TROUBLE_TOLD_AT: u32 = 3;
 
 /// What the follower last said of itself.
 #[derive(Default)]
@@ -173,8 +178,12 @@ impl Road {
                 following.waiting.push(pack_id);
             }
         }
+        following.troubled = if rebuilt.problems.is_empty() { 0 } else { following.troubled.saturating_add(1) };
         for problem in &rebuilt.problems {
-            tracing::error!(problem, "a pack of the log cannot be entered");
+            match following.troubled {
+                TROUBLE_TOLD_AT => tracing::error!(problem, "a pack of the log cannot be entered"),
+                _ => tracing::info!(problem, "a pack of the log waits to be entered"),
+            }
         }
         Ok(())
     }
