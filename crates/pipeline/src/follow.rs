@@ -178,7 +178,8 @@ impl Road {
                 following.waiting.push(pack_id);
             }
         }
-        following.troubled = if rebuilt.problems.is_empty() { 0 } else { following.troubled.saturating_add(1) };
+        following.troubled =
+            if rebuilt.problems.is_empty() { 0 } else { following.troubled.saturating_add(1) };
         for problem in &rebuilt.problems {
             match following.troubled {
                 TROUBLE_TOLD_AT => tracing::error!(problem, "a pack of the log cannot be entered"),

@@ -21,21 +21,29 @@ impl Named {
         self.instance.is_some()
     }
 
+    /// What it is called when it is not here.
+    pub(super) fn level(&self) -> &'static str {
+        match (&self.series, &self.instance) {
+            (None, _) => "study",
+            (Some(_), None) => "series",
+            (Some(_), Some(_)) => "instance",
+        }
+    }
+
     /// Its instances, each SOP Instance UID once.
     ///
     /// # Errors
     /// [`Error::NotFound`] when there are none.
     pub(super) async fn instances(&self, app: &App) -> Result<Vec<Location>, Error> {
         let catalog = app.road().catalog();
-        let (found, level) = match (&self.series, &self.instance) {
-            (None, _) => (catalog.instances_of_study(&self.study).await?, "study"),
-            (Some(series), None) => (catalog.instances_of_series(&self.study, series).await?, "series"),
+        let found = match (&self.series, &self.instance) {
+            (None, _) => catalog.instances_of_study(&self.study).await?,
+            (Some(series), None) => catalog.instances_of_series(&self.study, series).await?,
             (Some(series), Some(instance)) => {
-                let served = catalog.served_instance(Some(&self.study), Some(series), instance).await?;
-                (Vec::from_iter(served), "instance")
+                Vec::from_iter(catalog.served_instance(Some(&self.study), Some(series), instance).await?)
             }
         };
-        if found.is_empty() { Err(Error::NotFound(level)) } else { Ok(found) }
+        if found.is_empty() { Err(Error::NotFound(self.level())) } else { Ok(found) }
     }
 
     /// The one instance it names.

@@ -45,8 +45,8 @@ pub(crate) async fn instances(Path(named): Path<Named>, asking: Asking) -> Resul
     let (road, chosen) = (Arc::clone(asking.road()), chosen.collect());
     let boundary = asking.boundary();
     let content_type = boundary.content_type(DICOM);
-    let send = |outlet| send_parts(road, chosen, level, boundary, outlet);
-    let body = streaming::body(permit, stall, send).await?;
+    let (turn, level) = (asking.turn().await?, named.level());
+    let body = asking.body(turn, |outlet| send_parts(road, chosen, level, boundary, outlet)).await?;
     Ok(with_type(body, &content_type))
 }
 
