@@ -23,7 +23,7 @@ use crate::{
     station::Station,
 };
 
-const NOISE: usize = 2000;
+const NOISE: usize = 6000;
 const QUICK_NOISE: usize = 500;
 /// CT slices of each receipt: some seconds of it, against the moment in which what was on its way when it began still goes out.
 const RECEIPT: usize = 2400;
