@@ -6,6 +6,8 @@
 
 #[path = "../tests/render/files.rs"]
 mod files;
+#[path = "../tests/support/folder.rs"]
+mod folder;
 
 use std::{fs, path::Path};
 
@@ -33,7 +35,7 @@ fn main() {
         println!("usage: contact-sheet OUT");
         return;
     };
-    let Some(data) = files::folder() else {
+    let Some(data) = folder::folder() else {
         println!("no test data: set FILMGATE_TEST_DATA");
         return;
     };

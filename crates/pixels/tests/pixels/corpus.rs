@@ -5,7 +5,10 @@ use std::{fmt::Write as _, fs, path::Path};
 use filmgate_pixels::{Frame, Sample, decode};
 use sha2::{Digest, Sha256};
 
-use crate::files::{Row, Stored, folder, rows};
+use crate::{
+    files::{Row, Stored, rows},
+    folder::folder,
+};
 
 /// Where decoders of one lossy codestream may differ: on average by no more than this many grey levels.
 const MEAN_MAX: f64 = 1.0;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Cursor, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use dicom_object::{
@@ -20,17 +20,6 @@ pub(crate) const BIG_ENDIAN: &str = "1.2.840.10008.1.2.2";
 
 /// A line of the manifest.
 pub(crate) type Row = BTreeMap<String, String>;
-
-/// Where the test data lies; its absence is a failure in continuous integration only.
-pub(crate) fn folder() -> Option<PathBuf> {
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let named = std::env::var_os("FILMGATE_TEST_DATA").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| workspace.join("../shared/data"));
-    let there = folder.join("MANIFEST.tsv").is_file();
-    let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(there || !required, "no test data in {}", folder.display());
-    there.then_some(folder)
-}
 
 /// The lines of the manifest whose pixels are known.
 pub(crate) fn rows(folder: &Path) -> Vec<Row> {

@@ -3,5 +3,7 @@
 mod child;
 mod corpus;
 mod files;
+#[path = "../support/folder.rs"]
+mod folder;
 mod malformed;
 mod transcode;

@@ -3,7 +3,10 @@
 use filmgate_pixels::{Error, Frame, FrameData, ImagePixel, decode};
 use proptest::prelude::*;
 
-use crate::files::{Row, Stored, folder, rows};
+use crate::{
+    files::{Row, Stored, rows},
+    folder::folder,
+};
 
 /// A file of each family that is decoded in safe Rust, small enough to be broken often.
 const SAFE: &[&str] = &[

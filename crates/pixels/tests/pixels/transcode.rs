@@ -6,7 +6,10 @@ use filmgate_pixels::{
     Error, Frame, FrameData, HTJ2K_LOSSLESS, ImagePixel, Photometric, Sample, attributes, decode, encode,
 };
 
-use crate::files::{Stored, folder, rows};
+use crate::{
+    files::{Stored, rows},
+    folder::folder,
+};
 
 const TARGETS: [&str; 6] = [
     "1.2.840.10008.1.2.1",

@@ -3,7 +3,7 @@
 use std::{
     fs,
     io::{Cursor, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use dicom_core::value::Value;
@@ -12,17 +12,6 @@ use dicom_transfer_syntax_registry::entries;
 use filmgate_model::{part10, tags, transfer_syntax::EXPLICIT_VR_BIG_ENDIAN, uids};
 use filmgate_pixels::{Error, Frame, FrameData, ImagePixel, Photometric, Sample, decode};
 use flate2::read::DeflateDecoder;
-
-/// Where the test data lies; its absence is a failure in continuous integration only.
-pub(crate) fn folder() -> Option<PathBuf> {
-    let workspace = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let named = std::env::var_os("FILMGATE_TEST_DATA").map(PathBuf::from);
-    let folder = named.unwrap_or_else(|| workspace.join("../shared/data"));
-    let there = folder.join("MANIFEST.tsv").is_file();
-    let required = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(there || !required, "no test data in {}", folder.display());
-    there.then_some(folder)
-}
 
 /// The paths of all files, as the manifest names them.
 pub(crate) fn paths(folder: &Path) -> Vec<String> {

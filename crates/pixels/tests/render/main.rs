@@ -3,6 +3,8 @@
 #![expect(clippy::print_stderr, reason = "says what is left out, and how far pictures are apart")]
 
 mod files;
+#[path = "../support/folder.rs"]
+mod folder;
 mod peers;
 
 use std::{fs, path::Path};
@@ -12,7 +14,7 @@ use filmgate_pixels::{
     render::{Format, Function, Raster, RenderOptions, Rendering, Window},
 };
 
-use crate::{files::Instance, peers::Dcmtk};
+use crate::{files::Instance, folder::folder, peers::Dcmtk};
 
 /// Grey levels that two pictures may differ by, a sample on average.
 const MEAN_DIFFERENCE_MAX: f64 = 1.0;
@@ -77,7 +79,7 @@ const PYDICOM_APART: &[&str] = &[
 
 #[test]
 fn pictures_are_as_pydicom_shows_them() {
-    let Some(folder) = files::folder() else {
+    let Some(folder) = folder() else {
         eprintln!("no test data: left out");
         return;
     };
@@ -120,7 +122,7 @@ const DCMTK_APART: &[&str] = &[
 
 #[test]
 fn pictures_are_as_dcmtk_shows_them() {
-    let (Some(folder), Some(dcmtk)) = (files::folder(), Dcmtk::find()) else {
+    let (Some(folder), Some(dcmtk)) = (folder(), Dcmtk::find()) else {
         eprintln!("no test data or no DCMTK: left out");
         return;
     };
@@ -154,7 +156,7 @@ fn pictures_are_as_dcmtk_shows_them() {
 
 #[test]
 fn a_presentation_state_is_applied_as_dcmtk_does() {
-    let (Some(folder), Some(_)) = (files::folder(), Dcmtk::find()) else {
+    let (Some(folder), Some(_)) = (folder(), Dcmtk::find()) else {
         eprintln!("no test data or no DCMTK: left out");
         return;
     };
