@@ -1,7 +1,7 @@
 //! `filmgate serve` with its packs on the S3 server.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -98,9 +98,24 @@ impl Home {
 impl Running {
     /// A body, whatever it is.
     pub(crate) fn get(&self, agent: &ureq::Agent, path: &str, accept: &str) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        self.get_into(agent, path, accept, &mut body)?;
+        Ok(body)
+    }
+
+    /// The same into a buffer, whose room is used again.
+    pub(crate) fn get_into(
+        &self,
+        agent: &ureq::Agent,
+        path: &str,
+        accept: &str,
+        body: &mut Vec<u8>,
+    ) -> Result<()> {
         let answer = agent.get(format!("{}{path}", self.web)).header("accept", accept).call();
         let mut answer = answer.with_context(|| format!("ask for {path}"))?;
-        Ok(answer.body_mut().with_config().limit(1 << 30).read_to_vec()?)
+        body.clear();
+        answer.body_mut().as_reader().read_to_end(body)?;
+        Ok(())
     }
 
     pub(crate) fn json(&self, path: &str) -> Result<Value> {

@@ -96,11 +96,17 @@ fn measure(
         }
     }
     let (mut ours, mut others, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    let mut body = Vec::new();
     let footers = gateway.counter(FOOTER_READS)?;
     for frame in &frames {
         let (reads_before, bytes_before) = (gateway.counter(READS)?, gateway.counter(READ_BYTES)?);
         let began = Instant::now();
-        gateway.get(&agent, &format!("{frame}/bulkdata/7FE00010"), "application/octet-stream")?;
+        gateway.get_into(
+            &agent,
+            &format!("{frame}/bulkdata/7FE00010"),
+            "application/octet-stream",
+            &mut body,
+        )?;
         let took = began.elapsed().as_secs_f64() * 1e3;
         let reads = gateway.counter(READS)? - reads_before;
         ensure!(reads <= 1, "{frame} took {reads} requests");

@@ -17,9 +17,6 @@ use crate::{
     retrieve::{MOVES_MAX, pack_name},
 };
 
-/// Room made for a range at first: what is asked for is not believed further than that.
-const PIECE_BYTES: usize = 1024 * 1024;
-
 /// A record that can be read.
 pub struct OpenRecord {
     road: Arc<Road>,
@@ -62,6 +59,10 @@ impl OpenRecord {
     pub(crate) fn of_copies_only(mut self) -> Self {
         self.copies_only = true;
         self
+    }
+
+    pub(crate) fn copies_only(&self) -> bool {
+        self.copies_only
     }
 
     /// The pack it is in, when it is in one that this node reads.
@@ -221,26 +222,35 @@ impl OpenRecord {
     ///
     /// # Errors
     /// When a chunk cannot be had.
-    pub async fn dataset_range(&self, range: Range<u64>) -> Result<Vec<u8>, Error> {
+    pub async fn dataset_range(&self, range: Range<u64>) -> Result<Bytes, Error> {
+        let mut pieces = self.dataset_pieces(range).await?;
+        match pieces.as_slice() {
+            [] | [_] => Ok(pieces.pop().unwrap_or_default()),
+            _ => Ok(pieces.concat().into()),
+        }
+    }
+
+    /// The same as it comes: a piece of each chunk, in order.
+    ///
+    /// # Errors
+    /// When a chunk cannot be had.
+    pub async fn dataset_pieces(&self, range: Range<u64>) -> Result<Vec<Bytes>, Error> {
         self.expect_at_least(&range);
         let numbers: Vec<usize> =
             self.table.chunks_of(range.clone()).map(|(number, _)| number as usize).collect();
-        let mut bytes = Vec::with_capacity(
-            usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(0).min(PIECE_BYTES),
-        );
-        let mut left = numbers.as_slice();
+        let (mut pieces, mut left) = (Vec::with_capacity(numbers.len()), numbers.as_slice());
         while !left.is_empty() {
             let some = self.some_chunks(left).await?;
             for (&number, chunk) in left.iter().zip(&some) {
                 let covers = self.table.chunks.get(number).map_or(0..0, chunk_range);
-                // Both ends lie within the chunk, which is in memory.
+                // Both ends lie within the chunk, which is as long as its entry says.
                 let start = range.start.saturating_sub(covers.start) as usize;
                 let end = (range.end.min(covers.end) - covers.start) as usize;
-                bytes.extend_from_slice(chunk.get(start..end).unwrap_or_default());
+                pieces.push(piece_of(chunk, start.min(end)..end));
             }
             left = left.get(some.len().max(1)..).unwrap_or_default();
         }
-        Ok(bytes)
+        Ok(pieces)
     }
 
     /// Says that a range will be read, unless more was said already.
@@ -269,7 +279,13 @@ impl OpenRecord {
                     let again = self.road.try_open(record_id).await?;
                     *self.place.lock() = again.place.into_inner();
                 }
-                Ok(bytes) => return Ok(self.put_at_hand(&range, bytes)),
+                Ok(bytes) => {
+                    let wanted = bytes.slice(..bytes.len().min((range.end - range.start) as usize));
+                    // What was wanted and no more is read once.
+                    let more = bytes.len() > wanted.len();
+                    self.put_at_hand(range.start, if more { bytes } else { Bytes::new() });
+                    return Ok(wanted);
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -281,7 +297,7 @@ impl OpenRecord {
     }
 
     /// To where it is read on from this range.
-    fn until(&self, range: &Range<u64>) -> u64 {
+    pub(crate) fn until(&self, range: &Range<u64>) -> u64 {
         let expected = self.expected.lock();
         if expected.contains(&range.start) { expected.end.max(range.end) } else { range.end }
     }
@@ -293,12 +309,13 @@ impl OpenRecord {
         (start < end && end <= at_hand.1.len()).then(|| at_hand.1.slice(start..end))
     }
 
-    /// What was wanted of what came; the rest stays at hand.
-    fn put_at_hand(&self, range: &Range<u64>, bytes: Bytes) -> Bytes {
-        let wanted = bytes.slice(..bytes.len().min((range.end - range.start) as usize));
-        let more = bytes.len() > wanted.len();
-        *self.at_hand.lock() = if more { (range.start, bytes) } else { Default::default() };
-        wanted
+    pub(crate) fn is_at_hand(&self, range: &Range<u64>) -> bool {
+        self.taken_from_hand(range).is_some()
+    }
+
+    /// Keeps what came last, and where it begins in the sealed record.
+    pub(crate) fn put_at_hand(&self, start: u64, bytes: Bytes) {
+        *self.at_hand.lock() = (start, bytes);
     }
 
     /// The bytes of a range, and what came along behind it.
@@ -326,6 +343,12 @@ impl OpenRecord {
             }
         }
     }
+}
+
+/// A part of an opened chunk. A small one is copied, so that who keeps it does not keep the whole chunk in memory.
+fn piece_of(chunk: &Bytes, range: Range<usize>) -> Bytes {
+    let piece = chunk.slice(range);
+    if piece.len() < chunk.len() / 2 { Bytes::copy_from_slice(&piece) } else { piece }
 }
 
 /// Opens and authenticates a chunk; counted by what it holds.

@@ -1,16 +1,19 @@
 //! Several chunks of a record read and opened at one go where its bytes are on this node's disk. Each way off the async threads and back
 //! costs about as much as opening a tenth of a chunk, and more on a busy machine; chunk by chunk there are two for each.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use filmgate_model::compute;
 use filmgate_seal::ChunkEntry;
+use filmgate_spool::PackReader;
 use futures::future::try_join_all;
 
 use crate::{
     Error, OpenRecord,
     open_record::{Place, open_chunk, sealed_range},
+    ranges::Ahead,
+    retrieve::is_absent,
 };
 
 /// Bytes of chunks that are opened at one go: four as they are cut.
@@ -31,8 +34,10 @@ impl OpenRecord {
     /// The first of these chunks, opened: as many as one go takes, and one at least where one is asked for.
     pub(crate) async fn some_chunks(&self, numbers: &[usize]) -> Result<Vec<Bytes>, Error> {
         let some = self.one_go(numbers);
-        if let Some(opened) = self.opened_here(some).await {
-            return Ok(opened);
+        match self.opened_here(some).await {
+            Opened::Here(opened) => return Ok(opened),
+            Opened::Elsewhere => self.bring(some).await,
+            Opened::Unsound => {}
         }
         let mut sealed = Vec::with_capacity(some.len());
         for &number in some {
@@ -52,37 +57,95 @@ impl OpenRecord {
         numbers.get(..count.max(1)).unwrap_or_default()
     }
 
-    /// These chunks, opened; `None` where their bytes are not here, or do not open: one by one they are found wherever they are sound.
-    async fn opened_here(&self, numbers: &[usize]) -> Option<Vec<Bytes>> {
+    /// These chunks from this node's disk, opened.
+    async fn opened_here(&self, numbers: &[usize]) -> Opened {
         let chunks: Option<Vec<(u32, ChunkEntry)>> = numbers
             .iter()
             .map(|&number| Some((u32::try_from(number).ok()?, self.table().chunks.get(number)?.clone())))
             .collect();
-        let chunks = chunks.filter(|chunks| !chunks.is_empty())?;
-        let (place, road) = (self.place(), Arc::clone(self.road()));
+        let Some(chunks) = chunks.filter(|chunks| !chunks.is_empty()) else { return Opened::Unsound };
+        let (place, road, copies_only) = (self.place(), Arc::clone(self.road()), self.copies_only());
         if let Place::Pack { pack_id, .. } = place {
             road.read.lock().insert(pack_id);
         }
         let (key, record_id) = (self.key().clone(), self.table().record_id);
-        let open = move || -> Result<Vec<Bytes>, Error> {
-            let pack = match place {
-                Place::Pack { pack_id, offset, .. } => Some((road.packs.open(pack_id)?, offset)),
-                Place::Journal => None,
-                Place::Peer { .. } => return Err(Error::Lost(record_id)),
-            };
-            let sealed = |chunk: &ChunkEntry| {
-                let range = sealed_range(chunk);
-                match &pack {
-                    Some((pack, offset)) => pack.read(offset + range.start..offset + range.end),
-                    None => road.journal.read(record_id, range),
-                }
+        let open = move || -> Result<Opened, Error> {
+            let whole = sealed_run(chunks.iter().map(|(_, chunk)| chunk));
+            let source = match place {
+                Place::Peer { .. } => return Ok(Opened::Unsound),
+                Place::Journal => Source::Journal,
+                Place::Pack { pack_id, offset, .. } => match road.packs.open(pack_id) {
+                    Ok(pack) => Source::Pack(pack, offset),
+                    Err(error) if !is_absent(&error) => return Err(error.into()),
+                    Err(_) if copies_only => return Ok(Opened::Elsewhere),
+                    Err(_) => {
+                        let in_pack = offset + whole.start..offset + whole.end;
+                        match road.kept_bytes(pack_id, &in_pack, in_pack.end) {
+                            Some(kept) => Source::Cache(kept),
+                            None => return Ok(Opened::Elsewhere),
+                        }
+                    }
+                },
             };
             let opened = |(number, chunk): (u32, ChunkEntry)| {
-                let opened = open_chunk(&key, record_id, number, &chunk, &sealed(&chunk)?)?;
-                Ok(Bytes::from(opened))
+                let range = sealed_range(&chunk);
+                let sealed = match &source {
+                    Source::Journal => road.journal.read(record_id, range)?.into(),
+                    Source::Pack(pack, offset) => pack.read(offset + range.start..offset + range.end)?.into(),
+                    // As long as the run, in which the chunk lies.
+                    Source::Cache(kept) => {
+                        kept.slice((range.start - whole.start) as usize..(range.end - whole.start) as usize)
+                    }
+                };
+                Ok(Bytes::from(open_chunk(&key, record_id, number, &chunk, &sealed)?))
             };
-            chunks.into_iter().map(opened).collect()
+            chunks.into_iter().map(opened).collect::<Result<_, Error>>().map(Opened::Here)
         };
-        compute(open).await.ok()?.ok()
+        match compute(open).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(_)) | Err(_) => Opened::Unsound,
+        }
     }
+
+    /// Has these chunks brought from a bucket by one request, or the beginning of them, so that they are at hand. What fails is
+    /// told when they are asked for one by one.
+    async fn bring(&self, numbers: &[usize]) {
+        let Place::Pack { pack_id, offset, records_end } = self.place() else { return };
+        let chunks = numbers.iter().filter_map(|&number| self.table().chunks.get(number));
+        let range = sealed_run(chunks);
+        if self.copies_only() || range.is_empty() || self.is_at_hand(&range) {
+            return;
+        }
+        let ahead = Ahead { until: offset + self.until(&range), records_end };
+        let in_pack = offset + range.start..offset + range.end;
+        if let Ok(bytes) = self.road().distant_bytes(pack_id, in_pack, ahead).await {
+            self.put_at_hand(range.start, bytes);
+        }
+    }
+}
+
+/// What came of looking for chunks on this node's disk.
+enum Opened {
+    Here(Vec<Bytes>),
+    /// Their bytes are in a bucket alone.
+    Elsewhere,
+    /// They do not open, or cannot be read: one by one they are found wherever they are sound.
+    Unsound,
+}
+
+/// Where sealed bytes are read.
+enum Source {
+    Journal,
+    /// A local pack, and where the record begins in it.
+    Pack(PackReader, u64),
+    /// What the cache has of the run of chunks.
+    Cache(Bytes),
+}
+
+/// From the first of these chunks to the last, with what may lie between.
+fn sealed_run<'a>(chunks: impl Iterator<Item = &'a ChunkEntry>) -> Range<u64> {
+    chunks
+        .map(sealed_range)
+        .reduce(|run, range| run.start.min(range.start)..run.end.max(range.end))
+        .unwrap_or(0..0)
 }

@@ -206,7 +206,7 @@ impl Road {
     }
 
     /// Blocks on the disk.
-    fn kept_bytes(&self, pack_id: PackId, wanted: &Range<u64>, until: u64) -> Option<Bytes> {
+    pub(crate) fn kept_bytes(&self, pack_id: PackId, wanted: &Range<u64>, until: u64) -> Option<Bytes> {
         let until = until.min(wanted.start.saturating_add(self.settings.read_bytes_max));
         let kept = self.cached.ranges.read(pack_id, wanted, until)?;
         metrics::counter!("filmgate_cached_reads_total", "of" => Of::Range.as_str()).increment(1);

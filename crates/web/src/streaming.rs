@@ -53,6 +53,14 @@ impl Outlet {
     pub(crate) async fn send(&self, bytes: impl Into<Bytes>) -> Result<(), Gone> {
         self.sender.send_timeout(Piece::Bytes(bytes.into()), self.stall_timeout).await.map_err(|_| Gone)
     }
+
+    /// Hands over several, one behind the other.
+    pub(crate) async fn send_all(&self, pieces: Vec<Bytes>) -> Result<(), Gone> {
+        for piece in pieces {
+            self.send(piece).await?;
+        }
+        Ok(())
+    }
 }
 
 /// A body made by `make`, which holds `permit` until it has ended.

@@ -1,5 +1,7 @@
 //! The client of one endpoint: two faces of it, for requests that carry much and for those that carry little.
 
+use std::{collections::HashMap, sync::Arc};
+
 use aws_sdk_s3::{
     Client,
     config::{
@@ -11,19 +13,33 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
+use parking_lot::Mutex;
+use tokio::runtime;
 
 use super::settings::S3Settings;
 use crate::Error;
 
 /// A client of one endpoint; buckets of it share its connections.
+///
+/// Each runtime has connections of its own: one is driven by the threads it was made on, and what somebody waits for must not go over
+/// one whose threads run when nothing better is to do.
 #[derive(Clone)]
 pub struct S3Client {
-    /// For what carries little: an answer must begin soon.
-    pub(super) quick: Client,
-    /// For what carries a part: the answer begins when all has arrived.
-    pub(super) bulk: Client,
+    faces: Arc<Faces>,
     pub(super) prefix: String,
     pub(super) part_size_bytes: u64,
+}
+
+struct Faces {
+    settings: S3Settings,
+    tls: TlsContext,
+    of_runtimes: Mutex<HashMap<runtime::Id, Face>>,
+}
+
+#[derive(Clone)]
+struct Face {
+    quick: Client,
+    bulk: Client,
 }
 
 impl S3Client {
@@ -32,18 +48,40 @@ impl S3Client {
     /// # Errors
     /// [`Error::Setting`] when a setting cannot work.
     pub fn new(settings: &S3Settings) -> Result<Self, Error> {
-        let http = http_client(settings)?;
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(settings.connect_timeout)
-            .operation_attempt_timeout(settings.operation_timeout);
-        let quick = timeouts.clone().read_timeout(settings.read_timeout).build();
-        let client = |timeouts| Client::from_conf(config(settings, http.clone(), timeouts));
+        let faces = Faces { settings: settings.clone(), tls: tls(settings)?, of_runtimes: Mutex::default() };
         Ok(Self {
-            quick: client(quick),
-            bulk: client(timeouts.build()),
+            faces: Arc::new(faces),
             prefix: settings.prefix.clone(),
             part_size_bytes: settings.part_size_bytes,
         })
+    }
+
+    /// For what carries little: an answer must begin soon. To be called on a runtime.
+    pub(super) fn quick(&self) -> Client {
+        self.faces.of_this_runtime().quick
+    }
+
+    /// For what carries a part: the answer begins when all has arrived. To be called on a runtime.
+    pub(super) fn bulk(&self) -> Client {
+        self.faces.of_this_runtime().bulk
+    }
+}
+
+impl Faces {
+    fn of_this_runtime(&self) -> Face {
+        let mut of_runtimes = self.of_runtimes.lock();
+        of_runtimes.entry(runtime::Handle::current().id()).or_insert_with(|| self.make()).clone()
+    }
+
+    fn make(&self) -> Face {
+        let provider = Provider::Rustls(CryptoMode::AwsLc);
+        let http = Builder::new().tls_provider(provider).tls_context(self.tls.clone()).build_https();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.settings.connect_timeout)
+            .operation_attempt_timeout(self.settings.operation_timeout);
+        let quick = timeouts.clone().read_timeout(self.settings.read_timeout).build();
+        let client = |timeouts| Client::from_conf(config(&self.settings, http.clone(), timeouts));
+        Face { quick: client(quick), bulk: client(timeouts.build()) }
     }
 }
 
@@ -76,14 +114,13 @@ fn config(settings: &S3Settings, http: SharedHttpClient, timeouts: TimeoutConfig
     config.build()
 }
 
-fn http_client(settings: &S3Settings) -> Result<SharedHttpClient, Error> {
+fn tls(settings: &S3Settings) -> Result<TlsContext, Error> {
     let trusted = match &settings.ca_pem {
         Some(pem) => TrustStore::empty().with_pem_certificate(certificates(pem)?),
         None => TrustStore::default(),
     };
     let tls = TlsContext::builder().with_trust_store(trusted).build();
-    let tls = tls.map_err(|error| Error::Setting { key: "ca_file", why: error.to_string() })?;
-    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(tls).build_https())
+    tls.map_err(|error| Error::Setting { key: "ca_file", why: error.to_string() })
 }
 
 /// The client would panic over a file without a certificate.

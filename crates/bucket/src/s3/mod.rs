@@ -76,7 +76,7 @@ impl S3Bucket {
 
     async fn put_whole(&self, name: &str, content: Bytes) -> Result<(), Error> {
         let checksums = self.checksums(&content).await?;
-        let put = self.client.bulk.put_object().bucket(&self.bucket).key(self.key(name)?);
+        let put = self.client.bulk().put_object().bucket(&self.bucket).key(self.key(name)?);
         let put = put.if_none_match("*").set_content_md5(checksums.md5).checksum_sha256(checksums.sha256);
         let put = put.body(ByteStream::from(content)).customize().disable_payload_signing().send().await;
         put.map(|_| ()).map_err(|error| told(name, error))
@@ -115,7 +115,7 @@ impl Bucket for S3Bucket {
             let is_inside = range.start == range.end && range.end <= bytes;
             return if is_inside { Ok(Bytes::new()) } else { Err(short(bytes)) };
         }
-        let get = self.client.quick.get_object().bucket(&self.bucket).key(self.key(name)?);
+        let get = self.client.quick().get_object().bucket(&self.bucket).key(self.key(name)?);
         match get.range(format!("bytes={}-{}", range.start, range.end - 1)).send().await {
             Ok(answer) => content_of(name, &range, answer).await,
             // The range begins past the end (RFC 9110 15.5.17).
@@ -127,7 +127,7 @@ impl Bucket for S3Bucket {
     }
 
     async fn head(&self, name: &str) -> Result<Option<ObjectInfo>, Error> {
-        let head = self.client.quick.head_object().bucket(&self.bucket).key(self.key(name)?);
+        let head = self.client.quick().head_object().bucket(&self.bucket).key(self.key(name)?);
         match head.send().await.map_err(|error| told(name, error)) {
             Ok(found) => {
                 let bytes = found.content_length().and_then(|bytes| u64::try_from(bytes).ok());
@@ -141,7 +141,7 @@ impl Bucket for S3Bucket {
 
     async fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>, Error> {
         let prefix = format!("{}{prefix}", self.client.prefix);
-        let list = self.client.quick.list_objects_v2().bucket(&self.bucket).prefix(prefix);
+        let list = self.client.quick().list_objects_v2().bucket(&self.bucket).prefix(prefix);
         let mut pages = list.into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
@@ -156,7 +156,7 @@ impl Bucket for S3Bucket {
     }
 
     async fn delete(&self, name: &str) -> Result<(), Error> {
-        let delete = self.client.quick.delete_object().bucket(&self.bucket).key(self.key(name)?);
+        let delete = self.client.quick().delete_object().bucket(&self.bucket).key(self.key(name)?);
         match delete.send().await.map_err(|error| told(name, error)) {
             Ok(_) | Err(Error::NotFound(_)) => {}
             Err(error) => return Err(error),
@@ -166,7 +166,7 @@ impl Bucket for S3Bucket {
 
     async fn versions_left(&self, prefix: &str) -> Result<usize, Error> {
         let prefix = format!("{}{prefix}", self.client.prefix);
-        let list = self.client.quick.list_object_versions().bucket(&self.bucket).prefix(prefix);
+        let list = self.client.quick().list_object_versions().bucket(&self.bucket).prefix(prefix);
         match list.send().await.map_err(|error| told("the versions of objects", error)) {
             // One page tells that there are some. A mark of deletion is nothing that could be read.
             Ok(page) => Ok(page.versions().len()),

@@ -27,7 +27,7 @@ fn gone(error: Error) -> Error {
 #[async_trait]
 impl Multipart for S3Bucket {
     async fn begin(&self, name: &str) -> Result<String, Error> {
-        let begin = self.client.quick.create_multipart_upload().bucket(&self.bucket).key(self.key(name)?);
+        let begin = self.client.quick().create_multipart_upload().bucket(&self.bucket).key(self.key(name)?);
         let begun = begin.checksum_algorithm(ChecksumAlgorithm::Sha256).send().await;
         let begun = begun.map_err(|error| told(name, error))?;
         let upload_id = begun.upload_id().filter(|id| !id.is_empty());
@@ -43,7 +43,7 @@ impl Multipart for S3Bucket {
     ) -> Result<Part, Error> {
         let checksums = self.checksums(&content).await?;
         let bytes = content.len() as u64;
-        let put = self.client.bulk.upload_part().bucket(&self.bucket).key(self.key(name)?);
+        let put = self.client.bulk().upload_part().bucket(&self.bucket).key(self.key(name)?);
         let put = put.upload_id(upload_id).part_number(part_number(number)?);
         let put = put.set_content_md5(checksums.md5).checksum_sha256(checksums.sha256);
         let put = put.body(ByteStream::from(content)).customize().disable_payload_signing().send().await;
@@ -53,7 +53,7 @@ impl Multipart for S3Bucket {
     }
 
     async fn list_parts(&self, name: &str, upload_id: &str) -> Result<Vec<ListedPart>, Error> {
-        let list = self.client.quick.list_parts().bucket(&self.bucket).key(self.key(name)?);
+        let list = self.client.quick().list_parts().bucket(&self.bucket).key(self.key(name)?);
         let mut pages = list.upload_id(upload_id).into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
@@ -80,13 +80,14 @@ impl Multipart for S3Bucket {
         });
         let completed = completed.collect::<Result<Vec<_>, Error>>()?;
         let upload = CompletedMultipartUpload::builder().set_parts(Some(completed)).build();
-        let complete = self.client.bulk.complete_multipart_upload().bucket(&self.bucket).key(self.key(name)?);
+        let complete =
+            self.client.bulk().complete_multipart_upload().bucket(&self.bucket).key(self.key(name)?);
         let complete = complete.upload_id(upload_id).multipart_upload(upload).if_none_match("*").send().await;
         complete.map(|_| ()).map_err(|error| gone(told(name, error)))
     }
 
     async fn abort(&self, name: &str, upload_id: &str) -> Result<(), Error> {
-        let abort = self.client.quick.abort_multipart_upload().bucket(&self.bucket).key(self.key(name)?);
+        let abort = self.client.quick().abort_multipart_upload().bucket(&self.bucket).key(self.key(name)?);
         match abort.upload_id(upload_id).send().await.map_err(|error| told(name, error)) {
             Ok(_) | Err(Error::UploadGone(_) | Error::NotFound(_)) => Ok(()),
             Err(error) => Err(error),
@@ -98,7 +99,7 @@ impl Multipart for S3Bucket {
         let (mut key_marker, mut id_marker) = (None, None);
         let mut found = Vec::new();
         loop {
-            let list = self.client.quick.list_multipart_uploads().bucket(&self.bucket).prefix(&prefix);
+            let list = self.client.quick().list_multipart_uploads().bucket(&self.bucket).prefix(&prefix);
             let list = list.set_key_marker(key_marker.take()).set_upload_id_marker(id_marker.take());
             let page = list.send().await.map_err(|error| told("the list of uploads", error))?;
             found.extend(page.uploads().iter().filter_map(|upload| self.open_upload(upload)));

@@ -91,9 +91,9 @@ impl S3Bucket {
     /// Deletes an object the usual way; true when its version can still be read, or nobody says that it cannot.
     async fn outlives_its_deletion(&self, name: &str, put: &Put) -> Result<bool, Error> {
         let Some(version_id) = &put.0 else { return Ok(false) };
-        let delete = self.client.quick.delete_object().bucket(&self.bucket).key(self.key(name)?);
+        let delete = self.client.quick().delete_object().bucket(&self.bucket).key(self.key(name)?);
         let deleted = delete.send().await.map_err(|error| told(name, error))?;
-        let head = self.client.quick.head_object().bucket(&self.bucket).key(self.key(name)?);
+        let head = self.client.quick().head_object().bucket(&self.bucket).key(self.key(name)?);
         let found = match head.version_id(version_id).send().await.map_err(|error| told(name, error)) {
             Ok(_) | Err(Error::Denied(_) | Error::Rejected(_)) => true,
             Err(Error::NotFound(_)) => false,
@@ -107,7 +107,7 @@ impl S3Bucket {
     }
 
     async fn put_probe(&self, name: &str, checksums: Checksums) -> Result<Put, Error> {
-        let put = self.client.quick.put_object().bucket(&self.bucket).key(self.key(name)?);
+        let put = self.client.quick().put_object().bucket(&self.bucket).key(self.key(name)?);
         let put = put.if_none_match("*").set_content_md5(checksums.md5).checksum_sha256(checksums.sha256);
         let put = put.body(ByteStream::from(Bytes::from_static(CONTENT))).send().await;
         put.map(|put| Put::new(put.version_id())).map_err(|error| told(name, error))
@@ -115,7 +115,7 @@ impl S3Bucket {
 
     /// Deletes an object, and with it the version that was put.
     async fn take_away(&self, name: &str, put: &Put) -> Result<(), Error> {
-        let delete = self.client.quick.delete_object().bucket(&self.bucket).key(self.key(name)?);
+        let delete = self.client.quick().delete_object().bucket(&self.bucket).key(self.key(name)?);
         let deleted = delete.set_version_id(put.0.clone()).send().await;
         deleted.map(|_| ()).map_err(|error| told(name, error))
     }
@@ -128,7 +128,7 @@ impl S3Bucket {
         }
         self.take_away_old_locks(token).await;
         let until = DateTime::from_millis(token.at_ms.saturating_add(LOCK_MS));
-        let put = self.client.quick.put_object().bucket(&self.bucket).key(self.key(name)?);
+        let put = self.client.quick().put_object().bucket(&self.bucket).key(self.key(name)?);
         let put = put.object_lock_mode(ObjectLockMode::Governance).object_lock_retain_until_date(until);
         let put = put.set_content_md5(right.md5.clone()).checksum_sha256(&right.sha256);
         let put = put.body(ByteStream::from(Bytes::from_static(CONTENT))).send().await;
@@ -146,7 +146,7 @@ impl S3Bucket {
     }
 
     async fn is_said_to_lock(&self) -> Result<bool, Error> {
-        let asked = self.client.quick.get_object_lock_configuration().bucket(&self.bucket).send().await;
+        let asked = self.client.quick().get_object_lock_configuration().bucket(&self.bucket).send().await;
         match asked.map_err(|error| told("the bucket's object lock", error)) {
             Ok(answer) => {
                 let lock = answer.object_lock_configuration().and_then(|lock| lock.object_lock_enabled());
@@ -161,14 +161,14 @@ impl S3Bucket {
     /// What earlier probes locked is free by now. One that cannot be taken away stays for the next.
     async fn take_away_old_locks(&self, token: &ProbeToken) {
         let prefix = format!("{}{FOLDER}", self.client.prefix);
-        let list = self.client.quick.list_object_versions().bucket(&self.bucket).prefix(prefix);
+        let list = self.client.quick().list_object_versions().bucket(&self.bucket).prefix(prefix);
         let Ok(versions) = list.send().await else { return };
         for version in versions.versions() {
             let put_at = version.last_modified().and_then(|at| at.to_millis().ok());
             if put_at.is_none_or(|at| at.saturating_add(2 * LOCK_MS) > token.at_ms) {
                 continue;
             }
-            let delete = self.client.quick.delete_object().bucket(&self.bucket);
+            let delete = self.client.quick().delete_object().bucket(&self.bucket);
             let delete = delete.set_key(version.key().map(str::to_owned));
             let deleted = delete.set_version_id(version.version_id().map(str::to_owned)).send().await;
             if let Err(error) = deleted {

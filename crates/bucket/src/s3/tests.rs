@@ -47,7 +47,7 @@ impl Server {
     async fn make(&self, locked: bool) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("u{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let make = self.client().quick.create_bucket().bucket(&name);
+        let make = self.client().quick().create_bucket().bucket(&name);
         make.object_lock_enabled_for_bucket(locked).send().await.expect("make a bucket");
         name
     }
@@ -126,7 +126,7 @@ async fn keys_are_not_put_where_they_would_stay() {
 
 async fn set_versioning(client: &S3Client, bucket: &str, status: BucketVersioningStatus) {
     let versioning = VersioningConfiguration::builder().status(status).build();
-    let put = client.quick.put_bucket_versioning().bucket(bucket).versioning_configuration(versioning);
+    let put = client.quick().put_bucket_versioning().bucket(bucket).versioning_configuration(versioning);
     put.send().await.expect("set versioning");
 }
 
@@ -141,7 +141,7 @@ async fn what_is_deleted_is_gone_with_every_version() {
     packs.put("v1/pack/1", &pack).await.expect("put");
     packs.put("v1/pack/2", &pack).await.expect("put");
     let versions = || async {
-        let listed = client.quick.list_object_versions().bucket(&name).prefix("v1/pack/").send().await;
+        let listed = client.quick().list_object_versions().bucket(&name).prefix("v1/pack/").send().await;
         let listed = listed.expect("list versions");
         (listed.versions().len(), listed.delete_markers().len())
     };
@@ -166,7 +166,7 @@ async fn a_lock_is_tried() {
     let client = server.client();
     let name = server.make(true).await;
     let lock = ObjectLockConfiguration::builder().object_lock_enabled(ObjectLockEnabled::Enabled).build();
-    let put = client.quick.put_object_lock_configuration().bucket(&name).object_lock_configuration(lock);
+    let put = client.quick().put_object_lock_configuration().bucket(&name).object_lock_configuration(lock);
     put.send().await.expect("lock a bucket");
     let packs = S3Bucket::new(&client, &name, Role::Packs { require_object_lock: true });
     let probe = packs.probe(&token("c0")).await.expect("fit").expect("found out");
@@ -187,7 +187,8 @@ async fn a_bucket_is_named_in_the_path_or_in_the_hosts_name() {
         let settings = S3Settings { endpoint: Some(endpoint.clone()), path_style, ..server.settings.clone() };
         let client = S3Client::new(&settings).expect("a client");
         let expires = PresigningConfig::expires_in(Duration::from_secs(60)).expect("a time");
-        let get = client.quick.get_object().bucket(&bucket.bucket).key("v1/pack/0").presigned(expires).await;
+        let get =
+            client.quick().get_object().bucket(&bucket.bucket).key("v1/pack/0").presigned(expires).await;
         let get = get.expect("a signed request");
         let (host, target) = get.uri().trim_start_matches("http://").split_once('/').expect("a path");
         assert_eq!(host.starts_with(&format!("{}.localhost:", bucket.bucket)), !path_style, "{host}");

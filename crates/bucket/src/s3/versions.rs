@@ -14,7 +14,7 @@ impl S3Bucket {
     pub(super) async fn delete_versions(&self, name: &str) -> Result<(), Error> {
         let key = self.key(name)?;
         for _ in 0..ROUNDS_MAX {
-            let list = self.client.quick.list_object_versions().bucket(&self.bucket).prefix(&key);
+            let list = self.client.quick().list_object_versions().bucket(&self.bucket).prefix(&key);
             let listed = list.send().await.map_err(|error| told(name, error))?;
             let versions = listed
                 .versions()
@@ -28,7 +28,7 @@ impl S3Bucket {
                 return Ok(());
             }
             for version_id in ours {
-                let delete = self.client.quick.delete_object().bucket(&self.bucket).key(&key);
+                let delete = self.client.quick().delete_object().bucket(&self.bucket).key(&key);
                 let deleted = delete.set_version_id(version_id).send().await;
                 deleted.map_err(|error| told(name, error))?;
             }
@@ -39,7 +39,7 @@ impl S3Bucket {
     /// Whether versions are kept, or were once: those stay when versioning is suspended. Believed only where it asks for
     /// more care.
     pub(super) async fn is_said_to_version(&self) -> Result<bool, Error> {
-        let asked = self.client.quick.get_bucket_versioning().bucket(&self.bucket).send().await;
+        let asked = self.client.quick().get_bucket_versioning().bucket(&self.bucket).send().await;
         match asked.map_err(|error| told("the bucket's versioning", error)) {
             Ok(answer) => Ok(matches!(
                 answer.status(),

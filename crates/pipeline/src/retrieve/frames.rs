@@ -129,12 +129,23 @@ impl OpenRecord {
     /// # Errors
     /// When a chunk cannot be had.
     pub async fn value_range(&self, range: Range<u64>) -> Result<Bytes, Error> {
-        if range.end.saturating_sub(range.start) > STORED_FRAME_BYTES_MAX {
-            return Err(Error::NoFrames("a frame is longer than one may be"));
+        check_length(&range)?;
+        if self.is_deflated() { self.inflated_range(range).await } else { self.dataset_range(range).await }
+    }
+
+    /// The same as it comes: pieces, in order.
+    ///
+    /// # Errors
+    /// When a chunk cannot be had.
+    pub async fn value_pieces(&self, range: Range<u64>) -> Result<Vec<Bytes>, Error> {
+        check_length(&range)?;
+        if self.is_deflated() {
+            return Ok(vec![self.inflated_range(range).await?]);
         }
-        if !self.is_deflated() {
-            return Ok(self.dataset_range(range).await?.into());
-        }
+        self.dataset_pieces(range).await
+    }
+
+    async fn inflated_range(&self, range: Range<u64>) -> Result<Bytes, Error> {
         let mut inflated = Inflated::new(range);
         for number in 0..self.chunks() {
             let Some(chunk) = self.chunk(number).await? else { break };
@@ -217,7 +228,7 @@ impl OpenRecord {
         for fragment in fragments {
             let bytes = self.dataset_range(range(fragment)).await?;
             if fragments.len() == 1 {
-                return Ok(bytes.into());
+                return Ok(bytes);
             }
             content.extend_from_slice(&bytes);
         }
@@ -225,11 +236,18 @@ impl OpenRecord {
     }
 }
 
+fn check_length(range: &Range<u64>) -> Result<(), Error> {
+    match range.end.saturating_sub(range.start) {
+        bytes if bytes > STORED_FRAME_BYTES_MAX => Err(Error::NoFrames("a frame is longer than one may be")),
+        _ => Ok(()),
+    }
+}
+
 /// Bytes of the dataset that were read last.
 #[derive(Default)]
 struct Near {
     start: u64,
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// Bits of one native frame (PS3.5 8.1.1, PS3.3 C.7.6.3).

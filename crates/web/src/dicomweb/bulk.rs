@@ -126,11 +126,11 @@ async fn send_part(
     let mut head = Some(head);
     record.will_read(range.clone());
     for piece in pieces(&record, range) {
-        let bytes = record.value_range(piece).await?;
+        let some = record.value_pieces(piece).await?;
         if let Some(head) = head.take() {
             outlet.send(head).await?;
         }
-        outlet.send(bytes).await?;
+        outlet.send_all(some).await?;
     }
     outlet.send(head.unwrap_or_default() + &boundary.closing()).await?;
     Ok(())
@@ -139,7 +139,7 @@ async fn send_part(
 async fn send_range(record: Arc<OpenRecord>, range: Range<u64>, outlet: Outlet) -> Result<(), Stopped> {
     record.will_read(range.clone());
     for piece in pieces(&record, range) {
-        outlet.send(record.value_range(piece).await?).await?;
+        outlet.send_all(record.value_pieces(piece).await?).await?;
     }
     Ok(())
 }

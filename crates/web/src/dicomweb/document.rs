@@ -201,7 +201,7 @@ impl Document {
                     for range in ranges {
                         record.will_read(range.clone());
                         for piece in pieces(&record, range) {
-                            outlet.send(record.value_range(piece).await?).await?;
+                            outlet.send_all(record.value_pieces(piece).await?).await?;
                         }
                     }
                     if !behind.is_empty() {
