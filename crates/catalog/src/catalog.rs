@@ -169,6 +169,15 @@ impl Catalog {
             .await
     }
 
+    /// So many bytes of pages stay in memory with the connection that writes, from now on: rows that are entered by the thousand
+    /// touch the same pages of the indexes again and again. `None` is as it was at the start. PostgreSQL sees to its own.
+    ///
+    /// # Errors
+    /// When the connection fails.
+    pub async fn keep_pages(&self, bytes: Option<u64>) -> Result<(), Error> {
+        self.engine.run("keep pages", self.engine.keep_pages(bytes)).await
+    }
+
     /// This node's bytes, as a parameter of statements about its own disk and jobs.
     pub(crate) fn node(&self) -> &[u8] {
         self.node_id.as_bytes()

@@ -38,7 +38,7 @@ impl Road {
             if !record.metadata_json.is_empty() && named(&kept, &record.metadata_json).is_empty() {
                 return None;
             }
-            let place = Place::Pack { pack_id, offset: record.offset, records_end };
+            let place = Place::Pack { pack_id, offset: record.offset, records_end, local: true };
             let table = Arc::new(record.table.clone());
             Some(Told::Anew(Box::new(OpenRecord::new(self, record.key.clone(), table, place))))
         });

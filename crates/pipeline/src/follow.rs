@@ -43,11 +43,11 @@ pub struct Following {
     leaving: BTreeSet<PackId>,
     /// Studies of which something was decided that is not entered yet.
     decided: BTreeSet<String>,
-    /// Calls in a row in which a pack could not be entered.
-    troubled: u32,
+    /// Packs that could not be entered, and in how many calls in a row.
+    troubled: BTreeMap<PackId, u32>,
 }
 
-/// A connection that broke is no news; a pack that cannot be entered in so many calls in a row is.
+/// A connection that broke is no news; a pack that cannot be entered in so many calls in a row is one.
 const TROUBLE_TOLD_AT: u32 = 3;
 
 /// What the follower last said of itself.
@@ -178,12 +178,15 @@ impl Road {
                 following.waiting.push(pack_id);
             }
         }
-        following.troubled =
-            if rebuilt.problems.is_empty() { 0 } else { following.troubled.saturating_add(1) };
-        for problem in &rebuilt.problems {
-            match following.troubled {
-                TROUBLE_TOLD_AT => tracing::error!(problem, "a pack of the log cannot be entered"),
-                _ => tracing::info!(problem, "a pack of the log waits to be entered"),
+        let before = std::mem::take(&mut following.troubled);
+        for &pack_id in &following.waiting {
+            let calls = before.get(&pack_id).map_or(1, |calls| calls.saturating_add(1));
+            following.troubled.insert(pack_id, calls);
+            let name = pack_id.to_string();
+            let problem = rebuilt.problems.iter().find(|problem| problem.contains(&name));
+            match calls {
+                TROUBLE_TOLD_AT => tracing::error!(%pack_id, problem, "a pack of the log cannot be entered"),
+                _ => tracing::info!(%pack_id, problem, "a pack of the log waits to be entered"),
             }
         }
         Ok(())

@@ -36,8 +36,8 @@ pub struct OpenRecord {
 pub(crate) enum Place {
     /// In this node's journal.
     Journal,
-    /// In a pack, here or in a bucket.
-    Pack { pack_id: PackId, offset: u64, records_end: u64 },
+    /// In a pack, here or in a bucket; `local` when it was here as the record was looked up.
+    Pack { pack_id: PackId, offset: u64, records_end: u64, local: bool },
     /// With another node, and nowhere else yet.
     Peer { node_id: NodeId },
 }
@@ -325,7 +325,7 @@ impl OpenRecord {
                 let (road, record_id) = (Arc::clone(&self.road), self.table.record_id);
                 Ok(compute(move || road.journal.read(record_id, range)).await??.into())
             }
-            Place::Pack { pack_id, offset, records_end } => {
+            Place::Pack { pack_id, offset, records_end, .. } => {
                 self.road.read.lock().insert(pack_id);
                 let in_pack = offset + range.start..offset + range.end;
                 let ahead = Ahead { until: offset + self.until(&range), records_end };

@@ -34,10 +34,13 @@ impl OpenRecord {
     /// The first of these chunks, opened: as many as one go takes, and one at least where one is asked for.
     pub(crate) async fn some_chunks(&self, numbers: &[usize]) -> Result<Vec<Bytes>, Error> {
         let some = self.one_go(numbers);
-        match self.opened_here(some).await {
-            Opened::Here(opened) => return Ok(opened),
-            Opened::Elsewhere => self.bring(some).await,
-            Opened::Unsound => {}
+        match self.is_elsewhere_for_sure(some) {
+            true => self.bring(some).await,
+            false => match self.opened_here(some).await {
+                Opened::Here(opened) => return Ok(opened),
+                Opened::Elsewhere => self.bring(some).await,
+                Opened::Unsound => {}
+            },
         }
         let mut sealed = Vec::with_capacity(some.len());
         for &number in some {
@@ -55,6 +58,13 @@ impl OpenRecord {
         };
         let count = numbers.iter().take_while(fits).count();
         numbers.get(..count.max(1)).unwrap_or_default()
+    }
+
+    /// True when the disk need not be asked: the pack is not here, as was known a moment ago, and nothing of it is kept.
+    fn is_elsewhere_for_sure(&self, numbers: &[usize]) -> bool {
+        let Place::Pack { pack_id, offset, local: false, .. } = self.place() else { return false };
+        let run = sealed_run(numbers.iter().filter_map(|&number| self.table().chunks.get(number)));
+        !self.road().cached.ranges.holds(pack_id, &(offset + run.start..offset + run.end))
     }
 
     /// These chunks from this node's disk, opened.
@@ -110,12 +120,13 @@ impl OpenRecord {
     /// Has these chunks brought from a bucket by one request, or the beginning of them, so that they are at hand. What fails is
     /// told when they are asked for one by one.
     async fn bring(&self, numbers: &[usize]) {
-        let Place::Pack { pack_id, offset, records_end } = self.place() else { return };
+        let Place::Pack { pack_id, offset, records_end, .. } = self.place() else { return };
         let chunks = numbers.iter().filter_map(|&number| self.table().chunks.get(number));
         let range = sealed_run(chunks);
         if self.copies_only() || range.is_empty() || self.is_at_hand(&range) {
             return;
         }
+        self.road().read.lock().insert(pack_id);
         let ahead = Ahead { until: offset + self.until(&range), records_end };
         let in_pack = offset + range.start..offset + range.end;
         if let Ok(bytes) = self.road().distant_bytes(pack_id, in_pack, ahead).await {

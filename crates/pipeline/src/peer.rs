@@ -145,7 +145,7 @@ impl Road {
 
     /// True when the bytes are to be had from another node only.
     pub(crate) fn is_held_elsewhere(&self, location: &Location) -> bool {
-        let placed = location.pack.as_ref().is_some_and(|pack| !pack.placements.is_empty());
+        let placed = location.pack.as_ref().is_some_and(|pack| pack.placed);
         location.node_id != self.node_id() && !placed && location.state != InstanceState::Deleted
     }
 

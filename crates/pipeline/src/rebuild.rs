@@ -14,19 +14,21 @@ use filmgate_catalog::{FoundInstance, FoundPack};
 use filmgate_log::{PackStanding, PackVerified};
 use filmgate_model::{InstanceState, NodeId, PackId, Timestamp, compute};
 use filmgate_seal::{PackFooter, PackKind};
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Placement, Road, Texts, copies::Kinds, error::chain, index::received_instance, log::SiteLogs,
-    retrieve::pack_name, said, verify::pieces,
+    Error, Placement, Road, Texts, attributes::Told, copies::Kinds, error::chain, index::received_instance,
+    log::SiteLogs, retrieve::pack_name, said, verify::pieces,
 };
 
 /// Footers fetched at a time.
 const READS: usize = 16;
 /// Packs entered in one transaction, about: small ones are many, large ones few.
-const WINDOW_INSTANCES: usize = 4096;
+const WINDOW_INSTANCES: usize = 8192;
+/// Pages of the catalog kept in memory meanwhile: every window touches most pages of the indexes.
+const PAGES_BYTES: u64 = 64 * 1024 * 1024;
 /// A node that was not heard of for so many heartbeats does not finish what it began.
 const DEAD_AFTER_BEATS: u32 = 10;
 const PACKS: &str = "v1/pack/";
@@ -67,6 +69,16 @@ struct Candidate {
     began_at: Timestamp,
 }
 
+/// Packs that are entered in one transaction.
+#[derive(Default)]
+struct Window {
+    found: Vec<FoundPack>,
+    told: Vec<Told>,
+    /// Packs it took, those among them that do not open too.
+    packs: u64,
+    problems: Vec<String>,
+}
+
 impl Candidate {
     fn new(pack: PackVerified, named: bool) -> Self {
         Self { named, began_at: pack.created_at, pack }
@@ -92,7 +104,9 @@ impl Road {
         let mut packs = self.named_packs(&logs, &mut rebuilt.problems);
         packs.extend(self.unnamed_packs(&logs, &listed, &mut rebuilt.problems).await?);
         packs.sort_by_key(|candidate| (!candidate.named, candidate.began_at, candidate.pack.pack_id));
+        self.catalog.keep_pages(Some(PAGES_BYTES)).await?;
         self.enter_all(packs, &mut rebuilt, &mut tell).await?;
+        self.catalog.keep_pages(None).await?;
         self.enter_keys(&logs.merge, None).await?;
         self.enter_leaving(&logs.merge, &listed, None).await?;
         self.enter_custody(&logs.merge, &logs.merge.studies().collect::<Vec<_>>()).await?;
@@ -311,51 +325,60 @@ impl Road {
                 (candidate, read)
             })
             .buffered(READS);
-        let (mut window, mut waiting) = (Vec::new(), 0);
-        while let Some((candidate, read)) = footers.next().await {
-            progress.packs_done += 1;
-            match read {
-                Ok(footer) => {
-                    waiting += footer.records.len();
-                    window.push((candidate, footer));
-                }
-                Err(error) => rebuilt.problems.push(unreadable(&candidate.pack, &error)),
-            }
-            if waiting >= WINDOW_INSTANCES {
-                progress.instances += self.enter_window(&mut window, rebuilt).await?;
-                waiting = 0;
-                tell(progress);
-            }
+        // While one window is written the next is read.
+        let mut next = self.next_window(&mut footers).await?;
+        while let Some(window) = next {
+            progress.packs_done += window.packs;
+            let (entered, following) =
+                futures::join!(self.enter_window(window, rebuilt), self.next_window(&mut footers));
+            progress.instances += entered?;
+            tell(progress);
+            next = following?;
         }
-        progress.instances += self.enter_window(&mut window, rebuilt).await?;
-        tell(progress);
         Ok(())
     }
 
-    async fn enter_window(
+    /// What the next footers say, some thousand instances of them, in order; `None` at the end.
+    async fn next_window(
         self: &Arc<Self>,
-        window: &mut Vec<(Candidate, PackFooter)>,
-        rebuilt: &mut Rebuilt,
-    ) -> Result<u64, Error> {
-        if window.is_empty() {
-            return Ok(0);
+        footers: &mut (impl Stream<Item = (Candidate, Result<PackFooter, Error>)> + Unpin),
+    ) -> Result<Option<Window>, Error> {
+        let (mut read, mut waiting) = (Vec::new(), 0);
+        let mut window = Window::default();
+        while waiting < WINDOW_INSTANCES
+            && let Some((candidate, footer)) = footers.next().await
+        {
+            window.packs += 1;
+            match footer {
+                Ok(footer) => {
+                    waiting += footer.records.len();
+                    read.push((candidate, footer));
+                }
+                Err(error) => window.problems.push(unreadable(&candidate.pack, &error)),
+            }
         }
-        let window = std::mem::take(window);
+        if window.packs == 0 {
+            return Ok(None);
+        }
         let placements: Vec<String> = self.placement_names().into_iter().map(str::to_owned).collect();
         let road = Arc::clone(self);
-        let (mut found, told) = compute(move || {
-            let told: Vec<_> = window
-                .iter()
-                .flat_map(|(candidate, footer)| road.told_in(candidate.pack.pack_id, footer))
-                .collect();
+        let make = move || {
+            let told =
+                read.iter().flat_map(|(candidate, footer)| road.told_in(candidate.pack.pack_id, footer));
+            window.told = told.collect();
             let texts = &road.settings.texts;
-            let found: Vec<FoundPack> = window
+            let found = read
                 .into_iter()
-                .map(|(candidate, footer)| found_pack(&candidate, footer, &placements, texts))
-                .collect();
-            (found, told)
-        })
-        .await?;
+                .map(|(candidate, footer)| found_pack(&candidate, footer, &placements, texts));
+            window.found = found.collect();
+            window
+        };
+        Ok(Some(compute(make).await?))
+    }
+
+    async fn enter_window(&self, window: Window, rebuilt: &mut Rebuilt) -> Result<u64, Error> {
+        let Window { mut found, told, problems, .. } = window;
+        rebuilt.problems.extend(problems);
         self.judge_copies(&mut found).await?;
         let instances = found.iter().map(|found| found.instances.len() as u64).sum();
         self.record_told(told).await?;

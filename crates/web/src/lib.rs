@@ -42,6 +42,7 @@ mod router;
 mod routes;
 mod settings;
 mod status_page;
+mod still_shown;
 mod streaming;
 mod viewer;
 

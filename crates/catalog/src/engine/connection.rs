@@ -36,8 +36,8 @@ impl Connection {
         matches!(self, Self::Postgres(_))
     }
 
-    /// Parameters one statement should have at most, where SQLite should have no more than `of_sqlite`: it looks each up
-    /// among all, while a round trip to PostgreSQL costs more than the parameters in it.
+    /// Parameters one statement should have at most, where SQLite should have no more than `of_sqlite`: a round trip to
+    /// PostgreSQL costs more than the parameters in it.
     pub(crate) fn parameters_max(&self, of_sqlite: usize) -> usize {
         match self {
             Self::Sqlite(..) => of_sqlite,

@@ -107,6 +107,18 @@ impl Engine {
         }
     }
 
+    /// So many bytes of pages stay in memory with the connection that writes; SQLite's default when none are named.
+    pub(crate) async fn keep_pages(&self, bytes: Option<u64>) -> Result<(), Error> {
+        let mut writer = self.writer().await?;
+        if writer.is_shared() {
+            return Ok(());
+        }
+        let kib = bytes.map_or(sqlite::PAGES_KIB, |bytes| bytes / 1024);
+        // Below zero the number counts KiB, not pages.
+        query(AssertSqlSafe(format!("PRAGMA cache_size = -{kib}"))).execute(&mut writer).await?;
+        Ok(())
+    }
+
     /// Ends the connections to a server, when those on loan are back.
     pub(crate) async fn disconnect(&self) {
         if let Database::Postgres(postgres) = &self.database {

@@ -19,6 +19,8 @@ use super::{
 };
 use crate::{Error, error::sqlite_code};
 
+/// Pages that a connection keeps in memory, in KiB: SQLite's default.
+pub(super) const PAGES_KIB: u64 = 2000;
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows that wait for who asked: those of a long series come without threads waking each other in between.

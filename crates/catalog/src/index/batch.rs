@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use crate::engine::Connection;
+
 /// Lengths of a run, the longest first: few texts of a statement, so that each stays prepared.
 const RUNS: [usize; 5] = [256, 64, 8, 4, 1];
 
@@ -17,6 +19,39 @@ pub(crate) fn runs<T>(mut rows: &[T], columns: usize, parameters_max: usize) -> 
         rows = rest;
     }
     cut
+}
+
+/// A statement over so many rows of so many columns: `{rows}` in `text` stands for their parameters, the values of which are
+/// bound first. Parameters of the text are numbered from 1 and bound behind them.
+///
+/// SQLite's have no numbers in the rows: it takes a numbered one for a name, and looks each name up among all.
+pub(crate) fn over_rows(connection: &Connection, text: &str, columns: usize, rows: usize) -> String {
+    let parameters = match connection {
+        Connection::Sqlite(..) => unnumbered(columns, rows),
+        Connection::Postgres(_) => values(1, columns, rows),
+    };
+    shifted(text, columns * rows).replace("{rows}", &parameters)
+}
+
+/// The text with every parameter's number raised.
+fn shifted(text: &str, by: usize) -> String {
+    let mut shifted = String::with_capacity(text.len() + 64);
+    let mut parts = text.split('$');
+    shifted.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, rest) = part.split_at(digits);
+        let number = number.parse::<usize>().map_or(0, |number| number + by);
+        // Writing into memory does not fail.
+        let _ = write!(shifted, "${number}{rest}");
+    }
+    shifted
+}
+
+/// `(?, ?), (?, ?)`.
+fn unnumbered(columns: usize, rows: usize) -> String {
+    let row = format!("({})", vec!["?"; columns].join(", "));
+    vec![row; rows].join(", ")
 }
 
 /// `($3, $4), ($5, $6)`: the parameters of so many rows of so many columns, from number `first` on.
@@ -52,5 +87,7 @@ mod tests {
     #[test]
     fn parameters_are_numbered_row_by_row() {
         assert_eq!(values(3, 2, 2), "($3, $4), ($5, $6)");
+        assert_eq!(unnumbered(2, 2), "(?, ?), (?, ?)");
+        assert_eq!(shifted("a = $1 AND b = $12 OR $1 = {rows}", 4), "a = $5 AND b = $16 OR $5 = {rows}");
     }
 }

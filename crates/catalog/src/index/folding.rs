@@ -107,14 +107,12 @@ async fn insert(
     grams: &[(i64, String)],
 ) -> Result<(), Error> {
     let size = GRAMS_AT_ONCE.iter().find(|size| **size >= grams.len()).copied().unwrap_or(grams.len());
-    let sql = format!(
-        "INSERT INTO index_grams (site_id, field, gram, study_number)
-         SELECT $1, v.column1, v.column2, $2 FROM (VALUES {}) AS v WHERE TRUE
-         ON CONFLICT (site_id, field, gram, study_number) DO NOTHING",
-        batch::values(3, 2, size)
-    );
+    let text = "INSERT INTO index_grams (site_id, field, gram, study_number)
+         SELECT $1, v.column1, v.column2, $2 FROM (VALUES {rows}) AS v WHERE TRUE
+         ON CONFLICT (site_id, field, gram, study_number) DO NOTHING";
     let filled = grams.iter().chain(std::iter::repeat_n(grams.last(), size).flatten()).take(size);
-    let insert = query(AssertSqlSafe(sql)).bind(site).bind(study_number);
-    filled.fold(insert, |insert, (field, gram)| insert.bind(*field).bind(gram)).execute(writer).await?;
+    let insert = query(AssertSqlSafe(batch::over_rows(writer, text, 2, size)));
+    let insert = filled.fold(insert, |insert, (field, gram)| insert.bind(*field).bind(gram));
+    insert.bind(site).bind(study_number).execute(writer).await?;
     Ok(())
 }

@@ -188,11 +188,7 @@ impl Catalog {
         run: &[FoundInstance],
         at: Timestamp,
     ) -> Result<(), Error> {
-        let sql = INSERT.replace("{rows}", &batch::values(4, COLUMNS, run.len()));
-        let mut statement = query(AssertSqlSafe(sql))
-            .bind(self.site())
-            .bind(at.0)
-            .bind(found.pack.pack_id.as_bytes().as_slice());
+        let mut statement = query(AssertSqlSafe(batch::over_rows(writer, INSERT, COLUMNS, run.len())));
         for FoundInstance { instance, offset, copy_kind } in run {
             let state = match instance.quarantine {
                 Some(_) => InstanceState::Quarantined,
@@ -202,6 +198,7 @@ impl Catalog {
                 .bind(signed(*offset, "a pack")?)
                 .bind(copy_kind.as_str());
         }
+        let statement = statement.bind(self.site()).bind(at.0).bind(found.pack.pack_id.as_bytes().as_slice());
         statement.execute(writer).await?;
         Ok(())
     }
@@ -218,8 +215,8 @@ fn repeats(found: &FoundPack) -> bool {
 
 /// Parameters of one row: an instance's, then its offset and copy kind.
 const COLUMNS: usize = INSERT_COLUMNS + 2;
-/// Parameters of one statement: SQLite looks each up among all.
-const PARAMETERS_MAX: usize = 8 * COLUMNS;
+/// Parameters of one statement.
+const PARAMETERS_MAX: usize = 64 * COLUMNS;
 
 const INSERT: &str = "
 INSERT INTO index_instances (

@@ -251,8 +251,7 @@ impl Catalog {
         run: &[ReceivedInstance],
         at: Timestamp,
     ) -> Result<u64, Error> {
-        let sql = INSERT.replace("{rows}", &batch::values(3, INSERT_COLUMNS, run.len()));
-        let mut query = query(AssertSqlSafe(sql)).bind(self.site()).bind(at.0);
+        let mut query = query(AssertSqlSafe(batch::over_rows(writer, INSERT, INSERT_COLUMNS, run.len())));
         for instance in run {
             let state = match instance.quarantine {
                 Some(_) => InstanceState::Quarantined,
@@ -260,7 +259,7 @@ impl Catalog {
             };
             query = bind_instance(query, instance, state)?;
         }
-        Ok(query.execute(writer).await?.rows_affected())
+        Ok(query.bind(self.site()).bind(at.0).execute(writer).await?.rows_affected())
     }
 }
 
@@ -302,8 +301,8 @@ pub(super) fn bind_instance<'q>(
 pub(super) const INSERT_COLUMNS: usize = 24;
 /// Records asked for in one statement.
 const RECORDS_AT_ONCE: usize = 64;
-/// Parameters of one statement: SQLite looks each up among all, when it prepares the text and when they are bound.
-const INSERT_PARAMETERS_MAX: usize = 8 * INSERT_COLUMNS;
+/// Parameters of one statement.
+const INSERT_PARAMETERS_MAX: usize = 64 * INSERT_COLUMNS;
 
 /// A record dropped as a copy before does not come back (counted, not joined: rows keep their order); the first arrival
 /// of a UID is the one served.

@@ -1,17 +1,14 @@
 //! Where the bytes of an instance are: what retrieval and export ask.
 
-use std::collections::{BTreeMap, btree_map::Entry};
+use std::collections::HashSet;
 
 use filmgate_model::{FactId, InstanceState, NodeId, PackId, RecordId, StudyKeyId, Timestamp};
 
-use super::{
-    copies::CopyKind,
-    placements::{PlacementState, placements_of},
-};
+use super::{batch, copies::CopyKind};
 use crate::{
     Catalog, Error,
     engine::{
-        AssertSqlSafe, Connection, Row, query,
+        AssertSqlSafe, Row, query,
         row::{fixed, get, id, optional_id, optional_time, optional_unsigned, time, unsigned, word},
     },
 };
@@ -76,16 +73,17 @@ pub struct PackLocation {
     pub study_key_id: StudyKeyId,
     /// A copy is on this node's disk.
     pub local: bool,
-    /// The buckets it was put in.
-    pub placements: Vec<PlacementState>,
+    /// It was put in a bucket.
+    pub placed: bool,
 }
 
-/// What [`locations`] reads; site and node that ask are parameters 1 and 2.
+/// What [`location`] reads; site and node that ask are parameters 1 and 2.
 const COLUMNS: &str = "
     i.record_id, i.node_id, i.study_instance_uid, i.series_instance_uid, i.sop_instance_uid, i.sop_class_uid,
     i.transfer_syntax_uid, i.state, i.state_at, i.next_try_at, i.reason, i.quarantine, i.copy_kind, i.calling_ae, i.received_at, i.dataset_bytes,
     i.record_bytes, i.dataset_sha256, i.deletion_id, i.hidden, i.pack_id, i.pack_offset, p.bytes AS pack_bytes, p.study_key_id,
-    l.pack_id IS NOT NULL AS local
+    l.pack_id IS NOT NULL AS local,
+    EXISTS (SELECT 1 FROM index_placements pl WHERE pl.pack_id = i.pack_id) AS placed
     FROM index_instances i LEFT JOIN index_packs p ON p.pack_id = i.pack_id
     LEFT JOIN index_local_packs l ON l.pack_id = i.pack_id AND l.node_id = $2";
 
@@ -108,27 +106,32 @@ impl Catalog {
                     .bind(self.node())
                     .bind(record_id.as_bytes().as_slice());
                 let rows = query.fetch_all(&mut reader).await?;
-                Ok(locations(&mut reader, rows).await?.pop())
+                rows.last().map(location).transpose()
             })
             .await
     }
 
-    /// True while a record may be given to whoever asked for it: no deletion that was confirmed since hides it.
+    /// Those of some records that may be given to whoever asked for them: no deletion that was confirmed since hides them.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn is_shown(&self, record_id: RecordId) -> Result<bool, Error> {
+    pub async fn shown(&self, records: &[RecordId]) -> Result<HashSet<RecordId>, Error> {
+        let sql = format!(
+            "SELECT record_id FROM index_instances WHERE record_id IN {} AND hidden = FALSE AND state <> 'deleted'",
+            batch::values(1, records.len(), 1)
+        );
         self.engine
-            .run("look whether a record is hidden", async {
+            .run("look which records are hidden", async {
                 let mut reader = self.engine.reader().await?;
-                let row = query(
-                    "SELECT record_id FROM index_instances
-                     WHERE record_id = $1 AND hidden = FALSE AND state <> 'deleted'",
-                )
-                .bind(record_id.as_bytes().as_slice())
-                .fetch_optional(&mut reader)
-                .await?;
-                Ok(row.is_some())
+                let asked = records.iter().fold(query(AssertSqlSafe(sql)), |asked, record_id| {
+                    asked.bind(record_id.as_bytes().as_slice())
+                });
+                asked
+                    .fetch_all(&mut reader)
+                    .await?
+                    .iter()
+                    .map(|row| Ok(RecordId(id(row, "record_id")?)))
+                    .collect()
             })
             .await
     }
@@ -159,7 +162,7 @@ impl Catalog {
                     .bind(study_instance_uid)
                     .bind(series_instance_uid);
                 let rows = query.fetch_all(&mut reader).await?;
-                Ok(locations(&mut reader, rows).await?.pop())
+                rows.last().map(location).transpose()
             })
             .await
     }
@@ -206,7 +209,7 @@ impl Catalog {
                     .bind(self.node())
                     .bind(pack_id.as_bytes().as_slice());
                 let rows = query.fetch_all(&mut reader).await?;
-                locations(&mut reader, rows).await
+                rows.iter().map(location).collect()
             })
             .await
     }
@@ -226,7 +229,7 @@ impl Catalog {
                 let query =
                     query(AssertSqlSafe(sql)).bind(self.site()).bind(self.node()).bind(i64::from(limit));
                 let rows = query.fetch_all(&mut reader).await?;
-                locations(&mut reader, rows).await
+                rows.iter().map(location).collect()
             })
             .await
     }
@@ -253,7 +256,7 @@ impl Catalog {
                     .bind(after)
                     .bind(i64::from(limit));
                 let rows = query.fetch_all(&mut reader).await?;
-                locations(&mut reader, rows).await
+                rows.iter().map(location).collect()
             })
             .await
     }
@@ -274,27 +277,10 @@ impl Catalog {
                 let query =
                     query(AssertSqlSafe(sql)).bind(self.site()).bind(self.node()).bind(study).bind(series);
                 let rows = query.fetch_all(&mut reader).await?;
-                locations(&mut reader, rows).await
+                rows.iter().map(location).collect()
             })
             .await
     }
-}
-
-/// Rows with the placements of their packs, each pack asked once.
-async fn locations(reader: &mut Connection, rows: Vec<Row>) -> Result<Vec<Location>, Error> {
-    let mut placements = BTreeMap::new();
-    let mut locations = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let mut location = location(row)?;
-        if let Some(pack) = &mut location.pack {
-            pack.placements = match placements.entry(pack.pack_id) {
-                Entry::Occupied(known) => Vec::clone(known.get()),
-                Entry::Vacant(new) => new.insert(placements_of(reader, pack.pack_id).await?).clone(),
-            };
-        }
-        locations.push(location);
-    }
-    Ok(locations)
 }
 
 fn location(row: &Row) -> Result<Location, Error> {
@@ -331,6 +317,6 @@ fn pack_location(row: &Row) -> Result<Option<PackLocation>, Error> {
         pack_bytes: unsigned(row, "pack_bytes")?,
         study_key_id: StudyKeyId(id(row, "study_key_id")?),
         local: get(row, "local")?,
-        placements: Vec::new(),
+        placed: get(row, "placed")?,
     }))
 }

@@ -271,25 +271,22 @@ impl Catalog {
         run: &[PackedInstance],
         at: Timestamp,
     ) -> Result<(), Error> {
-        let sql = format!(
+        let text = format!(
             "UPDATE index_instances SET pack_id = $1, pack_offset = v.column2, copy_kind = v.column3, state_at = $2,
                 state = CASE WHEN quarantine THEN state ELSE 'packed' END
-             FROM (VALUES {}) AS v
+             FROM (VALUES {{rows}}) AS v
              WHERE record_id = v.column1 AND pack_id IS NULL AND quarantine = $3
                 AND (state IN ({}) OR (quarantine AND state = 'quarantined'))",
-            batch::values(4, ENTER_COLUMNS, run.len()),
             sources_sql(InstanceState::Packed)
         );
-        let mut query = query(AssertSqlSafe(sql))
-            .bind(pack.pack_id.as_bytes().as_slice())
-            .bind(at.0)
-            .bind(pack.quarantine);
+        let mut query = query(AssertSqlSafe(batch::over_rows(writer, &text, ENTER_COLUMNS, run.len())));
         for instance in run {
             query = query
                 .bind(instance.record_id.as_bytes().as_slice())
                 .bind(signed(instance.offset, "a pack")?)
                 .bind(instance.copy_kind.as_str());
         }
+        let query = query.bind(pack.pack_id.as_bytes().as_slice()).bind(at.0).bind(pack.quarantine);
         let entered = query.execute(&mut *writer).await?.rows_affected();
         if entered != run.len() as u64 {
             for instance in run {

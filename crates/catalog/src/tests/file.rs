@@ -134,8 +134,9 @@ async fn what_a_fixture_knows(catalog: &Catalog) {
     let counts = catalog.counts_by_state().await.expect("counts");
     assert_eq!((counts[&InstanceState::Verified], counts[&InstanceState::Damaged]), (3, 1));
     let place = catalog.locate(record(2)).await.expect("locate").expect("known").pack.expect("packed");
-    assert_eq!((place.pack_id, place.offset, place.local), (pack_id(1), 1000, true));
-    assert!(place.placements.iter().all(|placement| placement.verified_at.is_some()));
+    assert_eq!((place.pack_id, place.offset, place.local, place.placed), (pack_id(1), 1000, true, true));
+    let pack = catalog.pack(pack_id(1)).await.expect("pack").expect("known");
+    assert!(pack.placements.iter().all(|placement| placement.verified_at.is_some()));
     let query = Query::new().matching(tags::PATIENT_NAME, "old*").expect("query");
     let rows = catalog.search_studies(&query).await.expect("search").rows;
     assert_eq!(rows.iter().map(|row| (row.series, row.instances)).collect::<Vec<_>>(), [(1, 2)]);

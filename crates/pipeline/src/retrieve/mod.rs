@@ -146,10 +146,12 @@ impl Road {
             let (key, table) = self.held_elsewhere(record_id, node_id).await?;
             return Ok(OpenRecord::new(self, key, Arc::new(table), Place::Peer { node_id }));
         }
-        let pack_id = location.pack.as_ref().ok_or(Error::Lost(record_id))?.pack_id;
+        let pack = location.pack.as_ref().ok_or(Error::Lost(record_id))?;
+        let (pack_id, local) = (pack.pack_id, pack.local);
         let contents = self.pack_contents(pack_id).await?;
         let record = contents.record(record_id).ok_or(Error::Lost(record_id))?;
-        let place = Place::Pack { pack_id, offset: record.offset, records_end: contents.records_end };
+        let records_end = contents.records_end;
+        let place = Place::Pack { pack_id, offset: record.offset, records_end, local };
         Ok(OpenRecord::new(self, record.key, record.table, place))
     }
 

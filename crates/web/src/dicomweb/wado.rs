@@ -25,6 +25,7 @@ use super::{
 use crate::{
     Error,
     extract::Path,
+    still_shown::StillShown,
     streaming::{Outlet, Stopped},
 };
 
@@ -169,6 +170,7 @@ async fn send_parts(
     outlet: Outlet,
 ) -> Result<(), Stopped> {
     let is_alone = instances.len() == 1;
+    let mut still_shown = StillShown::new(instances.iter().map(|(_, instance)| instance.record_id));
     let by = &road;
     let open = |(syntax, instance)| async move {
         let begun = begin(by, syntax, &instance, is_alone).await;
@@ -177,8 +179,7 @@ async fn send_parts(
     let mut begun = pin!(stream::iter(instances).map(open).buffered(BEGUN_AT_ONCE));
     let mut is_first = true;
     while let Some((instance, opened)) = begun.next().await {
-        // A long answer is on its way for minutes: what is deleted meanwhile does not go out any more.
-        if !road.catalog().is_shown(instance.record_id).await? {
+        if !still_shown.next(&road).await? {
             continue;
         }
         let location = instance_url(

@@ -23,6 +23,7 @@ use crate::{
     dicomweb::wado::with_type,
     extract::Path,
     router::App,
+    still_shown::StillShown,
     streaming::{self, Outlet, Stopped},
 };
 
@@ -109,11 +110,11 @@ async fn send(
 ) -> Result<(), Stopped> {
     let written = Written::default();
     let mut zip = ZipWriter::new_stream(written.clone());
+    let mut still_shown = StillShown::new(instances.iter().map(|instance| instance.record_id));
     for (instance, name) in instances.iter().zip(&names) {
         // Nothing leaves before the first chunk has opened.
         let begun = begin(&road, instance).await;
-        // What is deleted while the file is made is not in it.
-        if !road.catalog().is_shown(instance.record_id).await? {
+        if !still_shown.next(&road).await? {
             continue;
         }
         let (record, mut chunks) = begun?;
