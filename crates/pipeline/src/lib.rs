@@ -83,6 +83,7 @@ mod telling;
 mod texts;
 mod upload;
 mod verify;
+mod verify_all;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -142,7 +143,7 @@ pub use status::{
 };
 pub use telling::tell;
 pub use texts::Texts;
-pub use verify::{Finding, VerifyReport};
+pub use verify_all::{Finding, VerifyReport};
 
 /// One place that packs and their keys must reach.
 ///

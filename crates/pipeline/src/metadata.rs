@@ -9,6 +9,7 @@ use bytes::Bytes;
 use filmgate_catalog::Location;
 use filmgate_model::{Identity, PackId, RecordId, Tag, VR, json::JsonWriter, text::Hint};
 use filmgate_seal::{RecordTable, Value, Visitor};
+use futures::{StreamExt, stream};
 
 use crate::{Error, OpenRecord, Road};
 
@@ -19,6 +20,8 @@ pub const METADATA_VERSION: u32 = 2;
 pub(crate) const HEADER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of metadata that are made of one instance: a few deflated bytes can hold a great many elements.
 const JSON_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Footers of packs that are read at a time: a study may be in several, and a bucket is far away.
+const FOOTERS: usize = 4;
 /// Longer metadata of one instance is not kept in memory.
 const KEPT_JSON_BYTES_MAX: usize = 1024 * 1024;
 
@@ -136,25 +139,28 @@ impl Road {
     /// # Errors
     /// When one of them cannot be had.
     pub async fn metadata(self: &Arc<Self>, instances: &[Location]) -> Result<Vec<Bytes>, Error> {
-        let mut opened: HashMap<RecordId, Bytes> = HashMap::new();
+        let kept: Vec<_> =
+            instances.iter().map(|location| self.kept.metadata.get(&location.record_id)).collect();
+        let lacking = instances.iter().zip(&kept).filter(|(_, kept)| kept.is_none());
         let mut asked = HashSet::new();
+        let packs = lacking.filter_map(|(location, _)| self.readable_pack_of(location));
+        let packs: Vec<PackId> = packs.filter(|pack_id| asked.insert(*pack_id)).collect();
+        let mut footers = stream::iter(packs).map(|pack_id| self.packed_metadata(pack_id)).buffered(FOOTERS);
+        let mut opened: HashMap<RecordId, Bytes> = HashMap::new();
+        while let Some(metadata) = footers.next().await {
+            opened.extend(metadata?);
+        }
         let mut answers = Vec::with_capacity(instances.len());
-        for location in instances {
-            let record_id = location.record_id;
-            if let Some(json) = self.kept.metadata.get(&record_id) {
+        for (location, kept) in instances.iter().zip(kept) {
+            if let Some(json) = kept {
                 answers.push(json);
                 continue;
             }
-            if let Some(pack_id) = self.readable_pack_of(location)
-                && asked.insert(pack_id)
-            {
-                opened.extend(self.packed_metadata(pack_id).await?);
-            }
-            let json = match opened.remove(&record_id).filter(|json| !json.is_empty()) {
+            let json = match opened.remove(&location.record_id).filter(|json| !json.is_empty()) {
                 Some(json) => json,
                 None => self.open_found(location).await?.metadata().await?.into(),
             };
-            self.keep_metadata(record_id, &json);
+            self.keep_metadata(location.record_id, &json);
             answers.push(json);
         }
         // What came along is asked for next, as a rule.

@@ -29,7 +29,7 @@ pub struct Yielding {
 impl Default for Yielding {
     fn default() -> Self {
         Self {
-            bytes_per_second: 32 << 20,
+            bytes_per_second: 16 << 20,
             quiet: Duration::from_millis(1000),
             gather: Duration::from_millis(400),
         }

@@ -1,39 +1,17 @@
 //! Step 5: key object and pack are read back from every placement; only what is equal to the last byte goes to the outbox
 //! of the log, which is the last step to *verified*.
 
-use std::{collections::HashSet, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
 use filmgate_bucket::{PIECE_BYTES, Source};
 use filmgate_catalog::Pack;
-use filmgate_model::{InstanceState, PackId, RecordId, compute};
+use filmgate_model::{PackId, compute};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Placement, Road, error::chain, retrieve::pack_name};
+use crate::{Error, Placement, Road, retrieve::pack_name};
 
 /// How often an object is read before it is believed to be different: a reading can go wrong as well.
 const LOOKS: usize = 2;
-
-/// What became of one record under `filmgate verify`.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Finding {
-    /// The record.
-    pub record_id: RecordId,
-    /// Its state.
-    pub state: InstanceState,
-    /// What is wrong with it.
-    pub problem: String,
-}
-
-/// What `filmgate verify` found.
-#[derive(Debug, Clone, Default, serde::Serialize)]
-pub struct VerifyReport {
-    /// Records looked at.
-    pub records: u64,
-    /// Bytes of datasets opened and compared with their digest.
-    pub dataset_bytes: u64,
-    /// Everything that is not as it should be.
-    pub findings: Vec<Finding>,
-}
 
 impl Road {
     /// The next pack that was put in a placement and is not verified there, leaving out those at work.
@@ -158,77 +136,6 @@ impl Road {
         let what = "its local file is not what was written";
         self.catalog.mark_damaged(pack_id, what, self.clock.now()).await?;
         Err(Error::LocalDiffers(pack_id))
-    }
-
-    /// Opens every byte of a record and compares the dataset with its digest; the dataset's size.
-    ///
-    /// # Errors
-    /// When a byte cannot be fetched or opened, or the digest differs.
-    pub async fn check_record(self: &Arc<Self>, record_id: RecordId) -> Result<u64, Error> {
-        let opened = self.open(record_id).await?.of_copies_only();
-        opened.will_read(0..u64::MAX);
-        let mut digest = Sha256::new();
-        let mut number = 0;
-        while let Some(chunk) = opened.chunk(number).await? {
-            digest.update(&chunk);
-            number += 1;
-        }
-        let table = opened.table();
-        if <[u8; 32]>::from(digest.finalize()) == table.dataset_sha256 {
-            Ok(table.dataset_bytes)
-        } else {
-            Err(Error::NotAsReceived(record_id))
-        }
-    }
-
-    /// The same, and that the footer of its pack opens: where the pack is now, not as it is cached.
-    pub(crate) async fn check_deep(
-        self: &Arc<Self>,
-        record_id: RecordId,
-        opened_packs: &mut HashSet<PackId>,
-    ) -> Result<u64, Error> {
-        let pack_id = self.open(record_id).await?.pack_id();
-        if let Some(pack_id) = pack_id.filter(|pack_id| !opened_packs.contains(pack_id)) {
-            self.check_footer(pack_id).await?;
-            opened_packs.insert(pack_id);
-        }
-        self.check_record(record_id).await
-    }
-
-    /// Looks at every record the catalog knows: that it opens, and with `deep` that every byte does. One of this node that
-    /// does not is damaged from then on, and raises an alarm; what is wrong with another node's is told, and is that
-    /// node's to judge: it may have what this one cannot read.
-    ///
-    /// # Errors
-    /// When the catalog cannot be asked; what is wrong with a record is a finding.
-    pub async fn verify_all(self: &Arc<Self>, deep: bool) -> Result<VerifyReport, Error> {
-        let mut report = VerifyReport::default();
-        let (mut after, mut opened_packs) = (None, HashSet::new());
-        loop {
-            let page = self.catalog.records_after(after, 500).await?;
-            let Some(last) = page.last() else { return Ok(report) };
-            after = Some(last.record_id);
-            for row in page {
-                report.records += 1;
-                let checked = if deep {
-                    self.check_deep(row.record_id, &mut opened_packs).await
-                } else {
-                    self.open(row.record_id).await.map(|_| 0)
-                };
-                match checked {
-                    Ok(bytes) => report.dataset_bytes += bytes,
-                    Err(error) => {
-                        let problem = chain(&error);
-                        if error.is_permanent() && row.node_id == self.node_id() {
-                            self.catalog
-                                .mark_record_damaged(row.record_id, &problem, self.clock.now())
-                                .await?;
-                        }
-                        report.findings.push(Finding { record_id: row.record_id, state: row.state, problem });
-                    }
-                }
-            }
-        }
     }
 }
 

@@ -9,6 +9,8 @@ mod openapi;
 #[path = "router/pictures.rs"]
 mod pictures;
 mod support;
+#[path = "router/syntaxes.rs"]
+mod syntaxes;
 
 use std::time::Duration;
 

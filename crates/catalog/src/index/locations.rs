@@ -245,18 +245,39 @@ impl Catalog {
                 AND CASE WHEN i.site_id = $1 THEN TRUE ELSE FALSE END
              ORDER BY i.record_id LIMIT $4"
         );
+        self.page_after(sql, "walk the records", after, limit).await
+    }
+
+    /// Those of them that are in no pack.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn unpacked_after(&self, after: Option<RecordId>, limit: u32) -> Result<Vec<Location>, Error> {
+        let sql = format!(
+            "SELECT {COLUMNS} WHERE i.site_id = $1 AND i.record_id > $3 AND i.pack_id IS NULL AND i.state <> 'deleted'
+             ORDER BY i.record_id LIMIT $4"
+        );
+        self.page_after(sql, "walk the records in no pack", after, limit).await
+    }
+
+    async fn page_after(
+        &self,
+        sql: String,
+        doing: &'static str,
+        after: Option<RecordId>,
+        limit: u32,
+    ) -> Result<Vec<Location>, Error> {
         // The empty string of bytes comes before every identifier.
         let after = after.map(|record_id| record_id.0.to_vec()).unwrap_or_default();
         self.engine
-            .run("walk the records", async {
+            .run(doing, async {
                 let mut reader = self.engine.reader().await?;
                 let query = query(AssertSqlSafe(sql))
                     .bind(self.site())
                     .bind(self.node())
                     .bind(after)
                     .bind(i64::from(limit));
-                let rows = query.fetch_all(&mut reader).await?;
-                rows.iter().map(location).collect()
+                query.fetch_all(&mut reader).await?.iter().map(location).collect()
             })
             .await
     }

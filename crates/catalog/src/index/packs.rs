@@ -243,6 +243,22 @@ impl Catalog {
             .await
     }
 
+    /// Every pack of the site, oldest first.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn packs_by_age(&self) -> Result<Vec<PackId>, Error> {
+        self.engine
+            .run("list the packs of the site", async {
+                let mut reader = self.engine.reader().await?;
+                let packs =
+                    query("SELECT pack_id FROM index_packs WHERE site_id = $1 ORDER BY created_at, pack_id");
+                let rows = packs.bind(self.site()).fetch_all(&mut reader).await?;
+                rows.iter().map(|row| Ok(PackId(id(row, "pack_id")?))).collect()
+            })
+            .await
+    }
+
     /// Every pack this node made or has on its disk, oldest first.
     ///
     /// # Errors

@@ -111,6 +111,8 @@ pub(super) async fn sites_and_wipes(catalog: &Catalog) {
     assert_eq!(walked.iter().map(|location| location.record_id).collect::<Vec<_>>(), [record(1)]);
     let walked = catalog.records_after(Some(record(1)), 9).await.expect("walk");
     assert_eq!(walked.iter().map(|location| location.record_id).collect::<Vec<_>>(), [record(2)]);
+    assert_eq!(catalog.unpacked_after(None, 9).await.expect("walk"), []);
+    assert_eq!(catalog.packs_by_age().await.expect("packs"), [pack_id(1)]);
     let standings = catalog.standing_of(&[record(1), record(9)]).await.expect("standing");
     assert_eq!(standings, [(record(1), Standing::Settled), (record(9), Standing::Unknown)]);
 

@@ -98,7 +98,7 @@ pub(crate) struct Yield {
 
 impl Default for Yield {
     fn default() -> Self {
-        Self { bytes_per_second: 32 << 20, quiet_ms: 1_000, gather_ms: 400, nice: 10 }
+        Self { bytes_per_second: 16 << 20, quiet_ms: 1_000, gather_ms: 400, nice: 10 }
     }
 }
 

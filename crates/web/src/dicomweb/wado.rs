@@ -1,7 +1,7 @@
 //! Instances (PS3.18 10.4.1.1.1): as they are stored where the client takes that, else in the syntax it asks for. Each SOP Instance UID
 //! once.
 
-use std::{collections::BTreeSet, pin::pin, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeSet, iter, pin::pin, sync::Arc};
 
 use axum::{
     body::Body,
@@ -41,8 +41,10 @@ pub(crate) async fn instances(Path(named): Path<Named>, asking: Asking) -> Resul
     {
         return alone(&asking, instance.clone()).await;
     }
-    let chosen =
-        found.into_iter().map(|instance| (form(&instance, true, &asking.accepted, made).1, instance));
+    let chosen = found.into_iter().map(|instance| {
+        let forms = forms(&instance, true, &asking.accepted, made).into_iter().map(|(_, syntax)| syntax);
+        (forms.collect(), instance)
+    });
     let (road, chosen) = (Arc::clone(asking.road()), chosen.collect());
     let boundary = asking.boundary();
     let content_type = boundary.content_type(DICOM);
@@ -111,14 +113,24 @@ fn form(
     accepted: &Accepted,
     made: &[&'static str],
 ) -> (u16, FrameSyntax) {
+    forms(instance, multipart, accepted, made).first().copied().unwrap_or((0, FrameSyntax::Stored))
+}
+
+/// The syntaxes an instance is wanted in, each with how much, the most wanted first and as it is stored among equals.
+fn forms(
+    instance: &Location,
+    multipart: bool,
+    accepted: &Accepted,
+    made: &[&'static str],
+) -> Vec<(u16, FrameSyntax)> {
     let quality =
         |syntax| accepted.quality(Offer { multipart, media_type: DICOM, transfer_syntax: Some(syntax) });
+    let made = if filmgate_pixels::can_decode(&instance.transfer_syntax_uid) { made } else { &[] };
     let stored = (quality(&instance.transfer_syntax_uid), FrameSyntax::Stored);
-    if !filmgate_pixels::can_decode(&instance.transfer_syntax_uid) {
-        return stored;
-    }
     let others = made.iter().map(|uid| (quality(uid), FrameSyntax::As(uid)));
-    others.fold(stored, |best, other| if other.0 > best.0 { other } else { best })
+    let mut forms: Vec<_> = iter::once(stored).chain(others).filter(|(quality, _)| *quality > 0).collect();
+    forms.sort_by_key(|(quality, _)| Reverse(*quality));
+    forms
 }
 
 /// Whether the answer comes in parts; a 406 when an instance cannot be given as it is accepted.
@@ -164,7 +176,7 @@ fn not_acceptable(one: bool, stored: &[&str], accepted: &Accepted) -> Error {
 
 async fn send_parts(
     road: Arc<Road>,
-    instances: Vec<(FrameSyntax, Location)>,
+    instances: Vec<(Vec<FrameSyntax>, Location)>,
     level: &'static str,
     boundary: Boundary,
     outlet: Outlet,
@@ -172,8 +184,8 @@ async fn send_parts(
     let is_alone = instances.len() == 1;
     let mut still_shown = StillShown::new(instances.iter().map(|(_, instance)| instance.record_id));
     let by = &road;
-    let open = |(syntax, instance)| async move {
-        let begun = begin(by, syntax, &instance, is_alone).await;
+    let open = |(forms, instance): (Vec<FrameSyntax>, Location)| async move {
+        let begun = begin(by, &forms, &instance, is_alone).await;
         (instance, begun)
     };
     let mut begun = pin!(stream::iter(instances).map(open).buffered(BEGUN_AT_ONCE));
@@ -211,25 +223,45 @@ enum Begun {
     Transcoded(Box<Transcoded>),
 }
 
+/// Begins an instance in the most wanted of the syntaxes its samples can be in.
 async fn begin(
     road: &Arc<Road>,
-    syntax: FrameSyntax,
+    forms: &[FrameSyntax],
     instance: &Location,
     is_alone: bool,
 ) -> Result<Begun, filmgate_pipeline::Error> {
-    if let FrameSyntax::As(uid) = syntax {
+    for form in forms {
+        let FrameSyntax::As(uid) = form else { return begin_stored(road, instance).await };
+        // The form of one that is alone was chosen by its samples.
+        if !is_alone && !can_be_in(road, instance, uid).await {
+            continue;
+        }
         match road.transcoded(instance, uid).await {
             Ok(transcoded) => return Ok(Begun::Transcoded(Box::new(transcoded))),
             // Damaged pixels among others: better as they are, and said to be so, than nothing of the rest.
             Err(filmgate_pipeline::Error::Pixels(error)) if !is_alone => {
                 tracing::warn!(record_id = %instance.record_id, %error, "an instance cannot be decoded: it goes as stored");
+                return begin_stored(road, instance).await;
             }
             Err(error) => return Err(error),
         }
     }
+    if !forms.is_empty() {
+        tracing::warn!(record_id = %instance.record_id, "an instance cannot be in any syntax that is accepted: it goes as stored");
+    }
+    begin_stored(road, instance).await
+}
+
+async fn begin_stored(road: &Arc<Road>, instance: &Location) -> Result<Begun, filmgate_pipeline::Error> {
     let record = road.open_found(instance).await?;
     let first = first_chunks(&record).await?;
     Ok(Begun::Stored(record, first))
+}
+
+/// True where the samples of an instance fit a syntax, and where nobody knows.
+async fn can_be_in(road: &Arc<Road>, instance: &Location, uid: &str) -> bool {
+    let Ok(imaged) = road.imaged(instance).await else { return true };
+    FrameSyntax::encoded_of(&imaged.image).contains(&uid)
 }
 
 /// Sends an instance that is written anew, with something before it.
