@@ -243,10 +243,10 @@ impl OpenRecord {
             let some = self.some_chunks(left).await?;
             for (&number, chunk) in left.iter().zip(&some) {
                 let covers = self.table.chunks.get(number).map_or(0..0, chunk_range);
-                // Both ends lie within the chunk, which is as long as its entry says.
+                // Both ends lie within the chunk.
                 let start = range.start.saturating_sub(covers.start) as usize;
                 let end = (range.end.min(covers.end) - covers.start) as usize;
-                pieces.push(piece_of(chunk, start.min(end)..end));
+                pieces.push(piece_of(chunk, start..end));
             }
             left = left.get(some.len().max(1)..).unwrap_or_default();
         }
@@ -347,7 +347,8 @@ impl OpenRecord {
 
 /// A part of an opened chunk. A small one is copied, so that who keeps it does not keep the whole chunk in memory.
 fn piece_of(chunk: &Bytes, range: Range<usize>) -> Bytes {
-    let piece = chunk.slice(range);
+    let end = range.end.min(chunk.len());
+    let piece = chunk.slice(range.start.min(end)..end);
     if piece.len() < chunk.len() / 2 { Bytes::copy_from_slice(&piece) } else { piece }
 }
 

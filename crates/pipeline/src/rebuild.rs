@@ -105,8 +105,9 @@ impl Road {
         packs.extend(self.unnamed_packs(&logs, &listed, &mut rebuilt.problems).await?);
         packs.sort_by_key(|candidate| (!candidate.named, candidate.began_at, candidate.pack.pack_id));
         self.catalog.keep_pages(Some(PAGES_BYTES)).await?;
-        self.enter_all(packs, &mut rebuilt, &mut tell).await?;
+        let entered = self.enter_all(packs, &mut rebuilt, &mut tell).await;
         self.catalog.keep_pages(None).await?;
+        entered?;
         self.enter_keys(&logs.merge, None).await?;
         self.enter_leaving(&logs.merge, &listed, None).await?;
         self.enter_custody(&logs.merge, &logs.merge.studies().collect::<Vec<_>>()).await?;
