@@ -7,21 +7,67 @@ use std::sync::LazyLock;
 
 use sqlx::{
     AssertSqlSafe, SqlSafeStr,
-    migrate::{Migration, Migrator},
+    migrate::{Migration, MigrationType, Migrator},
 };
 
-static COMMON: Migrator = sqlx::migrate!("migrations/common");
-static ONLY_SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-static ONLY_POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+/// Names and texts of a folder's files. (sqlx's own macro for it would compile a second sqlx, for the compiler.)
+macro_rules! files {
+    ($folder:literal: $($name:literal,)*) => {
+        &[$(($name, include_str!(concat!("../../migrations/", $folder, "/", $name, ".sql")))),*]
+    };
+}
+
+type Files = &'static [(&'static str, &'static str)];
+
+const COMMON: Files = files![
+    "common":
+    "0001_index_and_book",
+    "0003_placing",
+    "0004_access",
+    "0006_outbox",
+    "0007_custody",
+    "0008_nodes",
+    "0020_local_packs",
+    "0022_telling",
+    "0030_shredding",
+    "0031_key_rotations",
+    "0032_book_exports",
+    "0033_retention_rules",
+    "0040_search",
+    "0042_log_positions",
+];
+const ONLY_SQLITE: Files = files![
+    "sqlite":
+    "0002_counts",
+    "0021_counts_by_node",
+    "0041_grams",
+];
+const ONLY_POSTGRES: Files = files![
+    "postgres":
+    "0002_counts",
+    "0021_counts_by_node",
+    "0041_grams",
+];
+
+/// What files say, the number and the words of each being its name.
+fn of(files: Files) -> impl Iterator<Item = Migration> {
+    files.iter().map(|(name, text)| {
+        let (number, words) = name.split_once('_').unwrap_or((name, ""));
+        // A test looks at the numbers.
+        let version = number.parse().unwrap_or_default();
+        let sql = SqlSafeStr::into_sql_str(*text);
+        Migration::new(version, words.replace('_', " ").into(), MigrationType::Simple, sql, false)
+    })
+}
 
 /// For SQLite: the texts as they stand.
 pub(super) static SQLITE: LazyLock<Migrator> =
-    LazyLock::new(|| Migrator::with_migrations(COMMON.iter().chain(ONLY_SQLITE.iter()).cloned().collect()));
+    LazyLock::new(|| Migrator::with_migrations(of(COMMON).chain(of(ONLY_SQLITE)).collect()));
 
 /// For PostgreSQL: the common texts translated. Nodes that start together wait for each other by an advisory lock.
 pub(super) static POSTGRES: LazyLock<Migrator> = LazyLock::new(|| {
-    let common = COMMON.iter().map(translated);
-    Migrator::with_migrations(common.chain(ONLY_POSTGRES.iter().cloned()).collect())
+    let common = of(COMMON).map(|one| translated(&one));
+    Migrator::with_migrations(common.chain(of(ONLY_POSTGRES)).collect())
 });
 
 /// The schema of PostgreSQL as it was before a migration.
@@ -86,6 +132,8 @@ fn is_of_word(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
 
     #[test]
@@ -94,6 +142,21 @@ mod tests {
         let sqlite = numbers(&SQLITE);
         assert_eq!(sqlite, numbers(&POSTGRES), "a migration of one database has its like for the other");
         assert!(sqlite.windows(2).all(|pair| pair[0] < pair[1]), "{sqlite:?}");
+        assert!(sqlite.first().is_some_and(|first| *first > 0), "a file's name begins with its number");
+    }
+
+    #[test]
+    fn no_file_is_left_out() {
+        for (folder, files) in [("common", COMMON), ("sqlite", ONLY_SQLITE), ("postgres", ONLY_POSTGRES)] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(folder);
+            let mut there: Vec<String> = fs::read_dir(path)
+                .expect("the folder")
+                .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+                .collect();
+            there.sort();
+            let named: Vec<String> = files.iter().map(|(name, _)| format!("{name}.sql")).collect();
+            assert_eq!(named, there, "{folder}");
+        }
     }
 
     #[test]
