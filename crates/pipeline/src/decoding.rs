@@ -3,7 +3,7 @@
 
 mod pool;
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{borrow::Cow, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use filmgate_model::compute;
@@ -43,8 +43,8 @@ pub struct WorkerOptions {
 /// One frame as its instance stores it.
 #[derive(Debug, Clone)]
 pub struct FrameBytes {
-    /// Its bytes; fragments one after another.
-    pub bytes: Bytes,
+    /// Its bytes in order; fragments one after another.
+    pub pieces: Vec<Bytes>,
     /// See [`FrameData::first_bit`].
     pub first_bit: u8,
     /// See [`FrameData::words`].
@@ -53,13 +53,21 @@ pub struct FrameBytes {
 
 impl From<Bytes> for FrameBytes {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, first_bit: 0, words: false }
+        Self { pieces: vec![bytes], first_bit: 0, words: false }
     }
 }
 
 impl FrameBytes {
+    fn length(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
+
     fn data(&self) -> FrameData<'_> {
-        FrameData { bytes: &self.bytes, first_bit: self.first_bit, words: self.words }
+        let bytes = match self.pieces.as_slice() {
+            [whole] => Cow::Borrowed(whole.as_ref()),
+            pieces => Cow::Owned(pieces.concat()),
+        };
+        FrameData { bytes, first_bit: self.first_bit, words: self.words }
     }
 }
 
@@ -99,7 +107,7 @@ impl Decoding {
     ) -> Result<Frame, Error> {
         let (syntax, image, frame) = (transfer_syntax_uid.to_owned(), image.clone(), frame.into());
         // It is held by the work itself, which goes on when nobody waits for it any more.
-        let room = self.flight.take_owned(image.frame_bytes() + frame.bytes.len() as u64).await;
+        let room = self.flight.take_owned(image.frame_bytes() + frame.length()).await;
         match self.pool_for(&syntax) {
             Some(pool) => {
                 pool.ask(move |to, from| {

@@ -24,7 +24,13 @@ const BUILD_TOOLS: &[Tool] = &[
         why: "compiles zstd and SQLCipher",
     },
     Tool { program: "c++", probe: &["--version"], package: "g++", why: "compiles CharLS" },
-    Tool { program: "cmake", probe: &["--version"], package: "cmake", why: "builds CharLS" },
+    Tool {
+        program: "cmake",
+        probe: &["--version"],
+        package: "cmake",
+        why: "builds CharLS and libjpeg-turbo",
+    },
+    Tool { program: "nasm", probe: &["--version"], package: "nasm", why: "assembles libjpeg-turbo" },
     Tool { program: "make", probe: &["--version"], package: "make", why: "builds OpenSSL for SQLCipher" },
     Tool { program: "perl", probe: &["-e", "1"], package: "perl", why: "configures OpenSSL for SQLCipher" },
 ];

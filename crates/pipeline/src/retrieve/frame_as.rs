@@ -57,12 +57,12 @@ impl Imaged {
     fn data(&self, stored: StoredFrame) -> FrameBytes {
         let pixel_data = self.dataset.elements.element(tags::PIXEL_DATA).ok();
         let words = pixel_data.is_some_and(|element| element.vr() == VR::OW);
-        FrameBytes { bytes: stored.bytes, first_bit: stored.first_bit, words }
+        FrameBytes { pieces: stored.pieces, first_bit: stored.first_bit, words }
     }
 }
 
 impl Road {
-    /// One frame, from memory when it was opened not long ago; frames count from 1.
+    /// One frame in pieces, from memory when it was opened not long ago; frames count from 1.
     ///
     /// # Errors
     /// [`Error::NoSuchFrame`]; [`Error::Pixels`] when it cannot be decoded or encoded; or when its bytes cannot be had.
@@ -72,10 +72,10 @@ impl Road {
         imaged: &Arc<Imaged>,
         frame: u32,
         syntax: FrameSyntax,
-    ) -> Result<Bytes, Error> {
+    ) -> Result<Vec<Bytes>, Error> {
         let target = match syntax {
             FrameSyntax::Stored if imaged.goes_as_stored() => {
-                return Ok(self.stored_frame(location, imaged, frame).await?.bytes);
+                return Ok(self.stored_frame(location, imaged, frame).await?.pieces);
             }
             FrameSyntax::Stored => uids::EXPLICIT_VR_LITTLE_ENDIAN,
             FrameSyntax::As(uid) => uid,
@@ -83,9 +83,9 @@ impl Road {
         let key = FrameKey { record_id: imaged.record_id, frame, transfer_syntax_uid: Some(target) };
         let make = async {
             let decoded = self.decoded(location, imaged, frame).await?;
-            Ok(StoredFrame { bytes: self.encoded(decoded, target).await?, first_bit: 0 })
+            Ok(StoredFrame { pieces: vec![self.encoded(decoded, target).await?], first_bit: 0 })
         };
-        self.kept.frames.get_or_insert_async(&key, make).await.map(|frame| frame.bytes)
+        self.kept.frames.get_or_insert_async(&key, make).await.map(|frame| frame.pieces)
     }
 
     /// One frame as it is stored, from memory when it was opened not long ago.
@@ -107,11 +107,11 @@ impl Road {
         location: &Location,
         imaged: &Imaged,
         frame: u32,
-    ) -> Result<Option<Bytes>, Error> {
+    ) -> Result<Option<Vec<u8>>, Error> {
         if !imaged.is_native() || !imaged.goes_as_stored() {
             return Ok(None);
         }
-        Ok(Some(self.stored_frame(location, imaged, frame).await?.bytes))
+        Ok(Some(self.stored_frame(location, imaged, frame).await?.pieces.concat()))
     }
 
     /// The samples of a frame.

@@ -67,10 +67,17 @@ impl Frames {
 /// A frame as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredFrame {
-    /// Native samples, or the fragments' content.
-    pub bytes: Bytes,
+    /// Native samples, or the fragments' content, in the pieces in which it was opened, in order.
+    pub pieces: Vec<Bytes>,
     /// The bit of the first byte at which a native frame of single bits begins; 0 for all others.
     pub first_bit: u8,
+}
+
+impl StoredFrame {
+    /// Bytes of all its pieces.
+    pub(super) fn length(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    }
 }
 
 impl OpenRecord {
@@ -112,14 +119,14 @@ impl OpenRecord {
             &Places::Native { offset, bytes, frame_bits } => {
                 let Some(range) = native_range(index, bytes, frame_bits) else { return Err(no_such) };
                 let first_bit = (u64::from(index) * frame_bits % 8) as u8;
-                let bytes = self.value_range(offset + range.start..offset + range.end).await?;
-                Ok(StoredFrame { bytes, first_bit })
+                let pieces = self.value_pieces(offset + range.start..offset + range.end).await?;
+                Ok(StoredFrame { pieces, first_bit })
             }
             Places::Fragments { fragments, begins } => {
                 let begin = *begins.get(index as usize).ok_or(no_such)?;
                 let end = begins.get(index as usize + 1).copied().unwrap_or(fragments.len());
-                let bytes = self.fragments_content(fragments.get(begin..end).unwrap_or_default()).await?;
-                Ok(StoredFrame { bytes, first_bit: 0 })
+                let pieces = self.fragments_content(fragments.get(begin..end).unwrap_or_default()).await?;
+                Ok(StoredFrame { pieces, first_bit: 0 })
             }
         }
     }
@@ -213,7 +220,7 @@ impl OpenRecord {
     }
 
     /// What fragments hold, one behind the other.
-    async fn fragments_content(&self, fragments: &[Fragment]) -> Result<Bytes, Error> {
+    async fn fragments_content(&self, fragments: &[Fragment]) -> Result<Vec<Bytes>, Error> {
         let total: u64 = fragments.iter().map(|fragment| u64::from(fragment.bytes)).sum();
         if total > STORED_FRAME_BYTES_MAX {
             return Err(Error::NoFrames("a frame is longer than one may be"));
@@ -224,15 +231,11 @@ impl OpenRecord {
         if let [first, .., last] = fragments {
             self.will_read(range(first).start..range(last).end);
         }
-        let mut content = Vec::new();
+        let mut content = Vec::with_capacity(fragments.len());
         for fragment in fragments {
-            let bytes = self.dataset_range(range(fragment)).await?;
-            if fragments.len() == 1 {
-                return Ok(bytes);
-            }
-            content.extend_from_slice(&bytes);
+            content.extend(self.dataset_pieces(range(fragment)).await?);
         }
-        Ok(content.into())
+        Ok(content)
     }
 }
 

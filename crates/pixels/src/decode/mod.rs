@@ -9,16 +9,18 @@ mod native;
 mod rle;
 mod values;
 
+use std::borrow::Cow;
+
 use dicom_dictionary_std::uids;
 use filmgate_model::transfer_syntax::EXPLICIT_VR_BIG_ENDIAN;
 
 use crate::{Error, Frame, ImagePixel};
 
 /// The bytes of one frame as its instance stores them.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct FrameData<'a> {
     /// Its samples; its fragments one after another where they are encapsulated.
-    pub bytes: &'a [u8],
+    pub bytes: Cow<'a, [u8]>,
     /// Where the frame begins in its first byte, from the lowest bit: native frames of one bit a pixel follow each other
     /// without a gap (PS3.5 8.1.1).
     pub first_bit: u8,
@@ -31,7 +33,7 @@ impl<'a> FrameData<'a> {
     /// A frame that begins at a byte, which all but some of one bit a pixel do.
     #[must_use]
     pub fn of(bytes: &'a [u8]) -> Self {
-        Self { bytes, first_bit: 0, words: false }
+        Self { bytes: Cow::Borrowed(bytes), first_bit: 0, words: false }
     }
 }
 
@@ -97,12 +99,12 @@ pub fn can_decode(transfer_syntax_uid: &str) -> bool {
 pub fn decode(transfer_syntax_uid: &str, image: &ImagePixel, data: FrameData<'_>) -> Result<Frame, Error> {
     match Family::of(transfer_syntax_uid)? {
         Family::Native { big_endian } => native::decode(image, data, big_endian),
-        Family::DeflatedFrame => deflated::decode(image, data.bytes),
-        Family::Rle => rle::decode(image, data.bytes),
-        Family::Jpeg => jpeg::decode(image, data.bytes),
-        Family::JpegLs => jpeg_ls::decode(image, data.bytes),
-        Family::Jpeg2000 => jpeg2000::decode(image, data.bytes),
-        Family::JpegXl => jpeg_xl::decode(image, data.bytes),
+        Family::DeflatedFrame => deflated::decode(image, &data.bytes),
+        Family::Rle => rle::decode(image, &data.bytes),
+        Family::Jpeg => jpeg::decode(image, &data.bytes),
+        Family::JpegLs => jpeg_ls::decode(image, &data.bytes),
+        Family::Jpeg2000 => jpeg2000::decode(image, &data.bytes),
+        Family::JpegXl => jpeg_xl::decode(image, &data.bytes),
     }
 }
 

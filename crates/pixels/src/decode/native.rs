@@ -1,5 +1,7 @@
 //! Samples as they are (PS3.5 8.1).
 
+use std::borrow::Cow;
+
 use crate::{
     Error, Frame, ImagePixel, Photometric, Sample,
     decode::{FrameData, values},
@@ -22,16 +24,12 @@ fn is_halved(image: &ImagePixel) -> bool {
 }
 
 pub(super) fn decode(image: &ImagePixel, data: FrameData<'_>, big_endian: bool) -> Result<Frame, Error> {
-    let unswapped;
-    let mut bytes = data.bytes;
-    if big_endian && data.words && matches!(image.sample, Sample::Bit | Sample::U8 | Sample::I8) {
-        let mut words = bytes.to_vec();
-        values::swap(&mut words, 2);
-        unswapped = words;
-        bytes = &unswapped;
+    let FrameData { mut bytes, first_bit, words } = data;
+    if big_endian && words && matches!(image.sample, Sample::Bit | Sample::U8 | Sample::I8) {
+        values::swap(bytes.to_mut(), 2);
     }
     match image.sample {
-        Sample::Bit => bits(image, bytes, data.first_bit),
+        Sample::Bit => bits(image, &bytes, first_bit),
         _ => samples(image, bytes, big_endian),
     }
 }
@@ -59,16 +57,14 @@ fn bits_of(byte: u8) -> [u8; 8] {
     std::array::from_fn(|bit| byte >> bit & 1)
 }
 
-fn samples(image: &ImagePixel, bytes: &[u8], big_endian: bool) -> Result<Frame, Error> {
+fn samples(image: &ImagePixel, bytes: Cow<'_, [u8]>, big_endian: bool) -> Result<Frame, Error> {
     let (full, stored) = (image.frame_bytes() as usize, stored_bytes(image) as usize);
-    let mut frame = match bytes.get(..full) {
+    let mut frame = if bytes.len() >= full {
         // Some state that colour is shared and store all of it; their frames are half as long again.
-        Some(bytes) => Frame::of(image, planes(image, bytes.to_vec())),
-        None if stored < full => {
-            let halved = bytes.get(..stored).ok_or_else(|| short(image, bytes.len()))?;
-            Frame::of(image, to_full_width(halved, image.sample.bytes()))
-        }
-        None => return Err(short(image, bytes.len())),
+        Frame::of(image, planes(image, first(bytes, full)))
+    } else {
+        let halved = bytes.get(..stored).ok_or_else(|| short(image, bytes.len()))?;
+        Frame::of(image, to_full_width(halved, image.sample.bytes()))
     };
     if frame.photometric == Photometric::YbrFull422 {
         frame.photometric = Photometric::YbrFull;
@@ -78,6 +74,17 @@ fn samples(image: &ImagePixel, bytes: &[u8], big_endian: bool) -> Result<Frame, 
     }
     values::settle(image, &mut frame.bytes);
     Ok(frame)
+}
+
+/// The first bytes, copied unless they are one's own.
+fn first(bytes: Cow<'_, [u8]>, count: usize) -> Vec<u8> {
+    match bytes {
+        Cow::Borrowed(bytes) => bytes.iter().copied().take(count).collect(),
+        Cow::Owned(mut bytes) => {
+            bytes.truncate(count);
+            bytes
+        }
+    }
 }
 
 fn short(image: &ImagePixel, bytes: usize) -> Error {
@@ -124,9 +131,9 @@ mod tests {
     #[test]
     fn bits_follow_each_other_over_frames() {
         let image = ImagePixel { rows: 1, columns: 5, ..image(Sample::Bit, 1) };
-        let data = FrameData { bytes: &[0b1011_0000, 0b1], first_bit: 4, words: false };
+        let data = FrameData { first_bit: 4, ..FrameData::of(&[0b1011_0000, 0b1]) };
         assert_eq!(decode(&image, data, false).expect("a frame").bytes, [1, 1, 0, 1, 1]);
-        assert!(decode(&image, FrameData { bytes: &[0xFF], ..data }, false).is_err());
+        assert!(decode(&image, FrameData { first_bit: 4, ..FrameData::of(&[0xFF]) }, false).is_err());
     }
 
     #[test]
@@ -146,8 +153,8 @@ mod tests {
     #[test]
     fn words_of_big_endian_bytes_are_turned_around() {
         let image = ImagePixel { rows: 1, columns: 4, ..image(Sample::U8, 8) };
-        let data = FrameData { bytes: &[2, 1, 4, 3], first_bit: 0, words: true };
-        assert_eq!(decode(&image, data, true).expect("a frame").bytes, [1, 2, 3, 4]);
+        let data = FrameData { words: true, ..FrameData::of(&[2, 1, 4, 3]) };
+        assert_eq!(decode(&image, data.clone(), true).expect("a frame").bytes, [1, 2, 3, 4]);
         assert_eq!(decode(&image, data, false).expect("a frame").bytes, [2, 1, 4, 3]);
     }
 

@@ -27,13 +27,14 @@ pub(super) struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// True for an item that names this frame, or none.
+    /// True for an item that names this frame, or none. Numbers that cannot be read name no frame.
     fn concerns(&self, item: &InMemDicomObject) -> bool {
         let images = items(item, tags::REFERENCED_IMAGE_SEQUENCE);
         let names = |image: &InMemDicomObject| {
             let frames = numbers(image, tags::REFERENCED_FRAME_NUMBER);
             text(image, tags::REFERENCED_SOP_INSTANCE_UID) == self.sop_instance_uid
-                && (frames.is_empty() || frames.contains(&f64::from(self.frame_number)))
+                && (!has(image, tags::REFERENCED_FRAME_NUMBER)
+                    || frames.contains(&f64::from(self.frame_number)))
         };
         images.is_empty() || images.iter().any(names)
     }

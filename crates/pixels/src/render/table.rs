@@ -99,7 +99,8 @@ fn by_word<T: Copy>(frame: &Frame, show: impl Fn(f64) -> T) -> Vec<T> {
     let words = 1_u32 << (8 * sample.bytes()).min(16);
     let stored = 1_u32 << bits.min(16);
     let shown: Vec<T> = (0..stored.min(words)).map(|word| show(integer(word, sample, bits) as f64)).collect();
-    shown.iter().copied().cycle().take(words as usize).collect()
+    // Both are powers of two.
+    shown.repeat(words as usize / shown.len())
 }
 
 fn greys_of(frame: &Frame, greys: &[u8]) -> Vec<u8> {

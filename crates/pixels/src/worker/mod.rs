@@ -40,7 +40,7 @@ pub fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
 fn answer(question: &Question) -> Answer {
     let answer = match question {
         Question::Decode { syntax, image, bytes, first_bit, words } => {
-            let data = FrameData { bytes, first_bit: *first_bit, words: *words };
+            let data = FrameData { first_bit: *first_bit, words: *words, ..FrameData::of(bytes) };
             crate::decode(syntax, image, data).map(Answer::Frame)
         }
         Question::Encode { syntax, frame } => crate::encode(syntax, frame).map(Answer::Bytes),

@@ -88,7 +88,7 @@ pub(super) fn write_decode(
         data.first_bit,
         data.words.into(),
     ]);
-    write(to, head, data.bytes)
+    write(to, head, &data.bytes)
 }
 
 pub(super) fn write_encode(to: &mut impl Write, syntax: &str, frame: &Frame) -> io::Result<()> {

@@ -120,7 +120,7 @@ fn compared(folder: &Path, path: &str, stored: &Stored, frames: &[Frame]) -> Res
             return if close { Ok(said) } else { Err(format!("{said}: sums {own} {own_squares}")) };
         }
         Other::Decoder => {
-            (stored.frames().flat_map(|data| by_jpeg_decoder(data.bytes)).collect::<Vec<f64>>(), MEAN_MAX)
+            (stored.frames().flat_map(|data| by_jpeg_decoder(&data.bytes)).collect::<Vec<f64>>(), MEAN_MAX)
         }
         Other::Lossless(sibling, mean_max) => {
             let rows = rows(folder);

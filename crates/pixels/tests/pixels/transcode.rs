@@ -156,10 +156,10 @@ fn speeds() {
         let row = rows.iter().find(|row| row["path"].starts_with(path)).expect("in the manifest");
         let stored = Stored::open(&folder, row).expect("an image");
         let data = stored.frames().next().expect("a frame");
-        let frame = decode(&stored.syntax, &stored.image, data).expect("a frame");
+        let frame = decode(&stored.syntax, &stored.image, data.clone()).expect("a frame");
         lines += &format!(
             "{path} decoded {:.0}\n",
-            speed(frame.bytes.len(), || decode(&stored.syntax, &stored.image, data).is_ok())
+            speed(frame.bytes.len(), || decode(&stored.syntax, &stored.image, data.clone()).is_ok())
         );
     }
     let row = rows.iter().find(|row| row["path"].starts_with("ct-series")).expect("in the manifest");

@@ -80,22 +80,22 @@ struct Answer {
 }
 
 impl Answer {
-    async fn frame(&self, road: &Arc<Road>, number: u32) -> Result<Bytes, Error> {
+    async fn frame(&self, road: &Arc<Road>, number: u32) -> Result<Vec<Bytes>, Error> {
         Ok(road.frame(&self.found, &self.imaged, number, self.chosen.syntax).await?)
     }
 
-    /// A single frame is at hand as a whole: its length is told, and it leaves in one piece.
+    /// A single frame is at hand as a whole: its length is told.
     async fn one(&self, road: &Arc<Road>, number: u32, boundary: &Boundary) -> Result<Response, Error> {
-        let frame = self.frame(road, number).await?;
-        if !self.chosen.multipart {
-            return Ok(with_type(Body::from(frame), &self.chosen.part_type));
+        let mut pieces = self.frame(road, number).await?;
+        let mut content_type = self.chosen.part_type.clone();
+        if self.chosen.multipart {
+            content_type = boundary.content_type(&self.chosen.part_type);
+            let head = boundary.part_head(true, &self.chosen.part_type, &self.location_of(number));
+            pieces.insert(0, head.into());
+            pieces.push(boundary.closing().into());
         }
-        let content_type = boundary.content_type(&self.chosen.part_type);
-        let head = boundary.part_head(true, &self.chosen.part_type, &self.location_of(number));
-        let closing = boundary.closing();
-        let length = head.len() + frame.len() + closing.len();
-        let pieces = [Bytes::from(head), frame, Bytes::from(closing)].map(Ok::<_, std::io::Error>);
-        let body = Body::from_stream(futures::stream::iter(pieces));
+        let length: usize = pieces.iter().map(Bytes::len).sum();
+        let body = Body::from_stream(futures::stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>)));
         let mut response = with_type(body, &content_type);
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         Ok(response)
@@ -117,7 +117,7 @@ impl Answer {
             outlet
                 .send(boundary.part_head(index == 0, &self.chosen.part_type, &self.location_of(number)))
                 .await?;
-            outlet.send(frame).await?;
+            outlet.send_all(frame).await?;
         }
         Ok(outlet.send(boundary.closing()).await?)
     }

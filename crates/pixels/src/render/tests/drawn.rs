@@ -162,6 +162,7 @@ fn a_presentation_state_windows_the_frames_it_names() {
     let windows = vec![
         referring(window("7", "3", ""), "1.2.9", "1"),
         referring(window("7", "3", ""), "1.2.3", "2"),
+        referring(window("7", "3", ""), "1.2.3", "first"),
         referring(window("0", "101", ""), "1.2.3", "1"),
         window("7", "3", ""),
     ];
