@@ -2,7 +2,7 @@
 //!
 //! - `ingest`: DCMTK, Orthanc and the gateway receive the same files from the same senders, in turns.
 //! - `cold`: a frame of a pack that is only in S3, beside a plain range GET.
-//! - `qido`: how long a search takes among many studies, in both databases.
+//! - `qido`: how long a search takes among many studies, in both databases and in Orthanc.
 //! - `rebuild`: instances a second that come back from bucket and keys alone.
 //! - `retrieve`: Orthanc with its DICOMweb plugin and the gateway are asked for the same studies, in turns.
 //! - `seal`: what a core seals and opens in a second, beside plain zstd.
@@ -27,8 +27,10 @@ mod limits;
 mod loaded;
 mod machine;
 mod noise;
+mod part10;
 mod process;
 mod qido;
+mod qido_orthanc;
 mod qido_people;
 mod rebuild;
 mod receivers;

@@ -9,6 +9,8 @@ use std::{
 use anyhow::Result;
 use filmgate_model::Random;
 
+use crate::part10;
+
 /// Side of the square of 8-bit samples: 200 KB.
 const SIDE: u16 = 448;
 const INSTANCES_OF_STUDY: usize = 250;
@@ -34,53 +36,28 @@ pub(crate) fn prepare(work: &Path, instances: usize) -> Result<PathBuf> {
 fn file(number: usize, random: &Random) -> Vec<u8> {
     let study = number / INSTANCES_OF_STUDY;
     let instance = format!("{ROOT}.3.{number}");
-    let mut meta = Vec::new();
-    element(&mut meta, 0x0002_0002, b"UI", SECONDARY_CAPTURE.as_bytes());
-    element(&mut meta, 0x0002_0003, b"UI", instance.as_bytes());
-    element(&mut meta, 0x0002_0010, b"UI", b"1.2.840.10008.1.2.1");
-    let mut file = vec![0; 128];
-    file.extend_from_slice(b"DICM\x02\x00\x00\x00UL\x04\x00");
-    file.extend_from_slice(&(meta.len() as u32).to_le_bytes());
-    file.extend_from_slice(&meta);
     let mut pixels = vec![0; usize::from(SIDE) * usize::from(SIDE)];
     random.fill(&mut pixels);
-    for (tag, vr, value) in [
-        (0x0008_0016, b"UI", SECONDARY_CAPTURE.as_bytes()),
-        (0x0008_0018, b"UI", instance.as_bytes()),
-        (0x0008_0060, b"CS", b"OT"),
-        (0x0010_0010, b"PN", b"BENCH^Noise"),
-        (0x0010_0020, b"LO", format!("NOISE{study}").as_bytes()),
-        (0x0020_000D, b"UI", format!("{ROOT}.1.{study}").as_bytes()),
-        (0x0020_000E, b"UI", format!("{ROOT}.2.{study}").as_bytes()),
-        (0x0028_0002, b"US", &1_u16.to_le_bytes()),
-        (0x0028_0004, b"CS", b"MONOCHROME2"),
-        (0x0028_0010, b"US", &SIDE.to_le_bytes()),
-        (0x0028_0011, b"US", &SIDE.to_le_bytes()),
-        (0x0028_0100, b"US", &8_u16.to_le_bytes()),
-        (0x0028_0101, b"US", &8_u16.to_le_bytes()),
-        (0x0028_0102, b"US", &7_u16.to_le_bytes()),
-        (0x0028_0103, b"US", &0_u16.to_le_bytes()),
-        (0x7FE0_0010, b"OB", pixels.as_slice()),
-    ] {
-        element(&mut file, tag, vr, value);
-    }
-    file
-}
-
-/// An element in explicit little endian (PS3.5 7.1.2), padded to even length.
-fn element(out: &mut Vec<u8>, tag: u32, vr: &[u8; 2], value: &[u8]) {
-    out.extend_from_slice(&((tag >> 16) as u16).to_le_bytes());
-    out.extend_from_slice(&(tag as u16).to_le_bytes());
-    out.extend_from_slice(vr);
-    let length = value.len().next_multiple_of(2);
-    if vr == b"OB" {
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&(length as u32).to_le_bytes());
-    } else {
-        out.extend_from_slice(&(length as u16).to_le_bytes());
-    }
-    out.extend_from_slice(value);
-    if length > value.len() {
-        out.push(if vr == b"UI" { 0 } else { b' ' });
-    }
+    part10::file(
+        SECONDARY_CAPTURE,
+        &instance,
+        &[
+            (0x0008_0016, b"UI", SECONDARY_CAPTURE.as_bytes()),
+            (0x0008_0018, b"UI", instance.as_bytes()),
+            (0x0008_0060, b"CS", b"OT"),
+            (0x0010_0010, b"PN", b"BENCH^Noise"),
+            (0x0010_0020, b"LO", format!("NOISE{study}").as_bytes()),
+            (0x0020_000D, b"UI", format!("{ROOT}.1.{study}").as_bytes()),
+            (0x0020_000E, b"UI", format!("{ROOT}.2.{study}").as_bytes()),
+            (0x0028_0002, b"US", &1_u16.to_le_bytes()),
+            (0x0028_0004, b"CS", b"MONOCHROME2"),
+            (0x0028_0010, b"US", &SIDE.to_le_bytes()),
+            (0x0028_0011, b"US", &SIDE.to_le_bytes()),
+            (0x0028_0100, b"US", &8_u16.to_le_bytes()),
+            (0x0028_0101, b"US", &8_u16.to_le_bytes()),
+            (0x0028_0102, b"US", &7_u16.to_le_bytes()),
+            (0x0028_0103, b"US", &0_u16.to_le_bytes()),
+            (0x7FE0_0010, b"OB", pixels.as_slice()),
+        ],
+    )
 }

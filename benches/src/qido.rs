@@ -1,5 +1,5 @@
 //! `qido`: how long a search takes among many studies, in both databases. The catalog is filled by its own operations, as receipt
-//! does it; what is searched is made up, by a seed, and so are the questions.
+//! does it; what is searched is made up, by a seed, and so are the questions. Orthanc is asked the same.
 
 use std::{
     path::Path,
@@ -18,6 +18,7 @@ use sqlx::{Connection, Executor};
 use crate::{
     Places,
     machine::Machine,
+    qido_orthanc::{self, Orthanc},
     qido_people::{Patient, hospital},
     report::{self, Table},
 };
@@ -29,8 +30,11 @@ const ROOT: &str = "1.2.826.0.1.3680043.10.1543.98";
 /// Instances entered in one transaction, about.
 const BATCH: usize = 2000;
 /// Rows a viewer's list asks for.
-const PAGE: u32 = 101;
+pub(crate) const PAGE: u32 = 101;
 const GOAL_MS: f64 = 25.0;
+/// How many times as fast as Orthanc.
+const GOAL_TIMES: f64 = 5.0;
+pub(crate) const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 const SITE: SiteId = SiteId([0x51; 16]);
 const NODE: NodeId = NodeId([0x4e; 16]);
 const DAY_MS: i64 = 86_400_000;
@@ -51,7 +55,7 @@ pub(crate) struct Qido {
     /// Questions of each kind
     #[arg(long, default_value_t = 300)]
     questions: usize,
-    /// One database alone
+    /// One of them alone
     #[arg(long)]
     only: Option<Only>,
 }
@@ -60,6 +64,7 @@ pub(crate) struct Qido {
 enum Only {
     Sqlite,
     Postgresql,
+    Orthanc,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -68,6 +73,7 @@ struct Results {
     studies: u64,
     instances: u64,
     databases: Vec<Database>,
+    orthanc: Vec<qido_orthanc::Row>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,6 +88,12 @@ struct Database {
 struct Row {
     kind: String,
     example: String,
+    times: Times,
+}
+
+/// How long answers took.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Times {
     questions: usize,
     /// Studies a question answers with, in the middle; up to a page.
     found: f64,
@@ -90,39 +102,92 @@ struct Row {
     max_ms: f64,
 }
 
+impl Times {
+    pub(crate) fn of(mut took: Vec<Duration>, found: &[f64]) -> Self {
+        took.sort_unstable();
+        let at = |share: f64| -> f64 {
+            let index = ((took.len() as f64 * share).ceil() as usize).clamp(1, took.len().max(1)) - 1;
+            took.get(index).map_or(0.0, milliseconds)
+        };
+        Self {
+            questions: took.len(),
+            found: report::median(found),
+            p50_ms: at(0.5),
+            p95_ms: at(0.95),
+            max_ms: at(1.0),
+        }
+    }
+
+    pub(crate) fn p50(&self) -> Duration {
+        Duration::from_secs_f64(self.p50_ms / 1e3)
+    }
+}
+
+/// What is asked.
+pub(crate) struct Question {
+    pub(crate) asked: Vec<(Tag, String)>,
+    pub(crate) fuzzy: bool,
+}
+
 impl Qido {
     pub(crate) fn run(&self) -> Result<()> {
         let _turn = self.places.take_turn()?;
-        let machine = Machine::look(&self.places.work, &["postgres"])?;
+        let machine = Machine::look(&self.places.work, &["postgres", "Orthanc"])?;
         let (studies, questions) =
             if self.places.quick { (2000, 20) } else { (self.studies, self.questions) };
         let folder = tempfile::Builder::new().prefix(crate::LEFTOVER_PREFIX).tempdir_in(&self.places.work)?;
+        let hospital = hospital(&Random::seeded(SEED), studies);
         let runtime = tokio::runtime::Runtime::new()?;
         let mut databases = Vec::new();
         for only in [Only::Sqlite, Only::Postgresql] {
             if self.only.is_none_or(|asked| asked == only) {
-                databases.push(runtime.block_on(self.measure(only, folder.path(), studies, questions))?);
+                databases.push(runtime.block_on(self.measure(only, folder.path(), &hospital, questions))?);
             }
         }
-        let results = Results { machine, studies, instances: studies * self.instances, databases };
+        let mut orthanc = Vec::new();
+        if self.only.is_none_or(|asked| asked == Only::Orthanc) {
+            orthanc = self.ask_orthanc(&hospital, questions)?;
+        }
+        let results = Results { machine, studies, instances: studies * self.instances, databases, orthanc };
         let partial = self.places.quick || self.only.is_some();
         report::publish(&self.places, "qido", partial, &results, &results.tables())
     }
 
-    async fn measure(&self, which: Only, folder: &Path, studies: u64, questions: usize) -> Result<Database> {
-        let catalog = open(which, folder).await?;
-        report::progress(&format!("{}: filling it with {studies} studies", catalog.engine_name()));
+    fn ask_orthanc(&self, hospital: &[Patient], questions: usize) -> Result<Vec<qido_orthanc::Row>> {
+        report::progress(&format!("Orthanc: sending it {} studies", hospital.len()));
         let since = Instant::now();
-        let hospital = hospital(&Random::seeded(SEED), studies);
-        self.fill(&catalog, &hospital).await?;
+        let orthanc = Orthanc::fill(&self.places.work, hospital)?;
+        report::progress(&format!("filled in {:.1} s", since.elapsed().as_secs_f64()));
+        let mut rows = Vec::new();
+        for kind in &KINDS {
+            let asked = kind.questions(hospital, questions + WARMING);
+            let row = orthanc.ask(kind.name, asked.get(WARMING..).unwrap_or_default())?;
+            report::progress(&format!("{row:?}"));
+            rows.push(row);
+        }
+        orthanc.end()?;
+        Ok(rows)
+    }
+
+    async fn measure(
+        &self,
+        which: Only,
+        folder: &Path,
+        hospital: &[Patient],
+        questions: usize,
+    ) -> Result<Database> {
+        let catalog = open(which, folder).await?;
+        report::progress(&format!("{}: filling it with {} studies", catalog.engine_name(), hospital.len()));
+        let since = Instant::now();
+        self.fill(&catalog, hospital).await?;
         let filled_seconds = since.elapsed().as_secs_f64();
         report::progress(&format!("filled in {filled_seconds:.1} s"));
         if which == Only::Postgresql {
             settle_postgres().await?;
         }
         let mut kinds = Vec::new();
-        for kind in KINDS {
-            let row = ask(&catalog, &hospital, kind, questions).await?;
+        for kind in &KINDS {
+            let row = ask(&catalog, hospital, kind, questions).await?;
             report::progress(&format!("{row:?}"));
             kinds.push(row);
         }
@@ -154,7 +219,9 @@ async fn open(which: Only, folder: &Path) -> Result<Catalog> {
     let options = CatalogOptions::new(SITE, NODE);
     Ok(match which {
         Only::Sqlite => Catalog::open(&folder.join("catalog.db"), &[7; 32], &options).await?,
-        Only::Postgresql => Catalog::connect(&PostgresOptions::new(postgres_url()?), &options).await?,
+        Only::Postgresql | Only::Orthanc => {
+            Catalog::connect(&PostgresOptions::new(postgres_url()?), &options).await?
+        }
     })
 }
 
@@ -177,7 +244,7 @@ fn instance(record: u128, study: usize, patient: &Patient, number: u64, random: 
     let mut facts = Facts::default();
     for (tag, value) in [
         (tags::SPECIFIC_CHARACTER_SET, "ISO_IR 192"),
-        (tags::SOP_CLASS_UID, "1.2.840.10008.5.1.4.1.1.2"),
+        (tags::SOP_CLASS_UID, CT_IMAGE),
         (tags::SOP_INSTANCE_UID, &format!("{ROOT}.3.{record}")),
         (tags::STUDY_INSTANCE_UID, &format!("{ROOT}.1.{study}")),
         (tags::SERIES_INSTANCE_UID, &format!("{ROOT}.2.{study}.{series}")),
@@ -224,6 +291,18 @@ struct Kind {
     name: &'static str,
     fuzzy: bool,
     of: fn(&Patient, &Random) -> Vec<(Tag, String)>,
+}
+
+impl Kind {
+    /// The same questions for whoever is asked.
+    fn questions(&self, hospital: &[Patient], count: usize) -> Vec<Question> {
+        let random = Random::seeded(SEED + 2);
+        let question = |_| {
+            let patient = &hospital[random.below(hospital.len() as u64) as usize];
+            Question { asked: (self.of)(patient, &random), fuzzy: self.fuzzy }
+        };
+        (0..count).map(question).collect()
+    }
 }
 
 const KINDS: [Kind; 13] = [
@@ -326,16 +405,15 @@ pub(crate) const fn days() -> u64 {
     DAYS
 }
 
-async fn ask(catalog: &Catalog, hospital: &[Patient], kind: Kind, questions: usize) -> Result<Row> {
-    let random = Random::seeded(SEED + 2);
+async fn ask(catalog: &Catalog, hospital: &[Patient], kind: &Kind, questions: usize) -> Result<Row> {
     let (mut took, mut found) = (Vec::with_capacity(questions), Vec::with_capacity(questions));
     let mut example = String::new();
     // The first few warm what would be warm.
-    for number in 0..questions + WARMING {
-        let patient = &hospital[random.below(hospital.len() as u64) as usize];
-        let asked = (kind.of)(patient, &random);
-        let mut query = Query::new().fuzzy(kind.fuzzy);
-        for (tag, text) in &asked {
+    for (number, Question { asked, fuzzy }) in
+        kind.questions(hospital, questions + WARMING).iter().enumerate()
+    {
+        let mut query = Query::new().fuzzy(*fuzzy);
+        for (tag, text) in asked {
             query = query.matching(*tag, text)?;
         }
         let query = query.page(PAGE, 0);
@@ -349,20 +427,7 @@ async fn ask(catalog: &Catalog, hospital: &[Patient], kind: Kind, questions: usi
             example = asked.iter().map(|(_, text)| text.as_str()).collect::<Vec<_>>().join(" & ");
         }
     }
-    took.sort_unstable();
-    let at = |share: f64| -> f64 {
-        let index = ((took.len() as f64 * share).ceil() as usize).clamp(1, took.len()) - 1;
-        took.get(index).map_or(0.0, milliseconds)
-    };
-    Ok(Row {
-        kind: kind.name.to_owned(),
-        example,
-        questions,
-        found: report::median(&found),
-        p50_ms: at(0.5),
-        p95_ms: at(0.95),
-        max_ms: at(1.0),
-    })
+    Ok(Row { kind: kind.name.to_owned(), example, times: Times::of(took, &found) })
 }
 
 const WARMING: usize = 5;
@@ -392,21 +457,50 @@ impl Results {
                 "\n**{}**: filled in {:.0} s, {rate:.0} instances a second.\n\n",
                 database.name, database.filled_seconds
             );
-            let mut table =
-                Table::new(&["asked", "such as", "rows", "p50 ms", "p95 ms", "most ms", "goal: p95 ≤ 25 ms"]);
+            let mut table = Table::new(&[
+                "asked",
+                "such as",
+                "rows",
+                "p50 ms",
+                "p95 ms",
+                "most ms",
+                "goal: p95 ≤ 25 ms",
+                "Orthanc: rows",
+                "p50 ms",
+                "p95 ms",
+                "times as fast, by p50",
+                "goal: ≥ 5 ×",
+            ]);
             for row in &database.kinds {
-                table.row(&[
+                let times = &row.times;
+                let mut cells = vec![
                     row.kind.clone(),
                     format!("`{}`", row.example),
-                    format!("{:.0}", row.found),
-                    format!("{:.2}", row.p50_ms),
-                    format!("{:.2}", row.p95_ms),
-                    format!("{:.2}", row.max_ms),
-                    if row.p95_ms <= GOAL_MS { "met" } else { "**missed**" }.to_owned(),
-                ]);
+                    format!("{:.0}", times.found),
+                    format!("{:.2}", times.p50_ms),
+                    format!("{:.2}", times.p95_ms),
+                    format!("{:.2}", times.max_ms),
+                    verdict(times.p95_ms <= GOAL_MS),
+                ];
+                let other = self.orthanc.iter().find(|other| other.kind == row.kind);
+                cells.extend(other.map_or_else(Default::default, |other| {
+                    let faster = other.times.p50_ms / times.p50_ms;
+                    [
+                        format!("{:.0}", other.times.found),
+                        format!("{:.0}", other.times.p50_ms),
+                        format!("{:.0}", other.times.p95_ms),
+                        format!("{faster:.0} ×"),
+                        verdict(faster >= GOAL_TIMES),
+                    ]
+                }));
+                table.row(&cells);
             }
             text += &table.text();
         }
         text
     }
+}
+
+fn verdict(met: bool) -> String {
+    if met { "met" } else { "**missed**" }.to_owned()
 }

@@ -19,6 +19,7 @@ use crate::{
     Places,
     goals::Goal,
     machine::Machine,
+    part10,
     process::{Account, Owned, ended_children_cpu_seconds},
     report::{self, median},
 };
@@ -324,18 +325,10 @@ fn make_files(work: &Path, instances: u64) -> Result<PathBuf> {
 fn small_file(study: u64, series: u64, number: u64) -> Vec<u8> {
     const ROOT: &str = "1.2.826.0.1.3680043.10.1543.99";
     let sop = format!("{ROOT}.3.{number}");
-    let mut meta = Vec::new();
-    element(&mut meta, 0x0002_0002, b"UI", CT_IMAGE);
-    element(&mut meta, 0x0002_0003, b"UI", &sop);
-    element(&mut meta, 0x0002_0010, b"UI", "1.2.840.10008.1.2.1");
-    let mut file = vec![0; 128];
-    file.extend_from_slice(b"DICM\x02\x00\x00\x00UL\x04\x00");
-    file.extend_from_slice(&(meta.len() as u32).to_le_bytes());
-    file.extend_from_slice(&meta);
-    for (tag, vr, value) in [
+    let elements: [(u32, &[u8; 2], String); 12] = [
         (0x0008_0005, b"CS", "ISO_IR 192".to_owned()),
         (0x0008_0016, b"UI", CT_IMAGE.to_owned()),
-        (0x0008_0018, b"UI", sop),
+        (0x0008_0018, b"UI", sop.clone()),
         (0x0008_0020, b"DA", "20250314".to_owned()),
         (0x0008_0050, b"SH", format!("A{study}")),
         (0x0008_0060, b"CS", "CT".to_owned()),
@@ -345,21 +338,7 @@ fn small_file(study: u64, series: u64, number: u64) -> Vec<u8> {
         (0x0020_000D, b"UI", format!("{ROOT}.1.{study}")),
         (0x0020_000E, b"UI", format!("{ROOT}.2.{series}")),
         (0x0020_0013, b"IS", number.to_string()),
-    ] {
-        element(&mut file, tag, vr, &value);
-    }
-    file
-}
-
-/// An element in explicit little endian with a short length (PS3.5 7.1.2).
-fn element(out: &mut Vec<u8>, tag: u32, vr: &[u8; 2], value: &str) {
-    out.extend_from_slice(&((tag >> 16) as u16).to_le_bytes());
-    out.extend_from_slice(&(tag as u16).to_le_bytes());
-    out.extend_from_slice(vr);
-    let length = value.len().next_multiple_of(2);
-    out.extend_from_slice(&(length as u16).to_le_bytes());
-    out.extend_from_slice(value.as_bytes());
-    if length > value.len() {
-        out.push(if vr == b"UI" { 0 } else { b' ' });
-    }
+    ];
+    let elements: Vec<_> = elements.iter().map(|(tag, vr, value)| (*tag, *vr, value.as_bytes())).collect();
+    part10::file(CT_IMAGE, &sop, &elements)
 }

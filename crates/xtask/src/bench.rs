@@ -26,7 +26,7 @@ enum Which {
     Cold,
     /// Receiving by C-STORE, beside DCMTK and Orthanc
     Ingest,
-    /// Searches among many studies, in SQLite and PostgreSQL
+    /// Searches among many studies, in SQLite and PostgreSQL, beside Orthanc
     Qido,
     /// Bringing a catalog back from bucket and keys
     Rebuild,
@@ -45,7 +45,7 @@ enum Which {
 impl Bench {
     pub(crate) fn run(&self) -> Result<()> {
         install::build_tools()?;
-        if matches!(self.which, Which::Ingest | Which::Retrieve | Which::Viewer) {
+        if matches!(self.which, Which::Ingest | Which::Qido | Which::Retrieve | Which::Viewer) {
             install::bench_peers()?;
         }
         if matches!(self.which, Which::Retrieve) {
