@@ -105,21 +105,41 @@ impl Decoding {
         image: &ImagePixel,
         frame: impl Into<FrameBytes>,
     ) -> Result<Frame, Error> {
+        self.decode_then(transfer_syntax_uid, image, frame, |frame| frame).await
+    }
+
+    /// The same, and goes on with the frame at once where it is: each way off the async threads and back costs something.
+    ///
+    /// # Errors
+    /// As [`Decoding::decode`]; and when `then` panicked.
+    pub async fn decode_then<T: Send + 'static>(
+        &self,
+        transfer_syntax_uid: &str,
+        image: &ImagePixel,
+        frame: impl Into<FrameBytes>,
+        then: impl FnOnce(Frame) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         let (syntax, image, frame) = (transfer_syntax_uid.to_owned(), image.clone(), frame.into());
         // It is held by the work itself, which goes on when nobody waits for it any more.
         let room = self.flight.take_owned(image.frame_bytes() + frame.length()).await;
         match self.pool_for(&syntax) {
             Some(pool) => {
-                pool.ask(move |to, from| {
+                let answer = pool.ask(move |to, from| {
+                    let answer = worker::decode((to, from), &syntax, &image, frame.data())?;
+                    Ok(answer.map(|frame| (frame, room)))
+                });
+                let (frame, room) = answer.await?;
+                // No longer a matter of the worker, which has the next to serve.
+                here(move || {
                     let _room = room;
-                    worker::decode((to, from), &syntax, &image, frame.data())
+                    Ok(then(frame))
                 })
                 .await
             }
             None => {
                 here(move || {
                     let _room = room;
-                    filmgate_pixels::decode(&syntax, &image, frame.data())
+                    filmgate_pixels::decode(&syntax, &image, frame.data()).map(then)
                 })
                 .await
             }

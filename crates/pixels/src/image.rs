@@ -157,7 +157,7 @@ impl ImagePixel {
             (8, true) => Sample::I8,
             (16, false) => Sample::U16,
             (16, true) => Sample::I16,
-            (32, _) if dataset.element(tags::FLOAT_PIXEL_DATA).is_ok() => Sample::F32,
+            (32, _) if dataset.get(tags::FLOAT_PIXEL_DATA).is_some() => Sample::F32,
             (32, false) => Sample::U32,
             (32, true) => Sample::I32,
             (64, _) => Sample::F64,
@@ -174,14 +174,14 @@ impl ImagePixel {
         if high_bit >= allocated || high_bit + 1 < bits_stored {
             return Err(malformed(format!("high bit {high_bit} of {bits_stored} bits in {allocated}")));
         }
-        let term = dataset.element(tags::PHOTOMETRIC_INTERPRETATION).ok();
+        let term = dataset.get(tags::PHOTOMETRIC_INTERPRETATION);
         let term = term.and_then(|element| element.to_str().ok()).unwrap_or_default();
         let photometric = match (Photometric::of(&term), samples) {
             (Photometric::Other, 1) if term.trim().is_empty() => Photometric::Monochrome2,
             (Photometric::Other, _) if term.trim().is_empty() => Photometric::Rgb,
             (stated, _) => stated,
         };
-        let frames = dataset.element(tags::NUMBER_OF_FRAMES).ok();
+        let frames = dataset.get(tags::NUMBER_OF_FRAMES);
         let frames = frames.and_then(|element| element.to_int::<u32>().ok()).unwrap_or(1).max(1);
         let image = Self {
             rows,
@@ -211,5 +211,5 @@ impl ImagePixel {
 
 /// A number (VR US or one that is read as such).
 fn number(dataset: &InMemDicomObject, tag: Tag) -> Option<u32> {
-    dataset.element(tag).ok()?.to_int::<u32>().ok()
+    dataset.get(tag)?.to_int::<u32>().ok()
 }

@@ -76,7 +76,7 @@ fn time(dataset: &InMemDicomObject, tag: Tag) -> String {
 }
 
 fn text(dataset: &InMemDicomObject, tag: Tag) -> String {
-    let text = dataset.element(tag).ok().and_then(|element| element.to_str().ok()).unwrap_or_default();
+    let text = dataset.get(tag).and_then(|element| element.to_str().ok()).unwrap_or_default();
     text.trim().to_owned()
 }
 

@@ -54,8 +54,8 @@ impl Imaged {
     }
 
     /// What a decoder is told of a stored frame.
-    fn data(&self, stored: StoredFrame) -> FrameBytes {
-        let pixel_data = self.dataset.elements.element(tags::PIXEL_DATA).ok();
+    pub(super) fn data(&self, stored: StoredFrame) -> FrameBytes {
+        let pixel_data = self.dataset.elements.get(tags::PIXEL_DATA);
         let words = pixel_data.is_some_and(|element| element.vr() == VR::OW);
         FrameBytes { pieces: stored.pieces, first_bit: stored.first_bit, words }
     }
@@ -89,7 +89,7 @@ impl Road {
     }
 
     /// One frame as it is stored, from memory when it was opened not long ago.
-    async fn stored_frame(
+    pub(super) async fn stored_frame(
         self: &Arc<Self>,
         location: &Location,
         imaged: &Imaged,

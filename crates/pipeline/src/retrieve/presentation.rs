@@ -103,8 +103,8 @@ fn images(state: &InMemDicomObject) -> BTreeMap<String, Vec<Vec<u32>>> {
     let series = items(state, tags::REFERENCED_SERIES_SEQUENCE).iter();
     let images = series.flat_map(|series| items(series, tags::REFERENCED_IMAGE_SEQUENCE));
     let image = |image: &InMemDicomObject| {
-        let uid = image.element(tags::REFERENCED_SOP_INSTANCE_UID).ok()?.to_str().ok()?;
-        let frames = image.element(tags::REFERENCED_FRAME_NUMBER).ok();
+        let uid = image.get(tags::REFERENCED_SOP_INSTANCE_UID)?.to_str().ok()?;
+        let frames = image.get(tags::REFERENCED_FRAME_NUMBER);
         let frames = frames.and_then(|frames| frames.to_str().ok()).unwrap_or_default();
         Some((uid.trim_matches([' ', '\0']).to_owned(), numbers(&frames)?))
     };
@@ -125,7 +125,7 @@ fn numbers(text: &str) -> Option<Vec<u32>> {
 }
 
 fn items(dataset: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
-    dataset.element(tag).ok().and_then(|element| element.items()).unwrap_or_default()
+    dataset.get(tag).and_then(|element| element.items()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use filmgate_catalog::Location;
-use filmgate_model::compute;
 use filmgate_pixels::{
     Frame,
     render::{RenderOptions, Rendering, SIDE_MAX, Viewport, Window},
@@ -92,12 +91,15 @@ impl Road {
         let key = RenderedKey { record_id: location.record_id, frame, how: format!("{picture:?}") };
         let make = async {
             let imaged = self.imaged(location).await?;
-            let decoded = self.decoded(location, &imaged, frame).await?;
-            let stored = match picture.overlays || picture.presentation.is_some() {
+            let stored = self.stored_frame(location, &imaged, frame).await?;
+            let all_bits = match picture.overlays || picture.presentation.is_some() {
                 true => self.all_bits(location, &imaged, frame).await?,
                 false => None,
             };
-            compute(move || draw(&imaged, frame, &decoded, stored.as_deref(), &picture)).await?
+            let of = Arc::clone(&imaged);
+            let draw = move |decoded| draw(&of, frame, &decoded, all_bits.as_deref(), &picture);
+            let data = imaged.data(stored);
+            self.decoding.decode_then(&imaged.transfer_syntax_uid, &imaged.image, data, draw).await?
         };
         self.kept.rendered.get_or_insert_async(&key, make).await
     }

@@ -4,8 +4,9 @@ use dicom_core::value::{PrimitiveValue, Value};
 use dicom_object::InMemDicomObject;
 use filmgate_model::Tag;
 
+/// Most of what is asked for is absent: `element` would make an error of it, with a backtrace each time.
 fn primitive(dataset: &InMemDicomObject, tag: Tag) -> Option<&PrimitiveValue> {
-    match dataset.element(tag).ok()?.value() {
+    match dataset.get(tag)?.value() {
         Value::Primitive(value) => Some(value),
         _ => None,
     }
@@ -62,14 +63,14 @@ pub(super) fn text(dataset: &InMemDicomObject, tag: Tag) -> String {
 
 /// The items of a sequence.
 pub(super) fn items(dataset: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {
-    dataset.element(tag).ok().and_then(|element| element.items()).unwrap_or_default()
+    dataset.get(tag).and_then(|element| element.items()).unwrap_or_default()
 }
 
 /// True where an element is there and has a value.
 pub(super) fn has(dataset: &InMemDicomObject, tag: Tag) -> bool {
-    match dataset.element(tag).map(|element| element.value()) {
-        Ok(Value::Primitive(value)) => !matches!(value, PrimitiveValue::Empty),
-        Ok(Value::Sequence(sequence)) => !sequence.items().is_empty(),
+    match dataset.get(tag).map(|element| element.value()) {
+        Some(Value::Primitive(value)) => !matches!(value, PrimitiveValue::Empty),
+        Some(Value::Sequence(sequence)) => !sequence.items().is_empty(),
         _ => false,
     }
 }
