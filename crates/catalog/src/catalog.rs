@@ -6,7 +6,7 @@ use filmgate_model::{NodeId, SiteId};
 
 use crate::{
     Attributes, Error, Teller,
-    engine::{AssertSqlSafe, Engine, PostgresOptions, query},
+    engine::{AssertSqlSafe, Engine, PostgresOptions, Readers, query},
 };
 
 /// Whose catalog it is and how it is driven.
@@ -18,6 +18,8 @@ pub struct CatalogOptions {
     pub node_id: NodeId,
     /// Connections for reading beside the one that writes.
     pub readers: usize,
+    /// Bytes of pages of a file that those keep in memory, together.
+    pub pages_bytes: u64,
     /// Every operation is driven to its end before its future first returns `Pending` (simulations).
     pub blocking: bool,
     /// Puts what others must know into the words of the log; without one nothing is told.
@@ -29,13 +31,14 @@ pub struct CatalogOptions {
 }
 
 impl CatalogOptions {
-    /// Four readers, not blocking, nothing told, no attributes beside those the standard asks for, ten seconds a search.
+    /// Four readers with 256 MiB of pages, not blocking, nothing told, no attributes beside those the standard asks for, ten seconds a search.
     #[must_use]
     pub fn new(site_id: SiteId, node_id: NodeId) -> Self {
         Self {
             site_id,
             node_id,
             readers: 4,
+            pages_bytes: 256 << 20,
             blocking: false,
             teller: None,
             attributes: Attributes::default(),
@@ -80,7 +83,8 @@ impl Catalog {
     /// # Errors
     /// [`Error::WrongKey`] when the file does not open with `key`.
     pub async fn open(path: &Path, key: &[u8; 32], options: &CatalogOptions) -> Result<Self, Error> {
-        let engine = Engine::open_file(path, key, options.readers, options.blocking).await?;
+        let readers = Readers { count: options.readers, pages_bytes: options.pages_bytes };
+        let engine = Engine::open_file(path, key, readers, options.blocking).await?;
         Self::over(engine, options).await
     }
 

@@ -225,6 +225,7 @@ async fn open_catalog(settings: &Settings, keys: &KeyRing) -> anyhow::Result<Cat
         teller,
         attributes: settings.catalog.attributes()?,
         search_time_max: Duration::from_millis(settings.catalog.search_time_max_ms),
+        pages_bytes: settings.catalog.pages_bytes,
         ..CatalogOptions::new(keys.site_id(), keys.node_id())
     };
     match settings.catalog.engine(&settings.node.data_dir)? {

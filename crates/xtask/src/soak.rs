@@ -71,8 +71,9 @@ const STORIES: [Stories; 29] = [
 ];
 
 /// On Garage; the last of them while its nodes die.
-const ON_GARAGE: [Stories; 5] = [
+const ON_GARAGE: [Stories; 6] = [
     told("round trips on Garage", OVER_S3, &["round_trip::"]),
+    told("round trips on Garage and PostgreSQL", OVER_S3_AND_POSTGRES, &["round_trip::"]),
     told("duplicates and custody on Garage", OVER_S3, &["duplicates::", "custody::"]),
     told(
         "duplicates and custody on Garage and PostgreSQL",

@@ -27,6 +27,7 @@ pub(crate) use builder::QueryBuilder;
 pub(crate) use connection::Connection;
 pub use postgres::PostgresOptions;
 pub(crate) use row::Row;
+pub(crate) use sqlite::Readers;
 pub(crate) use sqlx::AssertSqlSafe;
 pub(crate) use statement::{Statement, query};
 #[cfg(test)]
@@ -51,7 +52,7 @@ impl Engine {
     pub(crate) async fn open_file(
         path: &Path,
         key: &[u8; 32],
-        readers: usize,
+        readers: Readers,
         blocking: bool,
     ) -> Result<Self, Error> {
         let database = drive(blocking, sqlite::Sqlite::open(path, key, readers)).await?;

@@ -21,6 +21,14 @@ use crate::{Error, error::sqlite_code};
 
 /// Pages that a connection keeps in memory, in KiB: SQLite's default.
 pub(super) const PAGES_KIB: u64 = 2000;
+/// The connections that only read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Readers {
+    pub(crate) count: usize,
+    /// Bytes of pages that all of them keep in memory.
+    pub(crate) pages_bytes: u64,
+}
+
 /// How long a statement waits for another process that holds the file.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Rows that wait for who asked: those of a long series come without threads waking each other in between.
@@ -36,11 +44,14 @@ pub(super) struct Sqlite {
 
 impl Sqlite {
     /// Opens or makes the encrypted file.
-    pub(super) async fn open(path: &Path, key: &[u8; 32], readers: usize) -> Result<Self, Error> {
+    pub(super) async fn open(path: &Path, key: &[u8; 32], readers: Readers) -> Result<Self, Error> {
         let options = file_options(path, key);
         let writer = connect(&options, path).await?;
-        let mut pool = Vec::with_capacity(readers);
-        for _ in 0..readers {
+        // A page that is not in memory is decrypted and authenticated anew: a search looks at thousands.
+        let kib = readers.pages_bytes / 1024 / readers.count.max(1) as u64;
+        let options = options.pragma("cache_size", format!("-{}", kib.max(PAGES_KIB)));
+        let mut pool = Vec::with_capacity(readers.count);
+        for _ in 0..readers.count {
             let reader = options.connect().await.map_err(|source| opening(path, source))?;
             pool.push(Mutex::new(bounded(reader).await.map_err(|source| opening(path, source))?));
         }

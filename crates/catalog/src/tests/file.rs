@@ -6,7 +6,8 @@ use filmgate_model::{InstanceState, tags};
 
 use super::KEY;
 use crate::{
-    Catalog, Error, Query,
+    Catalog, CatalogOptions, Error, Query,
+    engine::{query, row::get},
     suite::{
         options,
         support::{NOW, instance, pack_id, packed_study, record},
@@ -79,6 +80,17 @@ async fn what_was_committed_survives_without_a_close() {
     }
     let copied = open(&copy.path().join("catalog.db")).await;
     assert_eq!(copied.instances_of_study("1.2").await.expect("list").len(), 3);
+}
+
+#[tokio::test]
+async fn those_who_read_share_the_memory_for_pages() {
+    let folder = tempfile::tempdir().expect("folder");
+    let options = CatalogOptions { readers: 2, pages_bytes: 64 << 20, ..options() };
+    let catalog = Catalog::open(&folder.path().join("catalog.db"), &KEY, &options).await.expect("open");
+    let mut reader = catalog.engine.reader().await.expect("a reader");
+    let row = query("PRAGMA cache_size").fetch_one(&mut reader).await.expect("a row");
+    // KiB, below zero.
+    assert_eq!(get::<i64>(&row, "cache_size").expect("a number"), -(32 << 10));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
