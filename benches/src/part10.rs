@@ -1,5 +1,7 @@
 //! Small made-up instances as files (PS3.10 7.1), in explicit VR little endian.
 
+/// What most of them are said to be.
+pub(crate) const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 const EXPLICIT_VR_LITTLE_ENDIAN: &[u8] = b"1.2.840.10008.1.2.1";
 /// What a file begins with behind its preamble: the prefix, and the head of File Meta Information Group Length.
 const PREFIX: &[u8] = b"DICM\x02\x00\x00\x00UL\x04\x00";

@@ -18,6 +18,7 @@ use sqlx::{Connection, Executor};
 use crate::{
     Places,
     machine::Machine,
+    part10::CT_IMAGE,
     qido_orthanc::{self, Orthanc},
     qido_people::{Patient, hospital},
     report::{self, Table},
@@ -34,7 +35,6 @@ pub(crate) const PAGE: u32 = 101;
 const GOAL_MS: f64 = 25.0;
 /// How many times as fast as Orthanc.
 const GOAL_TIMES: f64 = 5.0;
-pub(crate) const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 const SITE: SiteId = SiteId([0x51; 16]);
 const NODE: NodeId = NodeId([0x4e; 16]);
 const DAY_MS: i64 = 86_400_000;
@@ -65,6 +65,13 @@ enum Only {
     Sqlite,
     Postgresql,
     Orthanc,
+}
+
+/// Where a catalog is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Engine {
+    Sqlite,
+    Postgresql,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -139,9 +146,14 @@ impl Qido {
         let hospital = hospital(&Random::seeded(SEED), studies);
         let runtime = tokio::runtime::Runtime::new()?;
         let mut databases = Vec::new();
-        for only in [Only::Sqlite, Only::Postgresql] {
+        for (only, engine) in [(Only::Sqlite, Engine::Sqlite), (Only::Postgresql, Engine::Postgresql)] {
             if self.only.is_none_or(|asked| asked == only) {
-                databases.push(runtime.block_on(self.measure(only, folder.path(), &hospital, questions))?);
+                databases.push(runtime.block_on(self.measure(
+                    engine,
+                    folder.path(),
+                    &hospital,
+                    questions,
+                ))?);
             }
         }
         let mut orthanc = Vec::new();
@@ -161,7 +173,9 @@ impl Qido {
         let mut rows = Vec::new();
         for kind in &KINDS {
             let asked = kind.questions(hospital, questions + WARMING);
-            let row = orthanc.ask(kind.name, asked.get(WARMING..).unwrap_or_default())?;
+            let (warming, timed) = asked.split_at(WARMING.min(asked.len()));
+            orthanc.ask(kind.name, warming)?;
+            let row = orthanc.ask(kind.name, timed)?;
             report::progress(&format!("{row:?}"));
             rows.push(row);
         }
@@ -171,7 +185,7 @@ impl Qido {
 
     async fn measure(
         &self,
-        which: Only,
+        which: Engine,
         folder: &Path,
         hospital: &[Patient],
         questions: usize,
@@ -182,7 +196,7 @@ impl Qido {
         self.fill(&catalog, hospital).await?;
         let filled_seconds = since.elapsed().as_secs_f64();
         report::progress(&format!("filled in {filled_seconds:.1} s"));
-        if which == Only::Postgresql {
+        if which == Engine::Postgresql {
             settle_postgres().await?;
         }
         let mut kinds = Vec::new();
@@ -215,13 +229,11 @@ impl Qido {
     }
 }
 
-async fn open(which: Only, folder: &Path) -> Result<Catalog> {
+async fn open(which: Engine, folder: &Path) -> Result<Catalog> {
     let options = CatalogOptions::new(SITE, NODE);
     Ok(match which {
-        Only::Sqlite => Catalog::open(&folder.join("catalog.db"), &[7; 32], &options).await?,
-        Only::Postgresql | Only::Orthanc => {
-            Catalog::connect(&PostgresOptions::new(postgres_url()?), &options).await?
-        }
+        Engine::Sqlite => Catalog::open(&folder.join("catalog.db"), &[7; 32], &options).await?,
+        Engine::Postgresql => Catalog::connect(&PostgresOptions::new(postgres_url()?), &options).await?,
     })
 }
 
@@ -485,12 +497,13 @@ impl Results {
                 let other = self.orthanc.iter().find(|other| other.kind == row.kind);
                 cells.extend(other.map_or_else(Default::default, |other| {
                     let faster = other.times.p50_ms / times.p50_ms;
+                    let finds = other.times.found > 0.0;
                     [
                         format!("{:.0}", other.times.found),
                         format!("{:.0}", other.times.p50_ms),
                         format!("{:.0}", other.times.p95_ms),
-                        format!("{faster:.0} ×"),
-                        verdict(faster >= GOAL_TIMES),
+                        format!("{faster:.1} ×"),
+                        if finds { verdict(faster >= GOAL_TIMES) } else { "finds none".to_owned() },
                     ]
                 }));
                 table.row(&cells);

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    part10,
-    qido::{CT_IMAGE, PAGE, Question, Times},
+    part10::{self, CT_IMAGE},
+    qido::{PAGE, Question, Times},
     qido_people::Patient,
     receivers::{Receiver, Target},
     report,
@@ -24,9 +24,9 @@ use crate::{
 const ROOT: &str = "1.2.826.0.1.3680043.10.1543.97";
 /// Who sends at a time.
 const SENDERS: usize = 4;
-/// One kind of question takes no longer than this, however few were asked by then.
+/// No more questions of a kind are asked after this,
 const KIND_TIME_MAX: Duration = Duration::from_secs(40);
-/// … and at least so many are asked.
+/// once there were so many.
 const QUESTIONS_MIN: usize = 10;
 /// How often what HTTP costs is looked at.
 const EMPTY_ANSWERS: usize = 100;

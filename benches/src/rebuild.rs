@@ -19,7 +19,7 @@ use crate::{
     Places,
     goals::Goal,
     machine::Machine,
-    part10,
+    part10::{self, CT_IMAGE},
     process::{Account, Owned, ended_children_cpu_seconds},
     report::{self, median},
 };
@@ -28,7 +28,6 @@ const AE_TITLE: &str = "FILMGATE";
 const INSTANCES_OF_STUDY: u64 = 200;
 const INSTANCES_OF_SERIES: u64 = 100;
 const QUICK_INSTANCES: u64 = 2000;
-const CT_IMAGE: &str = "1.2.840.10008.5.1.4.1.1.2";
 /// From the last answer until all is verified.
 const DRAIN_WITHIN: Duration = Duration::from_secs(900);
 /// What the build is meant to reach.

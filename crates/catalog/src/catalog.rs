@@ -18,7 +18,7 @@ pub struct CatalogOptions {
     pub node_id: NodeId,
     /// Connections for reading beside the one that writes.
     pub readers: usize,
-    /// Bytes of pages of a file that those keep in memory, together.
+    /// Bytes of pages of a file that those keep in memory, together; 2 MB each at least.
     pub pages_bytes: u64,
     /// Every operation is driven to its end before its future first returns `Pending` (simulations).
     pub blocking: bool,

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use filmgate_model::compute;
 use filmgate_pixels::{Error, Frame, FrameData, ImagePixel, worker};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::flight::Flight;
 use pool::Pool;
 
@@ -58,10 +60,6 @@ impl From<Bytes> for FrameBytes {
 }
 
 impl FrameBytes {
-    fn length(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len() as u64).sum()
-    }
-
     fn data(&self) -> FrameData<'_> {
         let bytes = match self.pieces.as_slice() {
             [whole] => Cow::Borrowed(whole.as_ref()),
@@ -70,6 +68,9 @@ impl FrameBytes {
         FrameData { bytes, first_bit: self.first_bit, words: self.words }
     }
 }
+
+/// Memory that a frame may take meanwhile.
+type Room = Option<OwnedSemaphorePermit>;
 
 /// Decodes and encodes; cheap to clone.
 #[derive(Clone)]
@@ -105,7 +106,13 @@ impl Decoding {
         image: &ImagePixel,
         frame: impl Into<FrameBytes>,
     ) -> Result<Frame, Error> {
-        self.decode_then(transfer_syntax_uid, image, frame, |frame| frame).await
+        let frame = frame.into();
+        match self.pool_for(transfer_syntax_uid) {
+            Some(pool) => {
+                self.by_worker(pool, transfer_syntax_uid, image, frame).await.map(|(frame, _)| frame)
+            }
+            None => self.decode_then(transfer_syntax_uid, image, frame, |frame| frame).await,
+        }
     }
 
     /// The same, and goes on with the frame at once where it is: each way off the async threads and back costs something.
@@ -119,31 +126,44 @@ impl Decoding {
         frame: impl Into<FrameBytes>,
         then: impl FnOnce(Frame) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let (syntax, image, frame) = (transfer_syntax_uid.to_owned(), image.clone(), frame.into());
-        // It is held by the work itself, which goes on when nobody waits for it any more.
-        let room = self.flight.take_owned(image.frame_bytes() + frame.length()).await;
-        match self.pool_for(&syntax) {
-            Some(pool) => {
-                let answer = pool.ask(move |to, from| {
-                    let answer = worker::decode((to, from), &syntax, &image, frame.data())?;
-                    Ok(answer.map(|frame| (frame, room)))
-                });
-                let (frame, room) = answer.await?;
-                // No longer a matter of the worker, which has the next to serve.
-                here(move || {
-                    let _room = room;
-                    Ok(then(frame))
-                })
-                .await
-            }
-            None => {
-                here(move || {
-                    let _room = room;
-                    filmgate_pixels::decode(&syntax, &image, frame.data()).map(then)
-                })
-                .await
-            }
+        let frame = frame.into();
+        if let Some(pool) = self.pool_for(transfer_syntax_uid) {
+            let (frame, room) = self.by_worker(pool, transfer_syntax_uid, image, frame).await?;
+            // No longer a matter of the worker, which has the next to serve.
+            let drawn = move || {
+                let _room = room;
+                Ok(then(frame))
+            };
+            return here(drawn).await;
         }
+        let room = self.room_for(image, &frame).await;
+        let (syntax, image) = (transfer_syntax_uid.to_owned(), image.clone());
+        here(move || {
+            let _room = room;
+            filmgate_pixels::decode(&syntax, &image, frame.data()).map(then)
+        })
+        .await
+    }
+
+    async fn by_worker(
+        &self,
+        pool: &Arc<Pool>,
+        transfer_syntax_uid: &str,
+        image: &ImagePixel,
+        frame: FrameBytes,
+    ) -> Result<(Frame, Room), Error> {
+        let room = self.room_for(image, &frame).await;
+        let (syntax, image) = (transfer_syntax_uid.to_owned(), image.clone());
+        pool.ask(move |to, from| {
+            let answer = worker::decode((to, from), &syntax, &image, frame.data())?;
+            Ok(answer.map(|frame| (frame, room)))
+        })
+        .await
+    }
+
+    /// It is held by the work itself, which goes on when nobody waits for it any more.
+    async fn room_for(&self, image: &ImagePixel, frame: &FrameBytes) -> Room {
+        self.flight.take_owned(image.frame_bytes() + length(&frame.pieces)).await
     }
 
     /// Encodes one frame without loss.
@@ -179,5 +199,13 @@ impl Decoding {
 async fn here<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    compute(work).await.unwrap_or(Err(Error::Crashed))
+    compute(work).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a codec, or what went on with its frame, panicked in this process");
+        Err(Error::Crashed)
+    })
+}
+
+/// Bytes of all pieces.
+pub(crate) fn length(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
 }

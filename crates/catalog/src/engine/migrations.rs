@@ -156,6 +156,8 @@ mod tests {
             there.sort();
             let named: Vec<String> = files.iter().map(|(name, _)| format!("{name}.sql")).collect();
             assert_eq!(named, there, "{folder}");
+            let without = |(_, text): &&(&str, &str)| text.starts_with("-- no-transaction");
+            assert_eq!(files.iter().find(without), None, "each is one transaction");
         }
     }
 

@@ -19,8 +19,17 @@ use super::{
 };
 use crate::{Error, error::sqlite_code};
 
-/// Pages that a connection keeps in memory, in KiB: SQLite's default.
+/// Pages that a connection keeps in memory at least, in KiB: SQLite's default.
 pub(super) const PAGES_KIB: u64 = 2000;
+/// More than this SQLite cannot count.
+const PAGES_KIB_MAX: u64 = i32::MAX as u64;
+/// How long a statement waits for another process that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Rows that wait for who asked: those of a long series come without threads waking each other in between.
+const ROWS_WAITING: usize = 1024;
+/// SQLite's "file is not a database": what a wrong key looks like.
+const NOT_A_DATABASE: i64 = 26;
+
 /// The connections that only read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Readers {
@@ -28,13 +37,6 @@ pub(crate) struct Readers {
     /// Bytes of pages that all of them keep in memory.
     pub(crate) pages_bytes: u64,
 }
-
-/// How long a statement waits for another process that holds the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Rows that wait for who asked: those of a long series come without threads waking each other in between.
-const ROWS_WAITING: usize = 1024;
-/// SQLite's "file is not a database": what a wrong key looks like.
-const NOT_A_DATABASE: i64 = 26;
 
 pub(super) struct Sqlite {
     writer: Mutex<Connection>,
@@ -47,9 +49,10 @@ impl Sqlite {
     pub(super) async fn open(path: &Path, key: &[u8; 32], readers: Readers) -> Result<Self, Error> {
         let options = file_options(path, key);
         let writer = connect(&options, path).await?;
-        // A page that is not in memory is decrypted and authenticated anew: a search looks at thousands.
+        // A page that is not in memory is decrypted and authenticated anew, and a search looks at thousands. What was read
+        // before somebody else's commit is not looked at again: SQLite then forgets all of it.
         let kib = readers.pages_bytes / 1024 / readers.count.max(1) as u64;
-        let options = options.pragma("cache_size", format!("-{}", kib.max(PAGES_KIB)));
+        let options = options.pragma("cache_size", format!("-{}", kib.clamp(PAGES_KIB, PAGES_KIB_MAX)));
         let mut pool = Vec::with_capacity(readers.count);
         for _ in 0..readers.count {
             let reader = options.connect().await.map_err(|source| opening(path, source))?;

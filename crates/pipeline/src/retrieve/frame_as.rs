@@ -53,6 +53,12 @@ impl Imaged {
         transfer_syntax::is_native(&self.transfer_syntax_uid)
     }
 
+    /// The samples of a frame with all bits that are stored, where those that mean nothing else may hold overlays: native ones
+    /// (PS3.5 8.1.2, retired). The other way round they are not looked for.
+    pub(super) fn all_bits(&self, stored: &StoredFrame) -> Option<Vec<Bytes>> {
+        (self.is_native() && self.goes_as_stored()).then(|| stored.pieces.clone())
+    }
+
     /// What a decoder is told of a stored frame.
     pub(super) fn data(&self, stored: StoredFrame) -> FrameBytes {
         let pixel_data = self.dataset.elements.get(tags::PIXEL_DATA);
@@ -98,20 +104,6 @@ impl Road {
         let key = FrameKey { record_id: imaged.record_id, frame, transfer_syntax_uid: None };
         let make = async { self.open_found(location).await?.stored_frame(&imaged.frames, frame).await };
         self.kept.frames.get_or_insert_async(&key, make).await
-    }
-
-    /// The samples of a frame with all bits that are stored, where those that mean nothing else may hold overlays: native ones
-    /// (PS3.5 8.1.2, retired). The other way round they are not looked for.
-    pub(super) async fn all_bits(
-        self: &Arc<Self>,
-        location: &Location,
-        imaged: &Imaged,
-        frame: u32,
-    ) -> Result<Option<Vec<u8>>, Error> {
-        if !imaged.is_native() || !imaged.goes_as_stored() {
-            return Ok(None);
-        }
-        Ok(Some(self.stored_frame(location, imaged, frame).await?.pieces.concat()))
     }
 
     /// The samples of a frame.

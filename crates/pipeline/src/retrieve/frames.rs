@@ -11,7 +11,7 @@ use bytes::Bytes;
 use filmgate_model::{Facts, Tag, compute, tags};
 use filmgate_seal::{BulkKind, Fragment, Inflater, Inflation, PixelData, SealOptions};
 
-use crate::{Error, OpenRecord};
+use crate::{Error, OpenRecord, decoding::length};
 
 /// Bytes of a fragment's item head, from which offset tables count.
 const ITEM_HEAD_BYTES: u64 = 8;
@@ -19,6 +19,8 @@ const ITEM_HEAD_BYTES: u64 = 8;
 const STORED_FRAME_BYTES_MAX: u64 = filmgate_pixels::FRAME_BYTES_MAX;
 /// Fragments of one instance that are looked through; each takes 16 bytes of memory.
 const FRAGMENTS_READ_MAX: usize = 1_000_000;
+/// Pieces that a frame is kept and sent in.
+const PIECES_MAX: usize = 64;
 /// First bytes of a fragment by which a codestream is known.
 const MARKER_BYTES: usize = 12;
 /// Bytes that are read at a time while heads are looked at: about a chunk.
@@ -65,7 +67,7 @@ impl Frames {
 }
 
 /// A frame as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct StoredFrame {
     /// Native samples, or the fragments' content, in the pieces in which it was opened, in order.
     pub pieces: Vec<Bytes>,
@@ -74,9 +76,9 @@ pub struct StoredFrame {
 }
 
 impl StoredFrame {
-    /// Bytes of all its pieces.
-    pub(super) fn length(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.len() as u64).sum()
+    /// What it takes in memory, about.
+    pub(super) fn weight_bytes(&self) -> u64 {
+        length(&self.pieces) + (self.pieces.len() * size_of::<Bytes>()) as u64
     }
 }
 
@@ -231,9 +233,13 @@ impl OpenRecord {
         if let [first, .., last] = fragments {
             self.will_read(range(first).start..range(last).end);
         }
-        let mut content = Vec::with_capacity(fragments.len());
-        for fragment in fragments {
+        let mut content = Vec::new();
+        for fragment in fragments.iter().filter(|fragment| fragment.bytes > 0) {
             content.extend(self.dataset_pieces(range(fragment)).await?);
+        }
+        // Many small ones would take more than what they hold.
+        if content.len() > PIECES_MAX {
+            content = vec![content.concat().into()];
         }
         Ok(content)
     }

@@ -104,7 +104,7 @@ impl Weighter<RecordId, Bytes> for Weigh {
 
 impl Weighter<FrameKey, StoredFrame> for Weigh {
     fn weight(&self, _: &FrameKey, frame: &StoredFrame) -> u64 {
-        ENTRY_BYTES + frame.length()
+        ENTRY_BYTES + frame.weight_bytes()
     }
 }
 

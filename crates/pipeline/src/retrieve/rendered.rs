@@ -92,12 +92,13 @@ impl Road {
         let make = async {
             let imaged = self.imaged(location).await?;
             let stored = self.stored_frame(location, &imaged, frame).await?;
-            let all_bits = match picture.overlays || picture.presentation.is_some() {
-                true => self.all_bits(location, &imaged, frame).await?,
-                false => None,
-            };
+            let has_overlays = picture.overlays || picture.presentation.is_some();
+            let all_bits = imaged.all_bits(&stored).filter(|_| has_overlays);
             let of = Arc::clone(&imaged);
-            let draw = move |decoded| draw(&of, frame, &decoded, all_bits.as_deref(), &picture);
+            let draw = move |decoded| {
+                let all_bits = all_bits.map(|pieces| pieces.concat());
+                draw(&of, frame, &decoded, all_bits.as_deref(), &picture)
+            };
             let data = imaged.data(stored);
             self.decoding.decode_then(&imaged.transfer_syntax_uid, &imaged.image, data, draw).await?
         };

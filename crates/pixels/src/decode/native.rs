@@ -79,7 +79,7 @@ fn samples(image: &ImagePixel, bytes: Cow<'_, [u8]>, big_endian: bool) -> Result
 /// The first bytes, copied unless they are one's own.
 fn first(bytes: Cow<'_, [u8]>, count: usize) -> Vec<u8> {
     match bytes {
-        Cow::Borrowed(bytes) => bytes.iter().copied().take(count).collect(),
+        Cow::Borrowed(bytes) => bytes.get(..count).unwrap_or_default().to_vec(),
         Cow::Owned(mut bytes) => {
             bytes.truncate(count);
             bytes

@@ -33,7 +33,7 @@ impl<'a> State<'a> {
         let names = |image: &InMemDicomObject| {
             let frames = numbers(image, tags::REFERENCED_FRAME_NUMBER);
             text(image, tags::REFERENCED_SOP_INSTANCE_UID) == self.sop_instance_uid
-                && (!has(image, tags::REFERENCED_FRAME_NUMBER)
+                && (text(image, tags::REFERENCED_FRAME_NUMBER).is_empty()
                     || frames.contains(&f64::from(self.frame_number)))
         };
         images.is_empty() || images.iter().any(names)

@@ -168,6 +168,10 @@ fn a_presentation_state_windows_the_frames_it_names() {
     ];
     put_items(&mut state, tags::SOFTCOPY_VOILUT_SEQUENCE, windows);
     assert_eq!(shown_as(&image, &[949, 999, 1050], &by(&state)).bytes, [0, 126, 255]);
+    // None are named by a value that is only padding.
+    let all = vec![referring(window("0", "101", ""), "1.2.3", " "), window("7", "3", "")];
+    put_items(&mut state, tags::SOFTCOPY_VOILUT_SEQUENCE, all);
+    assert_eq!(shown_as(&image, &[949, 999, 1050], &by(&state)).bytes, [0, 126, 255]);
 }
 
 #[test]
