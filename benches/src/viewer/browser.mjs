@@ -24,7 +24,7 @@ const WATCH = () => {
     const { data } = context.getImageData(0, 0, 16, 16);
     const shades = new Set();
     for (let at = 0; at < data.length; at += 4) shades.add(data[at]);
-    return shades.size > 8;
+    return shades.size > 1;
   };
   const look = () => {
     if ([...document.querySelectorAll("canvas")].some(shows)) window.firstPixelsMs = performance.now();
@@ -35,14 +35,19 @@ const WATCH = () => {
 
 async function visit(browser, { url, frames }) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  const errors = [];
+  // What tells why, where nothing was seen.
+  const said = [];
+  const came = new Set();
+  let requests = 0;
   try {
     await context.addInitScript(WATCH);
     const page = await context.newPage();
-    const errors = [];
-    const came = new Set();
-    let requests = 0;
     let bytes = 0;
     let began = 0;
+    page.on("console", (message) => {
+      if (message.type() === "error") said.push(message.text().slice(0, 200));
+    });
     page.on("pageerror", (error) => errors.push(String(error).slice(0, 200)));
     const all = new Promise((resolve) => {
       context.on("requestfinished", async (request) => {
@@ -50,6 +55,7 @@ async function visit(browser, { url, frames }) {
         const { pathname } = new URL(request.url());
         if (!pathname.startsWith("/dicomweb/")) return;
         requests += 1;
+        if (!response?.ok()) said.push(`${response?.status()} ${pathname}`);
         if (!/\/frames\/\d+$/.test(pathname)) return;
         if (response?.status() !== 200) errors.push(`${response?.status()} ${pathname}`);
         came.add(pathname);
@@ -66,7 +72,8 @@ async function visit(browser, { url, frames }) {
     if (errors.length > 0) return { error: errors[0] };
     return { first_pixels_ms: first, all_frames_ms: last, requests, frame_bytes: bytes };
   } catch (error) {
-    return { error: String(error).slice(0, 400) };
+    const seen = `${requests} requests, ${came.size} frames; ${[...errors, ...said].slice(0, 5).join("; ") || "no error on the page"}`;
+    return { error: `${String(error).slice(0, 200)} (${seen})` };
   } finally {
     await context.close();
   }
