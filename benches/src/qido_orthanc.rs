@@ -24,9 +24,9 @@ use crate::{
 const ROOT: &str = "1.2.826.0.1.3680043.10.1543.97";
 /// Who sends at a time.
 const SENDERS: usize = 4;
-/// No more questions of a kind are asked after this,
+/// No more questions of a kind are asked after this long, once there were [`QUESTIONS_MIN`].
 const KIND_TIME_MAX: Duration = Duration::from_secs(40);
-/// once there were so many.
+/// Questions of a kind that are asked however long they take.
 const QUESTIONS_MIN: usize = 10;
 /// How often what HTTP costs is looked at.
 const EMPTY_ANSWERS: usize = 100;

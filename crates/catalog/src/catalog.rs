@@ -31,7 +31,8 @@ pub struct CatalogOptions {
 }
 
 impl CatalogOptions {
-    /// Four readers with 256 MiB of pages, not blocking, nothing told, no attributes beside those the standard asks for, ten seconds a search.
+    /// Four readers with 256 MiB of pages, not blocking, nothing told, no attributes beside those the standard asks for, ten seconds
+    /// a search.
     #[must_use]
     pub fn new(site_id: SiteId, node_id: NodeId) -> Self {
         Self {
