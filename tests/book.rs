@@ -123,7 +123,7 @@ fn confirm_sheet(home: &Home) {
 fn who_may_come_in_is_known_on_an_empty_machine() {
     let home = home();
     let mut gateway = home.serve();
-    for expected in ["association-refused", "a request was refused", "a wrong password or link"] {
+    for expected in ["association-refused", "a request was refused", "a wrong password, link or token"] {
         gateway.expect_log(expected);
     }
     home.run(&["ae", "allow", "CT_1"]).ended(0);
@@ -164,7 +164,7 @@ fn who_may_come_in_is_known_on_an_empty_machine() {
     // Again, over what is there: the same.
     rebuilt(&home);
     let mut gateway = home.serve();
-    for expected in ["association-refused", "a request was refused", "a wrong password or link"] {
+    for expected in ["association-refused", "a request was refused", "a wrong password, link or token"] {
         gateway.expect_log(expected);
     }
     assert_eq!(home.run(&["ae", "list", "--json"]).ended(0).json()["rules"], rules);

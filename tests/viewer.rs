@@ -20,7 +20,7 @@ use crate::support::{files_below, fixtures, root};
 const SOON: Duration = Duration::from_secs(60);
 
 /// Studies that are images in the viewer, and one file of each by which its study is known.
-const DRAWN: [(&str, &str); 8] = [
+pub(crate) const DRAWN: [(&str, &str); 8] = [
     ("ct", "ct-series/philips-phantom-54/001.dcm"),
     ("mr", "mr-series/"),
     ("jpeg2000", "syntaxes/misc/ct-jpeg2000-lossless.dcm"),
@@ -45,7 +45,7 @@ const OURS: [(&str, &str, &str); 4] = [
     ("malformed-report", "objects/sr-comprehensive.dcm", ".tree li"),
 ];
 
-fn sample<'a>(samples: &'a [Sample], name: &str) -> &'a Sample {
+pub(crate) fn sample<'a>(samples: &'a [Sample], name: &str) -> &'a Sample {
     samples.iter().find(|sample| sample.name.starts_with(name)).unwrap_or_else(|| panic!("no sample {name}"))
 }
 
@@ -161,7 +161,7 @@ fn what_a_person_sees() {
     let ct = format!("/viewer?study={}", studies["ct"]);
     visits.push(Visit::to("saved", ct.clone(), PIXELS).then(json!({ "evaluate": STORE_REPORT })));
     visits.push(Visit::to("saved-again", ct.clone(), PIXELS));
-    let Some(seen) = browser::visit(&gateway, &visits) else { return };
+    let Some(seen) = browser::visit(&gateway.web, &visits) else { return };
     let seen: BTreeMap<&str, &Seen> = seen.iter().map(|seen| (seen.name.as_str(), seen)).collect();
     for (name, page) in &seen {
         // A page that is not there is told to the console by the browser itself.
@@ -203,7 +203,7 @@ fn a_study_that_is_only_in_the_bucket_is_seen() {
     let gateway = home.serve();
     cloud.proxy.forget();
     let address = format!("/viewer?study={}", series[0].study_instance_uid);
-    let Some(seen) = browser::visit(&gateway, &[Visit::to("only-in-the-bucket", address, PIXELS)]) else {
+    let Some(seen) = browser::visit(&gateway.web, &[Visit::to("only-in-the-bucket", address, PIXELS)]) else {
         return;
     };
     let [seen] = &seen[..] else { panic!("{seen:#?}") };
@@ -215,7 +215,7 @@ fn a_study_that_is_only_in_the_bucket_is_seen() {
 }
 
 /// Writes a sample with another Study Instance UID, as long as its own; gives that.
-fn in_a_study_of_its_own(sample: &Sample, to: &Path) -> String {
+pub(crate) fn in_a_study_of_its_own(sample: &Sample, to: &Path) -> String {
     let (own, mut bytes) = (&sample.study_instance_uid, std::fs::read(&sample.path).expect("read"));
     let at = find(&bytes, own.as_bytes()).expect("its Study Instance UID");
     let last = at + own.len() - 1;

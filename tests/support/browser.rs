@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::gateway::Gateway;
 use super::root;
 use super::servers::told;
+use super::web::Web;
 
 /// What is drawn, and not of one colour.
 pub(crate) const PIXELS: &str = "pixels";
@@ -108,9 +108,9 @@ pub(crate) fn viewer() -> Option<String> {
 }
 
 /// Opens each page, one after the other in one browser; `None` where there is no browser.
-pub(crate) fn visit(gateway: &Gateway, visits: &[Visit]) -> Option<Vec<Seen>> {
+pub(crate) fn visit(web: &Web, visits: &[Visit]) -> Option<Vec<Seen>> {
     let packages = told("FILMGATE_TEST_BROWSER")?;
-    let asked = json!({ "base": gateway.web.url(""), "screenshots": screenshots(), "visits": visits });
+    let asked = json!({ "base": web.url(""), "screenshots": screenshots(), "visits": visits });
     let mut node = Command::new("node")
         .arg(root().join("tests/browser/visit.mjs"))
         .env("FILMGATE_TEST_BROWSER", packages)

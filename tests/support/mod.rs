@@ -2,6 +2,7 @@
 
 pub(crate) mod browser;
 pub(crate) mod certificates;
+pub(crate) mod client;
 pub(crate) mod cloud;
 pub(crate) mod dicom;
 pub(crate) mod gateway;

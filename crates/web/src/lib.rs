@@ -53,8 +53,8 @@ use filmgate_pipeline::{Callers, Road};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub use access::{
-    Asker, ClientCertificate, CreatedToken, NewToken, ParseScopeError, Scope, Scopes, TokenShown, UserError,
-    UserSettings, Users,
+    Asker, ClientCertificate, CreatedToken, Grant, Grants, NewToken, ParseGrantError, Readable, Scope,
+    TokenShown, UserError, UserSettings, Users,
 };
 pub use compression::Compress;
 pub use error::Error;

@@ -41,12 +41,14 @@ const ONLY_SQLITE: Files = files![
     "0002_counts",
     "0021_counts_by_node",
     "0041_grams",
+    "0043_modalities",
 ];
 const ONLY_POSTGRES: Files = files![
     "postgres":
     "0002_counts",
     "0021_counts_by_node",
     "0041_grams",
+    "0043_modalities",
 ];
 
 /// What files say, the number and the words of each being its name.

@@ -37,6 +37,7 @@ pub(crate) async fn upsert(
     Ok(())
 }
 
+/// What brings nothing new writes nothing.
 const UPSERT: &str = "
 INSERT INTO index_series (
     site_id, study_instance_uid, series_instance_uid, modality, series_number, series_description, series_date,
@@ -55,4 +56,16 @@ ON CONFLICT (site_id, study_instance_uid, series_instance_uid) DO UPDATE SET
     institution_name = COALESCE(index_series.institution_name, excluded.institution_name),
     station_name = COALESCE(index_series.station_name, excluded.station_name),
     performed_date = COALESCE(index_series.performed_date, excluded.performed_date),
-    performed_time = COALESCE(index_series.performed_time, excluded.performed_time)";
+    performed_time = COALESCE(index_series.performed_time, excluded.performed_time)
+WHERE index_series.modality IS NULL AND excluded.modality IS NOT NULL
+    OR index_series.series_number IS NULL AND excluded.series_number IS NOT NULL
+    OR index_series.series_description IS NULL AND excluded.series_description IS NOT NULL
+    OR index_series.series_date IS NULL AND excluded.series_date IS NOT NULL
+    OR index_series.series_time IS NULL AND excluded.series_time IS NOT NULL
+    OR index_series.body_part_examined IS NULL AND excluded.body_part_examined IS NOT NULL
+    OR index_series.protocol_name IS NULL AND excluded.protocol_name IS NOT NULL
+    OR index_series.manufacturer IS NULL AND excluded.manufacturer IS NOT NULL
+    OR index_series.institution_name IS NULL AND excluded.institution_name IS NOT NULL
+    OR index_series.station_name IS NULL AND excluded.station_name IS NOT NULL
+    OR index_series.performed_date IS NULL AND excluded.performed_date IS NOT NULL
+    OR index_series.performed_time IS NULL AND excluded.performed_time IS NOT NULL";

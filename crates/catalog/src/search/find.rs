@@ -33,8 +33,15 @@ enum Way<'q, 'n> {
     Walk,
     /// The same, no farther than to studies of this date.
     WalkTo(&'n str),
-    /// Those that an index knows.
-    Led(&'n Narrowing<'q>),
+    /// Those that an index knows, as far as others know them too.
+    Led(&'n Lead<'q, 'n>),
+}
+
+/// What a search is led by.
+struct Lead<'q, 'n> {
+    by: &'n Narrowing<'q>,
+    /// What is asked of each study before its row is looked at: a row is the dearest thing there is.
+    beside: Vec<&'n Narrowing<'q>>,
 }
 
 impl Catalog {
@@ -53,11 +60,12 @@ impl Catalog {
         let least = outlook.narrowings.first();
         if level != Level::Study {
             let led = least.filter(|least| least.studies < COUNTED_MAX);
-            let way = led.map_or(Way::Walk, |least| Way::Led(&least.narrowing));
+            let lead = led.map(|least| Lead { by: &least.narrowing, beside: Vec::new() });
+            let way = lead.as_ref().map_or(Way::Walk, Way::Led);
             return self.select(level, query, way, shown).fetch_all(reader).await;
         }
         let wanted = i64::from(query.rows_max()) + i64::from(query.offset) + 1;
-        let (Some(least), Some(leader)) = (least, outlook.leader()) else {
+        let (Some(least), Some(lead)) = (least, outlook.lead()) else {
             return self.select(level, query, Way::Walk, shown).fetch_all(reader).await;
         };
         let walk = outlook.studies_walked(wanted);
@@ -71,7 +79,7 @@ impl Catalog {
                 return Ok(rows);
             }
         }
-        self.select(level, query, Way::Led(&leader.narrowing), shown).fetch_all(reader).await
+        self.select(level, query, Way::Led(&lead), shown).fetch_all(reader).await
     }
 
     /// The date of the study so far down the order of the answer; `None` when there are not so many.
@@ -101,12 +109,14 @@ impl Catalog {
         if led_studies {
             // A fence: otherwise PostgreSQL may walk along the order after all. And SQLite keeps the order of a cross join.
             sql.push("* FROM (SELECT st.* FROM (SELECT DISTINCT study_number FROM (");
-            if let Way::Led(narrowing) = way {
-                narrowing.push(&mut sql, self.site());
+            if let Way::Led(lead) = way {
+                lead.by.push(&mut sql, self.site());
+                sql.push(") AS known WHERE TRUE");
+                lead.beside
+                    .iter()
+                    .for_each(|one| one.push_beside(&mut sql, "known.study_number", self.site()));
             }
-            sql.push(
-                ") AS known) AS led CROSS JOIN index_studies st WHERE st.study_number = led.study_number AND",
-            );
+            sql.push(") AS led CROSS JOIN index_studies st WHERE st.study_number = led.study_number AND");
         } else {
             sql.push(format!("{alias}.* FROM {} {alias} WHERE", table_of(level)));
         }
@@ -116,12 +126,12 @@ impl Catalog {
             Way::WalkTo(floor) => {
                 sql.push(" AND COALESCE(st.study_date, '') >= ").push_bind(floor.to_owned());
             }
-            Way::Led(narrowing) if !led_studies => {
+            Way::Led(lead) if !led_studies => {
                 sql.push(format!(
                     " AND {alias}.study_instance_uid IN (SELECT s.study_instance_uid FROM index_studies s
                         WHERE s.study_number IN ("
                 ));
-                narrowing.push(&mut sql, self.site());
+                lead.by.push(&mut sql, self.site());
                 sql.push("))");
             }
             _ => {}
@@ -171,19 +181,41 @@ impl Outlook<'_> {
     fn studies_walked(&self, wanted: i64) -> i64 {
         let all = self.studies.max(1) as f64;
         // Dates bound the walk themselves.
-        let shares =
-            self.narrowings.iter().filter(|counted| !matches!(counted.narrowing, Narrowing::Dates(..)));
-        let share: f64 = shares.map(|counted| (counted.studies as f64 / all).min(1.0)).product();
+        let within = self.narrowings.iter().find_map(|counted| match counted.narrowing {
+            Narrowing::Dates(..) if counted.studies < COUNTED_MAX => Some(counted.studies.max(1) as f64),
+            _ => None,
+        });
+        let share = |counted: &Counted<'_>| match counted.narrowing {
+            Narrowing::Dates(..) => 1.0,
+            Narrowing::Modality(..) => (counted.studies as f64 / within.unwrap_or(all)).min(1.0),
+            _ => (counted.studies as f64 / all).min(1.0),
+        };
+        let share: f64 = self.narrowings.iter().map(share).product();
         (wanted as f64 / share.max(1e-9)).min(1e15) as i64
     }
 
     /// What to be led by; `None` when that is no better than a walk: many dates, whose index has the order of the answer.
-    fn leader(&self) -> Option<&Counted<'_>> {
-        self.narrowings
-            .iter()
-            .find(|one| one.studies < COUNTED_MAX || !matches!(one.narrowing, Narrowing::Dates(..)))
+    fn lead(&self) -> Option<Lead<'_, '_>> {
+        let leads =
+            |one: &&Counted<'_>| one.studies < COUNTED_MAX || !matches!(one.narrowing, Narrowing::Dates(..));
+        let leader = self.narrowings.iter().find(leads)?;
+        // Other grams of the same piece of text would say the same again. And what knows far more studies is read for longer than
+        // the rows it spares, unless single studies can be asked for.
+        let is_worth_it = |one: &&Counted<'_>| match &one.narrowing {
+            _ if one.condition == leader.condition || leader.studies <= FEW => false,
+            Narrowing::Gram(_, sought) if sought.is_whole() => true,
+            Narrowing::Gram(..) | Narrowing::Modality(..) => {
+                one.studies < COUNTED_MAX && one.studies <= leader.studies.saturating_mul(4)
+            }
+            _ => false,
+        };
+        let beside = self.narrowings.iter().filter(is_worth_it).map(|one| &one.narrowing).collect();
+        Some(Lead { by: &leader.narrowing, beside })
     }
 }
+
+/// Studies whose rows may as well be looked at.
+const FEW: i64 = 16;
 
 pub(super) fn alias_of(level: Level) -> &'static str {
     match level {

@@ -19,6 +19,8 @@ pub(crate) enum Field {
     AccessionNumber = 3,
     /// Study description.
     StudyDescription = 4,
+    /// A modality of the study and the study's date, with a slash between: no gram, but found as one. Triggers enter it.
+    Modality = 5,
 }
 
 /// Characters of a gram.
@@ -47,9 +49,14 @@ fn grams(text: impl Iterator<Item = char>) -> BTreeSet<String> {
 pub(crate) struct Sought(String);
 
 impl Sought {
+    /// True for a whole gram.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.0.chars().count() >= CHARACTERS
+    }
+
     /// Adds ` AND …` for a column of grams.
     pub(crate) fn push(&self, sql: &mut QueryBuilder, column: &str) {
-        if self.0.chars().count() >= CHARACTERS {
+        if self.is_whole() {
             sql.push(format!(" AND {column} = ")).push_bind(self.0.clone());
             return;
         }
@@ -59,6 +66,25 @@ impl Sought {
         }
     }
 }
+
+/// Adds ` AND (…)` for the entries of one of these modalities, within these dates.
+pub(crate) fn push_modalities(sql: &mut QueryBuilder, column: &str, modalities: &[String], dates: Dates<'_>) {
+    sql.push(" AND (");
+    for (modality, number) in modalities.iter().zip(0..) {
+        let (from, to) = (format!("{modality}/{}", dates.0.unwrap_or_default()), dates.1);
+        sql.push(if number == 0 { "" } else { " OR " });
+        sql.push(format!("{column} >= ")).push_bind(from);
+        match to {
+            Some(to) => sql.push(format!(" AND {column} <= ")).push_bind(format!("{modality}/{to}")),
+            // The character behind the slash.
+            None => sql.push(format!(" AND {column} < ")).push_bind(format!("{modality}0")),
+        };
+    }
+    sql.push(")");
+}
+
+/// From the first to the second, both included; an end left open is `None`.
+pub(crate) type Dates<'q> = (Option<&'q str>, Option<&'q str>);
 
 /// The first text behind all that begin so; text is compared by its characters' numbers.
 fn behind(beginning: &str) -> Option<String> {

@@ -140,6 +140,11 @@ fn range(tag: Tag, text: &str) -> Result<Match, Error> {
 }
 
 pub(crate) fn push_list(sql: &mut QueryBuilder, column: &str, values: &[String]) {
+    if values.is_empty() {
+        // PostgreSQL has no empty list.
+        sql.push(" AND 1 = 0");
+        return;
+    }
     sql.push(format!(" AND {column} IN ("));
     for (value, number) in values.iter().zip(0..) {
         sql.push(if number == 0 { "" } else { ", " }).push_bind(value.clone());

@@ -2,7 +2,7 @@
 //! knows the fewest is asked; how many each knows is counted first, up to a bound.
 
 use super::{
-    grams::{Field, Sought},
+    grams::{Dates, Field, Sought, push_modalities},
     keys::{Key, Kind, Level, Place},
     matching::{Match, push_list},
     query::{Condition, Query},
@@ -15,6 +15,8 @@ use crate::{
 /// Studies counted of one condition at most: with more, it narrows too little to be worth more counting.
 pub(super) const COUNTED_MAX: i64 = 4096;
 const MODALITY: &str = "modality";
+/// Longer ones are not entered.
+const MODALITY_CHARACTERS_MAX: usize = 16;
 /// Conditions counted of one search.
 const COUNTED_CONDITIONS_MAX: usize = 12;
 
@@ -24,7 +26,9 @@ pub(super) enum Narrowing<'q> {
     /// Studies with this column's value, by an index on it.
     Column(&'static str, Vec<String>),
     /// Studies within these dates.
-    Dates(Option<&'q str>, Option<&'q str>),
+    Dates(Dates<'q>),
+    /// Studies with one of these modalities, within these dates.
+    Modality(&'q [String], Dates<'q>),
     /// Studies of which a text has this in it.
     Gram(Field, Sought),
     /// Studies with a series, or an instance, that has one of these values.
@@ -37,6 +41,8 @@ pub(super) enum Narrowing<'q> {
 #[derive(Debug)]
 pub(super) struct Counted<'q> {
     pub(super) narrowing: Narrowing<'q>,
+    /// Which of the search's conditions it is of.
+    pub(super) condition: usize,
     /// Up to [`COUNTED_MAX`].
     pub(super) studies: i64,
 }
@@ -54,7 +60,7 @@ impl Narrowing<'_> {
     /// Adds a statement that selects `study_number`, some perhaps twice.
     pub(super) fn push(&self, sql: &mut QueryBuilder, site: &[u8]) {
         match self {
-            Self::Column(..) | Self::Dates(..) | Self::Gram(..) => {
+            Self::Column(..) | Self::Dates(..) | Self::Gram(..) | Self::Modality(..) => {
                 sql.push("SELECT k.study_number FROM ");
             }
             Self::Below(..) | Self::Attribute(..) => {
@@ -70,6 +76,22 @@ impl Narrowing<'_> {
         self.push_condition(sql, site);
     }
 
+    /// Adds ` AND …`: only studies that this narrowing knows too, of those whose number is in a column.
+    pub(super) fn push_beside(&self, sql: &mut QueryBuilder, column: &str, site: &[u8]) {
+        match self {
+            Self::Gram(_, sought) if sought.is_whole() => {
+                sql.push(" AND EXISTS (");
+                self.push_to_count(sql, site);
+                sql.push(format!(" AND k.study_number = {column})"));
+            }
+            _ => {
+                sql.push(format!(" AND {column} IN ("));
+                self.push(sql, site);
+                sql.push(")");
+            }
+        }
+    }
+
     /// Adds a statement that selects as many rows, or more; to be counted.
     fn push_to_count(&self, sql: &mut QueryBuilder, site: &[u8]) {
         sql.push("SELECT 1 FROM ").push(self.table()).push(" k");
@@ -79,7 +101,7 @@ impl Narrowing<'_> {
     fn table(&self) -> &'static str {
         match self {
             Self::Column(..) | Self::Dates(..) => "index_studies",
-            Self::Gram(..) => "index_grams",
+            Self::Gram(..) | Self::Modality(..) => "index_grams",
             Self::Below(table, ..) => table,
             Self::Attribute(..) => "index_attributes",
         }
@@ -89,7 +111,7 @@ impl Narrowing<'_> {
         sql.push(" WHERE k.site_id = ").push_bind(site.to_vec());
         match self {
             Self::Column(column, values) => push_list(sql, &format!("k.{column}"), values),
-            Self::Dates(from, to) => {
+            Self::Dates((from, to)) => {
                 if let Some(from) = from {
                     sql.push(" AND COALESCE(k.study_date, '') >= ").push_bind((*from).to_owned());
                 }
@@ -101,13 +123,11 @@ impl Narrowing<'_> {
                 sql.push(" AND k.field = ").push_bind(*field as i64);
                 sought.push(sql, "k.gram");
             }
-            Self::Below(_, column, values) => {
-                push_list(sql, &format!("k.{column}"), values);
-                if *column == MODALITY {
-                    // As its index has it.
-                    sql.push(" AND LENGTH(k.modality) <= 16");
-                }
+            Self::Modality(modalities, dates) => {
+                sql.push(" AND k.field = ").push_bind(Field::Modality as i64);
+                push_modalities(sql, "k.gram", modalities, *dates);
             }
+            Self::Below(_, column, values) => push_list(sql, &format!("k.{column}"), values),
             Self::Attribute(path, values) => {
                 sql.push(" AND LENGTH(k.value) <= 64 AND k.path = ").push_bind(path.clone());
                 push_list(sql, "k.value", values);
@@ -116,18 +136,33 @@ impl Narrowing<'_> {
     }
 }
 
-/// How a condition can be narrowed; empty when no index knows.
-fn narrowings<'q>(condition: &Condition<'q>) -> Vec<Narrowing<'q>> {
+/// The dates that a condition leaves to studies, if it is of those.
+fn dates<'q>(condition: &Condition<'q>) -> Option<Dates<'q>> {
+    let (Condition::Single(key, asked) | Condition::Moments { date: (key, asked), .. }) = *condition;
+    match (key.level, asked, &key.place) {
+        (Level::Study, Match::Range(from, to), Place::Column("study_date")) => {
+            Some((from.as_deref(), to.as_deref()))
+        }
+        _ => None,
+    }
+}
+
+/// How a condition can be narrowed, in a search of these dates; empty when no index knows.
+fn narrowings<'q>(condition: &Condition<'q>, within: Dates<'q>) -> Vec<Narrowing<'q>> {
+    if let Some(dates) = dates(condition) {
+        return vec![Narrowing::Dates(dates)];
+    }
     let (Condition::Single(key, asked) | Condition::Moments { date: (key, asked), .. }) = *condition;
     let indexed = match (key.level, asked, &key.place) {
-        (Level::Study, Match::Range(from, to), Place::Column("study_date")) => {
-            vec![Narrowing::Dates(from.as_deref(), to.as_deref())]
-        }
         (Level::Study, Match::Exact(value), Place::Column(column @ ("patient_id" | "accession_number"))) => {
             return vec![Narrowing::Column(column, vec![value.clone()])];
         }
         (Level::Study, Match::OneOf(values), Place::Column(column @ "study_instance_uid")) => {
             vec![Narrowing::Column(column, values.clone())]
+        }
+        (Level::Series, Match::OneOf(values), Place::Column(column)) if *column == MODALITY => {
+            let entered = are_within(values, MODALITY_CHARACTERS_MAX);
+            Vec::from_iter(entered.then_some(Narrowing::Modality(values, within)))
         }
         (level, Match::OneOf(values), Place::Column(column)) => below(level, column, values),
         (_, Match::OneOf(values), Place::Attribute(path)) if are_within(values, 64) => {
@@ -145,9 +180,6 @@ fn narrowings<'q>(condition: &Condition<'q>) -> Vec<Narrowing<'q>> {
 
 fn below<'q>(level: Level, column: &'static str, values: &'q [String]) -> Vec<Narrowing<'q>> {
     match (level, column) {
-        (Level::Series, MODALITY) if are_within(values, 16) => {
-            vec![Narrowing::Below("index_series", column, values)]
-        }
         (Level::Series, "series_instance_uid") => vec![Narrowing::Below("index_series", column, values)],
         (Level::Instance, "sop_instance_uid") => vec![Narrowing::Below("index_instances", column, values)],
         _ => Vec::new(),
@@ -171,25 +203,30 @@ impl Catalog {
         reader: &mut Connection,
         query: &'q Query,
     ) -> Result<Outlook<'q>, Error> {
-        let all: Vec<_> =
-            query.conditions().iter().flat_map(narrowings).take(COUNTED_CONDITIONS_MAX).collect();
+        let conditions = query.conditions();
+        let within = conditions.iter().find_map(dates).unwrap_or_default();
+        let of = |(number, condition)| {
+            let narrowings = narrowings(condition, within).into_iter();
+            narrowings.map(move |narrowing| Counted { narrowing, condition: number, studies: COUNTED_MAX })
+        };
+        let mut all: Vec<Counted<'q>> =
+            conditions.iter().enumerate().flat_map(of).take(COUNTED_CONDITIONS_MAX).collect();
         if all.is_empty() {
             return Ok(Outlook { narrowings: Vec::new(), studies: 0 });
         }
         let mut sql =
             QueryBuilder::new("SELECT COALESCE((SELECT MAX(study_number) FROM index_studies), 0) AS c0");
-        for (narrowing, name) in all.iter().zip(NAMES.iter().skip(1)) {
+        for (counted, name) in all.iter().zip(NAMES.iter().skip(1)) {
             sql.push(", (SELECT COUNT(*) FROM (");
-            narrowing.push_to_count(&mut sql, self.site());
+            counted.narrowing.push_to_count(&mut sql, self.site());
             sql.push(" LIMIT ").push_bind(COUNTED_MAX).push(format!(") AS counted) AS {name}"));
         }
         let row = sql.build().fetch_one(reader).await?;
-        let mut narrowings = Vec::with_capacity(all.len());
-        for (narrowing, name) in all.into_iter().zip(NAMES.iter().skip(1)) {
-            narrowings.push(Counted { narrowing, studies: get(&row, name)? });
+        for (counted, name) in all.iter_mut().zip(NAMES.iter().skip(1)) {
+            counted.studies = get(&row, name)?;
         }
-        narrowings.sort_by_key(|counted| counted.studies);
-        Ok(Outlook { narrowings, studies: get(&row, "c0")? })
+        all.sort_by_key(|counted| counted.studies);
+        Ok(Outlook { narrowings: all, studies: get(&row, "c0")? })
     }
 }
 

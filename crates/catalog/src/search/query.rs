@@ -59,6 +59,15 @@ impl Query {
         self
     }
 
+    /// Only these studies, whatever else is asked for: what somebody may see. None at all when there are none.
+    #[must_use]
+    pub fn of_studies(mut self, study_instance_uids: impl IntoIterator<Item = String>) -> Self {
+        if let Some(key) = key_of(&[tags::STUDY_INSTANCE_UID], &self.attributes) {
+            self.matches.push((key, Match::OneOf(study_instance_uids.into_iter().collect())));
+        }
+        self
+    }
+
     /// Names asked for from here on match by their words: each begins some word of the name, in whatever order, with
     /// whatever accents.
     #[must_use]

@@ -5,8 +5,12 @@ use crate::{AttributeValues, Catalog, Error, InstanceAttributes, Query, engine::
 
 /// Studies found by one key, by their UIDs in order of text.
 async fn found(catalog: &Catalog, tag: Tag, text: &str) -> Vec<String> {
-    let query = Query::new().matching(tag, text).expect("a value that can be matched");
-    let page = catalog.search_studies(&query).await.expect("search");
+    studies(catalog, &Query::new().matching(tag, text).expect("a value that can be matched")).await
+}
+
+/// Studies found, likewise.
+async fn studies(catalog: &Catalog, query: &Query) -> Vec<String> {
+    let page = catalog.search_studies(query).await.expect("search");
     let mut uids: Vec<_> = page.rows.into_iter().map(|row| row.study_instance_uid).collect();
     uids.sort_unstable();
     uids
@@ -250,6 +254,51 @@ pub(super) async fn what_a_study_learns_later_is_found(catalog: &Catalog) {
         assert_eq!(found(catalog, tag, text).await, ["1.1"], "{text}");
     }
     assert_eq!(found(catalog, tags::STUDY_DESCRIPTION, "*平部*").await, Vec::<String>::new());
+}
+
+/// A modality and a date are found together whichever of them was told first.
+pub(super) async fn modalities_within_dates(catalog: &Catalog) {
+    let tell = async |number: u8, study: &str, said: &[(Tag, &str)]| {
+        let sop = format!("{study}.1.{number}");
+        catalog.record_received(&[instance(number, study, &sop, said)], NOW).await.expect("receive");
+    };
+    tell(1, "1.1", &[(tags::MODALITY, "MR"), (tags::STUDY_DATE, "")]).await;
+    tell(2, "1.1", &[(tags::STUDY_DATE, "20240131")]).await;
+    tell(3, "1.2", &[(tags::MODALITY, ""), (tags::STUDY_DATE, "20240201")]).await;
+    tell(4, "1.2", &[(tags::MODALITY, "MR")]).await;
+    tell(5, "1.3", &[(tags::MODALITY, "CT"), (tags::STUDY_DATE, "20240201")]).await;
+    tell(6, "1.4", &[(tags::MODALITY, "MR"), (tags::STUDY_DATE, "20250101")]).await;
+    for (modalities, dates, expected) in [
+        ("MR", "20240131-20240201", &["1.1", "1.2"][..]),
+        ("MR", "20240201-", &["1.2", "1.4"]),
+        ("MR", "-20240131", &["1.1"]),
+        ("CT,MR", "20240201", &["1.2", "1.3"]),
+        ("CT,MR,SR", "", &["1.1", "1.2", "1.3", "1.4"]),
+        ("M", "20240101-20241231", &[]),
+        ("SR", "20240101-20241231", &[]),
+    ] {
+        let query = Query::new().matching(tags::MODALITIES_IN_STUDY, modalities);
+        let query = query.and_then(|query| query.matching(tags::STUDY_DATE, dates)).expect("query");
+        assert_eq!(studies(catalog, &query).await, expected, "{modalities} {dates}");
+    }
+}
+
+/// Whoever may see some studies finds these, whatever they ask for.
+pub(super) async fn only_the_studies_of_a_list(catalog: &Catalog) {
+    enter(catalog, &[("1.1", &[]), ("1.2", &[]), ("1.3", &[])]).await;
+    let of = |uids: &[&str]| Query::new().of_studies(uids.iter().map(|uid| (*uid).to_owned()));
+    assert_eq!(studies(catalog, &of(&["1.1", "1.3", "1.9"])).await.len(), 2);
+    assert_eq!(studies(catalog, &of(&[])).await, Vec::<String>::new());
+    let both = of(&["1.1"]).matching(tags::STUDY_INSTANCE_UID, "1.1,1.2").expect("query");
+    assert_eq!(studies(catalog, &both).await, ["1.1"]);
+    let other = of(&["1.1"]).within_study("1.2");
+    assert_eq!(studies(catalog, &other).await, Vec::<String>::new());
+    for query in [of(&["1.2"]), of(&["1.2"]).page(1, 0)] {
+        let series = catalog.search_series(&query).await.expect("search").rows;
+        let instances = catalog.search_instances(&query).await.expect("search").rows;
+        assert!(series.iter().all(|row| row.study_instance_uid == "1.2") && !series.is_empty());
+        assert!(instances.iter().all(|row| row.study_instance_uid == "1.2") && !instances.is_empty());
+    }
 }
 
 pub(super) async fn a_series_without_instances_answers_for_nothing(catalog: &Catalog) {

@@ -25,6 +25,11 @@ fn rows(blob: impl Fn(u8) -> String) -> Vec<String> {
              VALUES ({site}, '1.2.{number}', 'P{number}', 'Wang^Nr{number}=王^小{number}', '=old=', '20240101',
                 'ACC{number}', {number})"
         ));
+        let modality = if number % 3 == 0 { "CT" } else { "MR" };
+        statements.push(format!(
+            "INSERT INTO index_series (site_id, study_instance_uid, series_instance_uid, modality)
+             VALUES ({site}, '1.2.{number}', '1.2.{number}.1', '{modality}')"
+        ));
         statements.push(format!(
             "INSERT INTO index_instances (record_id, site_id, node_id, study_instance_uid, series_instance_uid,
                 sop_instance_uid, sop_class_uid, transfer_syntax_uid, dataset_bytes, record_bytes, dataset_sha256,
@@ -43,6 +48,7 @@ async fn check(catalog: &Catalog) {
         (tags::PATIENT_NAME, "wang^nr7", 1),
         (tags::PATIENT_ID, "*120*", 5),
         (tags::ACCESSION_NUMBER, "*CC1202", 1),
+        (tags::MODALITIES_IN_STUDY, "CT", STUDIES / 3),
     ] {
         let query = Query::new().matching(tag, text).expect("can be asked");
         assert_eq!(catalog.search_studies(&query).await.expect("search").rows.len(), found, "{text}");

@@ -29,9 +29,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Folder with DICOM files to send.
-    #[arg(long, value_name = "DIR", default_value = "fixtures/dicom")]
-    samples: PathBuf,
+    /// DICOM files to send, or folders with such; may be given several times.
+    #[arg(long, value_name = "PATH", default_value = "fixtures/dicom")]
+    samples: Vec<PathBuf>,
     /// Data directory of the demonstration.
     #[arg(long, value_name = "DIR", default_value = "target/demo/data")]
     data_dir: PathBuf,
@@ -41,11 +41,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    anyhow::ensure!(
-        arguments.samples.is_dir(),
-        "there is no folder {}; name one by --samples",
-        arguments.samples.display()
-    );
+    for samples in &arguments.samples {
+        anyhow::ensure!(
+            samples.exists(),
+            "there is no file or folder {}; name one by --samples",
+            samples.display()
+        );
+    }
     if let Some(folder) = arguments.data_dir.parent() {
         std::fs::create_dir_all(folder).with_context(|| format!("make the folder {}", folder.display()))?;
     }
@@ -87,9 +89,9 @@ fn settings(arguments: &Arguments) -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-async fn send_samples(settings: &Settings, to: String, samples: PathBuf) -> anyhow::Result<()> {
+async fn send_samples(settings: &Settings, to: String, samples: Vec<PathBuf>) -> anyhow::Result<()> {
     let (aec, aet) = (settings.dicom.aet.clone(), SENDER.parse()?);
-    let sent = filmgate_model::compute(move || send::send_paths(&to, &aec, &aet, vec![samples])).await??;
+    let sent = filmgate_model::compute(move || send::send_paths(&to, &aec, &aet, samples)).await??;
     anyhow::ensure!(sent != failure::COULD_NOT_RUN, "no association with ourselves");
     Ok(())
 }

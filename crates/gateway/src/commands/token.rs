@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use filmgate_web::{NewToken, Scope};
+use filmgate_web::{Grant, NewToken};
 use serde_json::{Value, json};
 
 use super::{
@@ -36,9 +36,9 @@ struct Create {
     settings: SettingsFrom,
     /// What it is for: the viewer of the ward, say.
     name: String,
-    /// read, store, operate or admin; may be given several times.
+    /// read, store, operate or admin, or read:UID for a single study; may be given several times.
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
-    scopes: Vec<Scope>,
+    scopes: Vec<Grant>,
     /// For how long it is good, such as 90d.
     #[arg(long = "for", value_name = "TIME", value_parser = ae::length, default_value = "365d")]
     lifetime: Duration,
@@ -96,8 +96,12 @@ fn make(create: &Create) -> anyhow::Result<u8> {
     if create.json {
         failure::print_json(&made);
     } else {
-        failure::print(made["token"].as_str().unwrap_or_default());
+        let token = made["token"].as_str().unwrap_or_default();
+        failure::print(token);
         failure::eprint("This is the only time it is shown. It is brought as: Authorization: Bearer …");
+        if let Some(gateway) = Local::find(&settings)? {
+            failure::eprint(&format!("In a browser, from this machine: {}/login#{token}", gateway.base()));
+        }
     }
     Ok(failure::DONE)
 }

@@ -1,7 +1,7 @@
 //! Who asks, and whether they may.
 //!
 //! A request is somebody's by its token, by the administrator's log-in, by a peer's certificate, or because it comes from
-//! this very machine. What each may is a set of scopes; what each route needs stands with the route.
+//! this very machine. What each may is a set of scopes, or to read single studies; what each route needs stands with the route.
 //!
 //! | file | what |
 //! | --- | --- |
@@ -16,5 +16,5 @@ mod scope;
 mod users;
 
 pub use guard::ClientCertificate;
-pub use scope::{Asker, ParseScopeError, Scope, Scopes};
+pub use scope::{Asker, Grant, Grants, ParseGrantError, Readable, Scope};
 pub use users::{CreatedToken, NewToken, TokenShown, UserError, UserSettings, Users};

@@ -11,8 +11,8 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asker, CreatedToken, NewToken, TokenShown, guard};
-use crate::{Error, body, router::App};
+use super::{Asker, CreatedToken, NewToken, Readable, Scope, TokenShown, guard};
+use crate::{Error, body, dicomweb::segment, router::App};
 
 const LOGIN: &str = include_str!("../assets/login.html");
 const SET_UP: &str = include_str!("../assets/set-up.html");
@@ -48,14 +48,17 @@ pub(crate) async fn session(
     Ok(Json(json!({
         "known": asker != Asker::Nobody,
         "administrator": asker == Asker::Administrator,
+        "by_token": matches!(asker, Asker::Token(..)),
+        "reads_all": asker.may(Scope::Read),
         "set_up": has_administrator,
     })))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Password {
-    password: String,
+struct LogIn {
+    password: Option<String>,
+    token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,12 +74,27 @@ struct Named {
     name: String,
 }
 
-/// Logs the administrator in.
+/// Logs the administrator in by the password, or the bearer of a token; and tells where to go from there.
 pub(crate) async fn log_in(State(app): State<App>, request: Request) -> Result<Response, Error> {
     let from = from(&request);
-    let Password { password } = body::json(&app, request).await?;
-    let secret = app.users().log_in(password, from).await?;
-    Ok(([guard::set_cookie(&secret, app.settings().is_tls)], Json(json!({ "done": true }))).into_response())
+    let (secret, to) = match body::json(&app, request).await? {
+        LogIn { password: Some(password), token: None } => {
+            (app.users().log_in(password, from).await?, "/".to_owned())
+        }
+        LogIn { password: None, token: Some(token) } => {
+            let asker = app.users().log_in_by_token(&token, from).await?;
+            (token, first_page(&asker.readable()))
+        }
+        _ => return Err(Error::BadRequest("a password or a token, and not both".to_owned())),
+    };
+    let cookie = guard::set_cookie(&secret, app.settings().is_tls);
+    Ok(([cookie], Json(json!({ "done": true, "to": to }))).into_response())
+}
+
+/// The one study that somebody may read, or the list.
+fn first_page(readable: &Readable) -> String {
+    let one = readable.only().filter(|studies| studies.len() == 1).and_then(|studies| studies.first());
+    one.map_or_else(|| "/studies".to_owned(), |study| format!("/viewer?study={}", segment(study)))
 }
 
 /// Logs whoever asks out.
@@ -149,7 +167,7 @@ mod tests {
                 page.matches(r#"<script src="/assets/access.js" defer>"#).count()
             );
             assert!(page.contains("http") == page.contains("http-equiv"), "something comes from elsewhere");
-            for name in ["form", "password", "told"] {
+            for name in ["form", "password", "told", "inside"] {
                 assert!(page.contains(&format!("id=\"{name}\"")), "no element {name}");
             }
         }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use super::{Asker, Scope, Scopes};
+use super::{Asker, Grant, Grants};
 
 /// How every token begins, so that a person and a scanner of sources know one when they see it.
 const TOKEN_PREFIX: &str = "fg_";
@@ -29,6 +29,8 @@ const USED_WITHIN: Duration = Duration::from_secs(60);
 const PASSWORD_CHARACTERS_MIN: usize = 12;
 const PASSWORD_BYTES_MAX: usize = 1024;
 const NAME_CHARACTERS_MAX: usize = 64;
+/// Scopes and single studies of one token: every request of its bearer reads them.
+const GRANTS_MAX: usize = 256;
 
 /// Limits of log-ins.
 #[derive(Debug, Clone)]
@@ -85,7 +87,7 @@ pub struct NewToken {
     /// What people call it.
     pub name: String,
     /// What it is good for.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<Grant>,
     /// For how long, in milliseconds; `None` is for ever.
     pub lifetime_ms: Option<u64>,
 }
@@ -167,7 +169,7 @@ impl Users {
         if token.last_used_at.is_none_or(|last| now.since(last) >= USED_WITHIN) {
             self.catalog.token_used(&token.token_id, now).await?;
         }
-        Ok(Asker::Token(token.name, Scopes::parse(&token.scope)))
+        Ok(Asker::Token(token.name, Grants::parse(&token.scope)))
     }
 
     /// Makes a token.
@@ -185,12 +187,15 @@ impl Users {
         if new.scopes.is_empty() {
             return Err(UserError::Senseless("a token without a scope is good for nothing".into()));
         }
+        if new.scopes.len() > GRANTS_MAX {
+            return Err(UserError::Senseless(format!("a token has {GRANTS_MAX} scopes and studies at most")));
+        }
         let (now, text) = (self.clock.now(), format!("{TOKEN_PREFIX}{}", secret(&self.random)));
         let token = Token {
             token_id: self.random.array(),
             name: name.to_owned(),
             digest: digest(&text),
-            scope: Scopes::of(new.scopes.clone()).to_string(),
+            scope: Grants::from_iter(new.scopes.iter().cloned()).to_string(),
             created_at: now,
             created_by: by.to_owned(),
             expires_at: new.lifetime_ms.map(|lifetime| now.plus(Duration::from_millis(lifetime))),
@@ -301,6 +306,20 @@ impl Users {
         Ok(secret)
     }
 
+    /// Logs the bearer of a token in: a browser then brings the token as its cookie, so that it ends when the token does.
+    ///
+    /// # Errors
+    /// When the token is no good.
+    pub async fn log_in_by_token(&self, token: &str, from: IpAddr) -> Result<Asker, UserError> {
+        let asker = if is_token(token) { self.bearer(token).await? } else { Asker::Nobody };
+        if asker == Asker::Nobody {
+            self.failed(from, "token");
+            return Err(UserError::Wrong("this token was revoked, is too old, or never was one"));
+        }
+        tracing::info!(target: "audit", event = "logged-in", who = asker.name(), %from);
+        Ok(asker)
+    }
+
     /// Whose log-in a cookie is; `Nobody` when it is over.
     ///
     /// # Errors
@@ -342,7 +361,7 @@ impl Users {
     }
 
     fn failed(&self, from: IpAddr, what: &'static str) {
-        tracing::warn!(target: "audit", event = "refused", what, %from, "a wrong password or link");
+        tracing::warn!(target: "audit", event = "refused", what, %from, "a wrong password, link or token");
     }
 
     async fn hash(&self, password: String) -> Result<String, UserError> {
@@ -389,6 +408,11 @@ fn check_password(password: &str) -> Result<(), UserError> {
         return Ok(());
     }
     Err(UserError::Senseless(format!("a password has at least {PASSWORD_CHARACTERS_MIN} characters")))
+}
+
+/// True for what looks like a token.
+pub(super) fn is_token(text: &str) -> bool {
+    text.starts_with(TOKEN_PREFIX)
 }
 
 /// 256 random bits.

@@ -1,11 +1,12 @@
 "use strict";
-// Set-up and log-in. A set-up link's secret stands behind the # of its address, which a browser sends to nobody.
+// Set-up and log-in. The secret of a link, to set up or to come in by, stands behind the # of its address, which a browser sends to
+// nobody.
 
 const part = (id) => document.getElementById(id);
 
 const WORDS = {
   400: "密码不符合要求（至少 12 个字符）。 It does not fit: 12 characters or more.",
-  403: "密码错误，或链接已失效。 The password is wrong, or the link is no good any more.",
+  403: "密码错误，或链接、令牌已失效。 The password is wrong, or the link or token is no good any more.",
   429: "尝试次数过多，请一分钟后再试。 Too many tries: wait a minute.",
 };
 const UNKNOWN = "网关没有回应，请稍后再试。 The gateway did not answer: try again later.";
@@ -15,8 +16,15 @@ function tell(text) {
   part("told").hidden = text === "";
 }
 
-function enter() {
-  part("form").hidden = true;
+function enter(reads_all) {
+  for (const outside of ["form", "by-token"]) {
+    if (part(outside)) {
+      part(outside).hidden = true;
+    }
+  }
+  if (part("to-status")) {
+    part("to-status").hidden = !reads_all;
+  }
   part("inside").hidden = false;
 }
 
@@ -26,13 +34,17 @@ async function post(path, body) {
   if (!answer.ok) {
     throw new Error(WORDS[answer.status] || UNKNOWN);
   }
+  return answer.json();
+}
+
+async function log_in(secret) {
+  location.assign((await post("/api/login", secret)).to);
 }
 
 async function submitted() {
   const password = part("password").value;
   if (part("form").dataset.does === "log-in") {
-    await post("/api/login", { password });
-    location.assign("/");
+    await log_in({ password });
     return;
   }
   if (password !== part("again").value) {
@@ -40,31 +52,47 @@ async function submitted() {
   }
   await post("/api/set-up", { secret: location.hash.slice(1), password });
   history.replaceState(null, "", "/set-up");
-  enter();
+  enter(true);
 }
 
-part("form").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const button = part("form").querySelector("button");
-  button.disabled = true;
+// What `does` fails with is told.
+async function tried(does) {
   tell("");
   try {
-    await submitted();
+    await does();
   } catch (error) {
     tell(error instanceof TypeError ? UNKNOWN : error.message);
-  } finally {
-    button.disabled = false;
   }
-});
+}
+
+function on_submit(form, does) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    await tried(does);
+    button.disabled = false;
+  });
+}
+
+on_submit(part("form"), submitted);
 
 if (part("form").dataset.does === "log-in") {
+  on_submit(part("token-form"), () => log_in({ token: part("token").value.trim() }));
   part("leave").addEventListener("click", async () => {
     await post("/api/logout", {});
     location.reload();
   });
-  fetch("/api/session").then((answer) => answer.json()).then((session) => {
-    if (session.administrator) {
-      enter();
-    }
-  }).catch(() => tell(UNKNOWN));
+  const token = location.hash.slice(1);
+  if (token) {
+    // It is in no history from here on.
+    history.replaceState(null, "", "/login");
+    tried(() => log_in({ token }));
+  } else {
+    fetch("/api/session").then((answer) => answer.json()).then((session) => {
+      if (session.administrator || session.by_token) {
+        enter(session.reads_all);
+      }
+    }).catch(() => tell(UNKNOWN));
+  }
 }

@@ -169,6 +169,11 @@ async function showViewer() {
   part("no-viewer").textContent = word("no-viewer");
 }
 
+// Who may see single studies sees nothing of how the gateway stands.
+async function showStatusLink() {
+  part("status").hidden = !(await ask("/api/session")).reads_all;
+}
+
 function begin() {
   offerLanguage(part("language"), () => {
     showViewer().catch(() => {});
@@ -193,6 +198,7 @@ function begin() {
   // Several studies had the accession number that a link named.
   part("accession").value = new URLSearchParams(location.search).get("accession") ?? "";
   showViewer().catch(() => {});
+  showStatusLink().catch(() => {});
   search(false);
   watch();
 }

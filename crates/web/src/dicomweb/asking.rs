@@ -18,8 +18,8 @@ use super::{
     reuse::{self, Tag},
 };
 use crate::{
-    Error,
-    extract::Query,
+    Error, Readable,
+    extract::{Query, Reader},
     router::App,
     streaming::{self, Outlet, Stopped},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Asking {
     pub(super) query: Vec<(String, String)>,
     /// What may be answered.
     pub(super) accepted: Accepted,
+    /// Of which studies.
+    pub(super) readable: Readable,
 }
 
 impl FromRequestParts<App> for Asking {
@@ -41,7 +43,8 @@ impl FromRequestParts<App> for Asking {
         let Query(query) = Pairs::from_request_parts(parts, app).await?;
         let headers = parts.headers.clone();
         let accepted = Accepted::of(&headers, &query);
-        Ok(Self { app: Arc::clone(app), headers, query, accepted })
+        let Reader(readable) = Reader::from_request_parts(parts, app).await?;
+        Ok(Self { app: Arc::clone(app), headers, query, accepted, readable })
     }
 }
 

@@ -25,6 +25,9 @@ impl Within {
     fn asked(&self, asking: &Asking) -> Result<Asked, Error> {
         wants_json(&asking.accepted)?;
         let mut query = asking.road().catalog().query();
+        if let Some(studies) = asking.readable.only() {
+            query = query.of_studies(studies.iter().cloned());
+        }
         if let Some(study) = &self.study {
             query = query.within_study(study);
         }

@@ -60,9 +60,7 @@ pub(crate) async fn object(asking: Asking) -> Result<Response, Error> {
     let Some(instance) = asking.value("objectUID") else {
         return Err(Error::BadRequest("objectUID names the instance".to_owned()));
     };
-    let (study, series) = (asking.value("studyUID"), asking.value("seriesUID"));
-    let found = asking.road().catalog().served_instance(study, series, instance).await?;
-    let found = found.ok_or(Error::NotFound("instance"))?;
+    let found = found(&asking, instance).await?.ok_or(Error::NotFound("instance"))?;
     match format(asking.value("contentType"), asking.road().imaged(&found).await.is_ok())? {
         None => {
             let accepted = in_syntax(asking.value("transferSyntax"))?;
@@ -70,6 +68,21 @@ pub(crate) async fn object(asking: Asking) -> Result<Response, Error> {
         }
         Some(media_type) => picture(&asking, &found, media_type).await,
     }
+}
+
+/// The instance, in a study that may be read: a request need not name one (PS3.18 9.1.2.2), and several may have it.
+async fn found(asking: &Asking, instance: &str) -> Result<Option<Location>, Error> {
+    let (study, series) = (asking.value("studyUID"), asking.value("seriesUID"));
+    let catalog = asking.road().catalog();
+    let Some(readable) = asking.readable.only() else {
+        return Ok(catalog.served_instance(study, series, instance).await?);
+    };
+    for readable in readable.iter().filter(|readable| study.is_none_or(|study| study == readable.as_str())) {
+        if let Some(found) = catalog.served_instance(Some(readable), series, instance).await? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// By itself, and where the one that is asked for cannot be had, an instance is in explicit VR little endian; in implicit VR and big

@@ -1,8 +1,8 @@
 //! Our own API: for the command line, our pages, other nodes, and those who watch.
 
 use super::{
-    Parameter, Route, openapi,
-    route::{admin, at, open, operate, read},
+    Parameter, Reach, Route, openapi,
+    route::{Operation, admin, at, open, operate, read},
 };
 use crate::{
     access::pages,
@@ -12,13 +12,21 @@ use crate::{
 
 const PASSWORD: Parameter =
     Parameter::text("password", "the administrator's password, 12 characters at least").required();
+const LOG_IN: &[Parameter] = &[
+    Parameter::text("password", "the administrator's password"),
+    Parameter::text("token", "in its place a token"),
+];
 const SECRET: Parameter = Parameter::text("secret", "the secret of the link").required();
 const NAME: Parameter = Parameter::text("name", "what people call the token").required();
 const STUDY: Parameter = Parameter::text("study", "Study Instance UID");
 
 const NEW_TOKEN: &[Parameter] = &[
     NAME,
-    Parameter::several("scopes", "what it is good for: read, store, operate, admin").required(),
+    Parameter::several(
+        "scopes",
+        "what it is good for: read, store, operate, admin, or read:UID for a single study",
+    )
+    .required(),
     Parameter::whole("lifetime_ms", "milliseconds until it ends; without, it does not", 0, u64::MAX >> 11),
 ];
 
@@ -89,8 +97,8 @@ fn access() -> Vec<Route> {
         at("/api/session").get(pages::session, open("Whether who asks is known").gives_json()),
         at("/api/login").post(
             pages::log_in,
-            open("Logs the administrator in, by a cookie")
-                .takes_json(&[PASSWORD])
+            open("Logs the administrator in, or the bearer of a token, by a cookie")
+                .takes_json(LOG_IN)
                 .gives_json()
                 .refuses(&[403, 429]),
         ),
@@ -191,16 +199,25 @@ fn nodes_and_watchers() -> Vec<Route> {
 
 fn viewer() -> Vec<Route> {
     vec![
-        at("/api/viewer").get(studies::viewer, read("Whether the image viewer is there").gives_json()),
+        at("/api/viewer").get(
+            studies::viewer,
+            read("Whether the image viewer is there").reaches(Reach::Nothing).gives_json(),
+        ),
         at("/api/progress").get(
             progress::studies,
             read("How much of each study is here, and safe")
+                .reaches(Reach::Readable)
                 .asks(&[Parameter::several("study", "Study Instance UIDs")])
                 .gives_json(),
         ),
         at("/api/studies/{study}/progress")
-            .get(progress::study, read("How much of a study is here, and safe").gives_json()),
+            .get(progress::study, of_study("How much of a study is here, and safe").gives_json()),
         at("/api/studies/{study}/zip")
-            .get(zip::study, read("A study as a zip file").gives(&["application/zip"])),
+            .get(zip::study, of_study("A study as a zip file").gives(&["application/zip"])),
     ]
+}
+
+/// For who may read the study of its path.
+fn of_study(summary: &'static str) -> Operation {
+    read(summary).reaches(Reach::Study)
 }

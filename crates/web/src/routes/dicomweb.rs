@@ -1,7 +1,7 @@
 //! DICOMweb (PS3.18 chapters 9 and 10).
 
 use super::{
-    Route,
+    Reach, Route,
     route::{Operation, at, read, store},
 };
 use crate::dicomweb::{
@@ -48,11 +48,11 @@ fn searches_and_stores() -> Vec<Route> {
         at("/dicomweb/instances")
             .get(qido::instances, search("Instances that match, of any study (QIDO-RS)")),
         at("/dicomweb/studies/{study}/series")
-            .get(qido::series, search("Series of a study that match (QIDO-RS)")),
+            .get(qido::series, search("Series of a study that match (QIDO-RS)").reaches(Reach::Study)),
         at("/dicomweb/studies/{study}/instances")
-            .get(qido::instances, search("Instances of a study that match (QIDO-RS)")),
+            .get(qido::instances, search("Instances of a study that match (QIDO-RS)").reaches(Reach::Study)),
         at("/dicomweb/studies/{study}/series/{series}/instances")
-            .get(qido::instances, search("Instances of a series that match (QIDO-RS)")),
+            .get(qido::instances, search("Instances of a series that match (QIDO-RS)").reaches(Reach::Study)),
     ]
 }
 
@@ -90,6 +90,7 @@ fn pictures() -> Vec<Route> {
         at("/wado").get(
             wado_uri::object,
             read("An instance, or a picture of it (WADO-URI)")
+                .reaches(Reach::Readable)
                 .asks(wado_uri::PARAMETERS)
                 .gives(&["application/dicom", "image/jpeg", "image/png"])
                 .kept_by_tag()
@@ -121,11 +122,16 @@ fn pictures() -> Vec<Route> {
 }
 
 fn search(summary: &'static str) -> Operation {
-    read(summary).asks(ACCEPT).asks(qido_query::PARAMETERS).gives(DICOM_JSON).refuses(&[406, 413])
+    read(summary)
+        .reaches(Reach::Readable)
+        .asks(ACCEPT)
+        .asks(qido_query::PARAMETERS)
+        .gives(DICOM_JSON)
+        .refuses(&[406, 413])
 }
 
 fn retrieval(summary: &'static str) -> Operation {
-    read(summary).asks(ACCEPT).refuses(&[406])
+    read(summary).reaches(Reach::Study).asks(ACCEPT).refuses(&[406])
 }
 
 fn storage(summary: &'static str) -> Operation {

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `pages`, `api`, `dicomweb` | the list |
 //! | `route`, `parameter` | what it is a list of |
-//! | `rights` | what a request needs |
+//! | `rights` | what a request needs, and which studies it reaches |
 //! | `openapi` | the document |
 
 mod api;
@@ -18,7 +18,7 @@ mod route;
 
 pub(crate) use parameter::Parameter;
 pub(crate) use rights::Rights;
-pub(crate) use route::{Needs, Route};
+pub(crate) use route::{Needs, Reach, Route};
 
 /// All of them.
 pub(crate) fn all() -> Vec<Route> {

@@ -10,10 +10,10 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Needs, Parameter, Route,
+    Needs, Parameter, Reach, Route,
     route::{Body, Operation},
 };
-use crate::router::App;
+use crate::{Scope, router::App};
 
 /// The document.
 pub(crate) async fn show(State(app): State<App>) -> impl IntoResponse {
@@ -131,7 +131,7 @@ fn told(path: &str, operation: &Operation) -> Value {
         "tags": [tag(path)],
         "parameters": parameters,
         "responses": responses(path, operation),
-        "security": security(operation.needs),
+        "security": security(operation),
     });
     if let Some(body) = &operation.body {
         told["requestBody"] = json!({ "required": true, "content": content(body) });
@@ -154,10 +154,20 @@ fn tag(path: &str) -> &'static str {
     }
 }
 
-fn security(needs: Needs) -> Value {
-    match needs {
-        Needs::Nothing => json!([]),
-        Needs::Scope(scope) | Needs::Page(scope) => json!([{ "token": [scope] }, { "login": [scope] }]),
+fn security(operation: &Operation) -> Value {
+    match (operation.needs, operation.reach) {
+        (Needs::Nothing, _) => json!([]),
+        (
+            Needs::Scope(Scope::Read) | Needs::Page(Scope::Read),
+            Reach::Study | Reach::Readable | Reach::Nothing,
+        ) => {
+            let scopes = ["read", "read:UID"].into_iter();
+            let ways = scopes.flat_map(|scope| [json!({ "token": [scope] }), json!({ "login": [scope] })]);
+            ways.collect()
+        }
+        (Needs::Scope(scope) | Needs::Page(scope), _) => {
+            json!([{ "token": [scope] }, { "login": [scope] }])
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Pages of a person with a browser, and what they load.
 
 use super::{
-    Parameter, Route,
-    route::{at, open, page},
+    Parameter, Reach, Route,
+    route::{Operation, at, open, page},
 };
 use crate::{
     access::pages,
@@ -25,22 +25,24 @@ pub(super) fn routes() -> Vec<Route> {
         at("/").get(status_page::page, page("The status page")),
         at("/login").get(pages::login_page, open("The page to log in").gives(&["text/html"])),
         at("/set-up").get(pages::set_up_page, open("The page a set-up link leads to").gives(&["text/html"])),
-        at("/studies").get(studies::studies, page("The list of studies")),
-        at("/view").get(studies::view, page("A study that the image viewer does not show, object by object")),
+        at("/studies").get(studies::studies, empty("The list of studies")),
+        at("/view")
+            .get(studies::view, empty("A study that the image viewer does not show, object by object")),
         at("/viewer").get(
             enter::enter,
             page("Leads to where a study is shown")
+                .reaches(Reach::Readable)
                 .asks(ENTERED)
                 .answers_with(303, &[])
                 .answers_with(404, &["text/html"]),
         ),
-        at("/ohif").get(ohif::start, page("Leads to the image viewer").answers_with(303, &[])),
-        at("/ohif/").get(ohif::start, page("Leads to the image viewer").answers_with(303, &[])),
+        at("/ohif").get(ohif::start, empty("Leads to the image viewer").answers_with(303, &[])),
+        at("/ohif/").get(ohif::start, empty("Leads to the image viewer").answers_with(303, &[])),
         at("/ohif/app-config.js")
-            .get(ohif::config, page("How the image viewer is set up").gives(SCRIPT).refuses(&[404])),
+            .get(ohif::config, empty("How the image viewer is set up").gives(SCRIPT).refuses(&[404])),
         at("/ohif/{*path}").get(
             ohif::file,
-            page("A file of the image viewer, or its page").gives(&["*/*"]).answers_with(304, &[]),
+            empty("A file of the image viewer, or its page").gives(&["*/*"]).answers_with(304, &[]),
         ),
         at("/assets/icon.svg").get(status_page::icon, open("The icon").gives(&["image/svg+xml"])),
         at("/assets/status.css").get(status_page::style, open("Style of the status page").gives(STYLE)),
@@ -57,4 +59,9 @@ pub(super) fn routes() -> Vec<Route> {
         at("/assets/view-objects.js")
             .get(studies::view_objects_script, open("How single objects are shown there").gives(SCRIPT)),
     ]
+}
+
+/// A page that has nothing of a study in it, or a file of one.
+fn empty(summary: &'static str) -> Operation {
+    page(summary).reaches(Reach::Nothing)
 }

@@ -4,29 +4,31 @@ use std::collections::HashMap;
 
 use axum::http::Method;
 
-use super::{Needs, Route};
+use super::{Needs, Reach, Route};
 
-/// What each route needs.
-pub(crate) struct Rights(HashMap<&'static str, Vec<(Method, Needs)>>);
+/// What each route needs, and which studies it can show.
+pub(crate) struct Rights(HashMap<&'static str, Vec<(Method, Needs, Reach)>>);
 
 impl Rights {
     /// Of these routes.
     pub(crate) fn of(routes: &[Route]) -> Self {
         let needs = |route: &Route| {
-            route.operations.iter().map(|operation| (operation.method.clone(), operation.needs)).collect()
+            let operations = route.operations.iter();
+            operations.map(|operation| (operation.method.clone(), operation.needs, operation.reach)).collect()
         };
         Self(routes.iter().map(|route| (route.path, needs(route))).collect())
     }
 
-    /// What a request needs; `None` when nothing was said about it. `route` is `None` where no route fits: that there is no such page
-    /// may everybody know.
-    pub(crate) fn needs(&self, method: &Method, route: Option<&str>) -> Option<Needs> {
-        let Some(route) = route else { return Some(Needs::Nothing) };
+    /// What a request needs, and which studies it can show; `None` when nothing was said about it. `route` is `None` where no route
+    /// fits: that there is no such page may everybody know.
+    pub(crate) fn needs(&self, method: &Method, route: Option<&str>) -> Option<(Needs, Reach)> {
+        const OPEN: (Needs, Reach) = (Needs::Nothing, Reach::Nothing);
+        let Some(route) = route else { return Some(OPEN) };
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let listed = self.0.get(route)?;
-        let found = listed.iter().find(|(listed, _)| listed == method).map(|(_, needs)| *needs);
+        let found = listed.iter().find(|(listed, ..)| listed == method);
         // A method that the route does not take is refused by the router itself.
-        Some(found.unwrap_or(Needs::Nothing))
+        Some(found.map_or(OPEN, |(_, needs, reach)| (*needs, *reach)))
     }
 }
 
@@ -39,12 +41,32 @@ mod tests {
     fn what_nobody_spoke_of_is_answered_to_nobody() {
         let rights = Rights::of(&routes::all());
         assert_eq!(rights.needs(&Method::GET, Some("/new/route")), None);
-        let read = Some(Needs::Scope(Scope::Read));
-        assert_eq!(rights.needs(&Method::HEAD, Some("/api/status")), read);
-        assert_eq!(rights.needs(&Method::GET, Some("/dicomweb/studies/{study}")), read);
-        assert_eq!(rights.needs(&Method::POST, Some("/api/keys/rotation")), Some(Needs::Scope(Scope::Admin)));
-        assert_eq!(rights.needs(&Method::PUT, Some("/api/status")), Some(Needs::Nothing));
-        assert_eq!(rights.needs(&Method::GET, None), Some(Needs::Nothing));
+        let read = |reach| Some((Needs::Scope(Scope::Read), reach));
+        assert_eq!(rights.needs(&Method::HEAD, Some("/api/status")), read(Reach::Everything));
+        assert_eq!(rights.needs(&Method::GET, Some("/dicomweb/studies/{study}")), read(Reach::Study));
+        assert_eq!(rights.needs(&Method::GET, Some("/dicomweb/studies")), read(Reach::Readable));
+        let admin = Some((Needs::Scope(Scope::Admin), Reach::Everything));
+        assert_eq!(rights.needs(&Method::POST, Some("/api/keys/rotation")), admin);
+        let open = Some((Needs::Nothing, Reach::Nothing));
+        assert_eq!(rights.needs(&Method::PUT, Some("/api/status")), open);
+        assert_eq!(rights.needs(&Method::GET, None), open);
+    }
+
+    /// The guard looks at the step `study` of a path that reaches the study it names.
+    #[test]
+    fn what_reaches_the_study_of_its_path_names_one() {
+        let routes = routes::all();
+        let reaching = |wanted| {
+            let has = |route: &&Route| route.operations.iter().any(|operation| operation.reach == wanted);
+            routes.iter().filter(has).map(|route| route.path).collect::<Vec<_>>()
+        };
+        let studies = reaching(Reach::Study);
+        assert!(studies.len() > 15 && studies.iter().all(|path| path.contains("{study}")), "{studies:?}");
+        // What looks at who asks itself is no more than this.
+        let mut readable = reaching(Reach::Readable);
+        readable.sort_unstable();
+        let searches = ["/dicomweb/instances", "/dicomweb/series", "/dicomweb/studies"];
+        assert_eq!(readable, [&["/api/progress"], &searches[..], &["/viewer", "/wado"]].concat());
     }
 
     /// What is open to everybody is no more than this: a new route has to be thought about.

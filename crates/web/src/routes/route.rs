@@ -18,6 +18,19 @@ pub(crate) enum Needs {
     Page(Scope),
 }
 
+/// Which studies an operation can show: what it takes of somebody who may read single ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Any, or what the gateway itself knows: nothing for them.
+    Everything,
+    /// The study that its path names.
+    Study,
+    /// None but those the asker may read: the handler sees to that ([`crate::Readable`]).
+    Readable,
+    /// None: a page without anything of a study, or a file of it.
+    Nothing,
+}
+
 /// A path, and what is answered at it.
 pub(crate) struct Route {
     pub(super) path: &'static str,
@@ -53,6 +66,7 @@ impl Route {
 pub(crate) struct Operation {
     pub(super) method: Method,
     pub(super) needs: Needs,
+    pub(super) reach: Reach,
     pub(super) summary: &'static str,
     pub(super) parameters: Vec<Parameter>,
     pub(super) body: Option<Body>,
@@ -74,6 +88,7 @@ fn operation(needs: Needs, summary: &'static str) -> Operation {
     Operation {
         method: Method::GET,
         needs,
+        reach: Reach::Everything,
         summary,
         parameters: Vec::new(),
         body: None,
@@ -113,6 +128,11 @@ pub(super) fn admin(summary: &'static str) -> Operation {
 }
 
 impl Operation {
+    /// Shows these studies at most; without a word, any.
+    pub(super) fn reaches(self, reach: Reach) -> Self {
+        Self { reach, ..self }
+    }
+
     /// Takes parameters of its query string or header.
     pub(super) fn asks(mut self, parameters: &[Parameter]) -> Self {
         self.parameters.extend_from_slice(parameters);

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use super::{pages, shown};
 use crate::{
-    Error,
+    Error, Readable,
     dicomweb::{Pairs, segment},
+    extract::Reader,
     router::App,
 };
 
@@ -28,11 +29,15 @@ const UNITS: &str = "004008EA";
 const CODE_VALUES: [&str; 3] = ["00080100", "00080119", "00080120"];
 
 /// Leads to where a study is shown.
-pub(crate) async fn enter(State(app): State<App>, query: Pairs) -> Result<Response, Error> {
+pub(crate) async fn enter(
+    State(app): State<App>,
+    Reader(readable): Reader,
+    query: Pairs,
+) -> Result<Response, Error> {
     let asked = |name| query.0.iter().find(|(asked, _)| asked == name).map(|(_, value)| value.trim());
     let study = match (asked("study"), asked("accession")) {
         (Some(study), _) => Some(study.to_owned()),
-        (None, Some(accession)) => match by_accession(&app, accession).await?.as_slice() {
+        (None, Some(accession)) => match by_accession(&app, accession, &readable).await?.as_slice() {
             [] => None,
             [study] => Some(study.clone()),
             // Several: a person chooses.
@@ -44,7 +49,7 @@ pub(crate) async fn enter(State(app): State<App>, query: Pairs) -> Result<Respon
         },
         (None, None) => return Ok(Redirect::to("/studies").into_response()),
     };
-    let Some(study) = study else { return Ok(missing()) };
+    let Some(study) = study.filter(|study| readable.has(study)) else { return Ok(missing()) };
     let instances = app.road().catalog().instances_of_study(&study).await?;
     if instances.is_empty() {
         return Ok(missing());
@@ -70,12 +75,15 @@ pub(crate) async fn enter(State(app): State<App>, query: Pairs) -> Result<Respon
     Ok(Redirect::to(&address).into_response())
 }
 
-/// Studies with an accession number, as far as it matters: none, one, or several.
-async fn by_accession(app: &App, accession: &str) -> Result<Vec<String>, Error> {
+/// Studies with an accession number that may be read, as far as it matters: none, one, or several.
+async fn by_accession(app: &App, accession: &str, readable: &Readable) -> Result<Vec<String>, Error> {
     if accession.is_empty() {
         return Ok(Vec::new());
     }
-    let query = Query::new().matching(tags::ACCESSION_NUMBER, accession)?.page(2, 0);
+    let mut query = Query::new().matching(tags::ACCESSION_NUMBER, accession)?.page(2, 0);
+    if let Some(studies) = readable.only() {
+        query = query.of_studies(studies.iter().cloned());
+    }
     let found = app.road().catalog().search_studies(&query).await?;
     Ok(found.rows.into_iter().map(|row| row.study_instance_uid).collect())
 }

@@ -7,7 +7,12 @@ use filmgate_catalog::StudyProgress;
 use filmgate_model::InstanceState;
 use serde::Serialize;
 
-use crate::{Error, dicomweb::Pairs, extract::Path, router::App};
+use crate::{
+    Error,
+    dicomweb::Pairs,
+    extract::{Path, Reader},
+    router::App,
+};
 
 /// Studies told of at one time: a page of the list.
 const STUDIES_MAX: usize = 100;
@@ -51,10 +56,14 @@ pub(crate) async fn study(
     progress.into_iter().next().map(|study| Json(study.into())).ok_or(Error::NotFound("study"))
 }
 
-/// The studies that `study` names, once or more; those that are not here are left out.
-pub(crate) async fn studies(State(app): State<App>, query: Pairs) -> Result<Json<Vec<Progress>>, Error> {
+/// The studies that `study` names, once or more; those that are not here, or not for who asks, are left out.
+pub(crate) async fn studies(
+    State(app): State<App>,
+    Reader(readable): Reader,
+    query: Pairs,
+) -> Result<Json<Vec<Progress>>, Error> {
     let named = query.0.into_iter().filter(|(name, _)| name == "study").map(|(_, value)| value);
-    let studies: Vec<String> = named.take(STUDIES_MAX).collect();
+    let studies: Vec<String> = named.filter(|study| readable.has(study)).take(STUDIES_MAX).collect();
     let progress = app.road().catalog().progress_of_studies(&studies).await?;
     Ok(Json(progress.into_iter().map(Progress::from).collect()))
 }
