@@ -221,17 +221,22 @@ fn the_viewer_opens_by_a_link_and_finds_no_prior_that_is_not_for_its_bearer() {
     let visits = [
         Visit::to("link-to-one", link("one", &[&one]), PIXELS).then(json!({ "evaluate": priors })),
         Visit::to("link-to-two", link("two", &[&one, &other]), ".study:nth-child(2)"),
+        Visit::to("link-and-out", link("out", &[&one, &other]), "#leave:not([hidden])")
+            .then(json!({ "click": "#leave", "waits": "#form" }))
+            .then(json!({ "evaluate": "fetch('/dicomweb/studies').then((answer) => answer.status)" })),
         Visit::to("link-that-is-no-good", "/login#fg_0", "#told:not([hidden])"),
         Visit::to("log-in", "/login", "#by-token")
             .sized(390, 844)
             .then(json!({ "click": "#by-token summary" })),
     ];
     let Some(seen) = browser::visit(&gateway.web, &visits) else { return };
-    let [to_one, to_two, no_good, log_in] = &seen[..] else { panic!("{seen:#?}") };
+    let [to_one, to_two, out, no_good, log_in] = &seen[..] else { panic!("{seen:#?}") };
     assert!(to_one.well().address.starts_with("/ohif/viewer?StudyInstanceUIDs="), "{to_one:#?}");
     assert_eq!(to_one.acted, 1, "{to_one:#?}");
     assert_eq!(to_two.well().address, "/studies");
     assert!(!to_two.text.contains("网关状态"), "{}", to_two.text);
+    // Nothing is open any more, which the browser tells its console.
+    assert_eq!((out.address.as_str(), &out.acted), ("/login", &json!(401)), "{out:#?}");
     assert!(no_good.text.contains("令牌已失效") && no_good.address == "/login", "{no_good:#?}");
     assert!(log_in.well().overflow <= 0);
     drop(gateway);

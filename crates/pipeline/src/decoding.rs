@@ -3,7 +3,14 @@
 
 mod pool;
 
-use std::{borrow::Cow, ffi::OsString, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    ffi::OsString,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use filmgate_model::compute;
@@ -118,7 +125,7 @@ impl Decoding {
     /// The same, and goes on with the frame at once where it is: each way off the async threads and back costs something.
     ///
     /// # Errors
-    /// As [`Decoding::decode`]; and when `then` panicked.
+    /// As [`Decoding::decode`]; [`Error::Failed`] when `then` panicked.
     pub async fn decode_then<T: Send + 'static>(
         &self,
         transfer_syntax_uid: &str,
@@ -132,7 +139,7 @@ impl Decoding {
             // No longer a matter of the worker, which has the next to serve.
             let drawn = move || {
                 let _room = room;
-                Ok(then(frame))
+                going_on(then, frame)
             };
             return here(drawn).await;
         }
@@ -140,7 +147,7 @@ impl Decoding {
         let (syntax, image) = (transfer_syntax_uid.to_owned(), image.clone());
         here(move || {
             let _room = room;
-            filmgate_pixels::decode(&syntax, &image, frame.data()).map(then)
+            going_on(then, filmgate_pixels::decode(&syntax, &image, frame.data())?)
         })
         .await
     }
@@ -196,11 +203,20 @@ impl Decoding {
     }
 }
 
+/// What is done with a decoded frame. A panic there says nothing of the pixels.
+fn going_on<T>(then: impl FnOnce(Frame) -> T, frame: Frame) -> Result<T, Error> {
+    let done = catch_unwind(AssertUnwindSafe(|| then(frame)));
+    done.map_err(|_| {
+        tracing::error!("what went on with a decoded frame panicked");
+        Error::Failed
+    })
+}
+
 async fn here<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
     compute(work).await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a codec, or what went on with its frame, panicked in this process");
+        tracing::error!(%error, "a codec panicked in this process");
         Err(Error::Crashed)
     })
 }
@@ -208,4 +224,35 @@ async fn here<T: Send + 'static>(
 /// Bytes of all pieces.
 pub(crate) fn length(pieces: &[Bytes]) -> u64 {
     pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use filmgate_model::uids::EXPLICIT_VR_LITTLE_ENDIAN;
+    use filmgate_pixels::{Photometric, Sample};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_over_a_decoded_frame_is_not_told_of_its_pixels() {
+        let image = ImagePixel {
+            rows: 1,
+            columns: 2,
+            samples: 1,
+            photometric: Photometric::Monochrome2,
+            planar: false,
+            sample: Sample::U8,
+            bits_stored: 8,
+            high_bit: 7,
+            frames: 1,
+        };
+        let decoding = Decoding::default();
+        let pixels = || Bytes::from_static(&[1, 2]);
+        let decoded = decoding.decode(EXPLICIT_VR_LITTLE_ENDIAN, &image, pixels()).await.expect("decoded");
+        assert_eq!(decoded.bytes, [1, 2]);
+        let drawn = decoding.decode_then(EXPLICIT_VR_LITTLE_ENDIAN, &image, pixels(), |_| panic!("a defect"));
+        assert_eq!(drawn.await.map(|(): ()| ()), Err(Error::Failed));
+        let short = decoding.decode_then(EXPLICIT_VR_LITTLE_ENDIAN, &image, Bytes::new(), |_| ());
+        assert!(matches!(short.await, Err(Error::Malformed(_))));
+    }
 }

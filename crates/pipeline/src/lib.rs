@@ -338,6 +338,7 @@ pub struct Road {
     deleting: delete::Deleting,
     contents: Cache<PackId, Arc<retrieve::PackContents>, retrieve::Weigh>,
     kept: retrieve::Kept,
+    opening: opened_here::Opening,
     site_key_placed: site_key::Placed,
     /// A key is wrapped under a site key that is not here: another node may have changed them.
     site_keys_wanted: Notify,
@@ -364,6 +365,7 @@ impl Road {
             log: log::Log::new(log::LogFolder::new(Arc::clone(&parts.disk), parts.log_dir)),
             pace: pace::Pace::new(parts.clock.clone(), parts.settings.yielding),
             kept: retrieve::Kept::new(parts.settings.kept),
+            opening: opened_here::Opening::default(),
             peers: peer::KnownPeers::new(parts.peers, parts.clock.now()),
             flight: flight::Flight::new(
                 parts.settings.part_size_bytes.saturating_mul(parts.settings.parts_in_flight as u64),

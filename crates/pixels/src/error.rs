@@ -23,6 +23,9 @@ pub enum Error {
     /// The process that decoded or encoded it ended on the way: it ran out of memory, or its codec crashed.
     #[error("the codec crashed")]
     Crashed,
+    /// This program failed over a frame that was decoded.
+    #[error("the picture could not be made: the log says why")]
+    Failed,
     /// It took too long and was ended.
     #[error("the codec was not done after {milliseconds_max} ms")]
     TooSlow {

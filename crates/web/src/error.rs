@@ -116,6 +116,9 @@ impl Error {
             Self::Road(error @ filmgate_pipeline::Error::Pixels(filmgate_pixels::Error::NoWorker(_))) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "no-decoder", error.to_string())
             }
+            Self::Road(error @ filmgate_pipeline::Error::Pixels(filmgate_pixels::Error::Failed)) => {
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string())
+            }
             Self::Road(error @ filmgate_pipeline::Error::Pixels(_)) => (
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "bad-pixels",

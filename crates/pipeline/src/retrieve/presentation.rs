@@ -9,6 +9,7 @@ use std::{
 use dicom_object::InMemDicomObject;
 use filmgate_catalog::Location;
 use filmgate_model::{RecordId, Tag, tags};
+use filmgate_pixels::render::referenced_frames;
 
 use crate::{Error, Road};
 
@@ -106,22 +107,13 @@ fn images(state: &InMemDicomObject) -> BTreeMap<String, Vec<Vec<u32>>> {
         let uid = image.get(tags::REFERENCED_SOP_INSTANCE_UID)?.to_str().ok()?;
         let frames = image.get(tags::REFERENCED_FRAME_NUMBER);
         let frames = frames.and_then(|frames| frames.to_str().ok()).unwrap_or_default();
-        Some((uid.trim_matches([' ', '\0']).to_owned(), numbers(&frames)?))
+        Some((uid.trim_matches([' ', '\0']).to_owned(), referenced_frames(&frames)?))
     };
     let mut named: BTreeMap<String, Vec<Vec<u32>>> = BTreeMap::new();
     for (uid, frames) in images.filter_map(image) {
         named.entry(uid).or_default().push(frames);
     }
     named
-}
-
-/// Numbers of frames; `None` when one cannot be read: then nobody knows which are meant, and not all.
-fn numbers(text: &str) -> Option<Vec<u32>> {
-    let text = text.trim_matches([' ', '\0']);
-    if text.is_empty() {
-        return Some(Vec::new());
-    }
-    text.split('\\').map(|number| number.trim().parse().ok()).collect()
 }
 
 fn items(dataset: &InMemDicomObject, tag: Tag) -> &[InMemDicomObject] {

@@ -44,6 +44,7 @@ pub use self::{
     options::{RenderOptions, SIDE_MAX},
     raster::{Format, Raster},
     rendering::Rendering,
+    state::referenced_frames,
     table::Table,
     view::{Region, Viewport},
     window::{Function, Window},

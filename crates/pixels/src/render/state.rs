@@ -18,6 +18,17 @@ use super::{
     window::Window,
 };
 
+/// Frames by Referenced Frame Number (0008,1160), none for all of them; `None` when a number cannot be read: then nobody knows which
+/// are meant, and not all.
+#[must_use]
+pub fn referenced_frames(text: &str) -> Option<Vec<u32>> {
+    let text = text.trim_matches([' ', '\0']);
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    text.split('\\').map(|number| number.trim().parse().ok()).collect()
+}
+
 /// A presentation state, and the frame it is to be applied to.
 #[derive(Clone, Copy)]
 pub(super) struct State<'a> {
@@ -31,10 +42,9 @@ impl<'a> State<'a> {
     fn concerns(&self, item: &InMemDicomObject) -> bool {
         let images = items(item, tags::REFERENCED_IMAGE_SEQUENCE);
         let names = |image: &InMemDicomObject| {
-            let frames = numbers(image, tags::REFERENCED_FRAME_NUMBER);
+            let frames = referenced_frames(&text(image, tags::REFERENCED_FRAME_NUMBER));
             text(image, tags::REFERENCED_SOP_INSTANCE_UID) == self.sop_instance_uid
-                && (text(image, tags::REFERENCED_FRAME_NUMBER).is_empty()
-                    || frames.contains(&f64::from(self.frame_number)))
+                && frames.is_some_and(|frames| frames.is_empty() || frames.contains(&self.frame_number))
         };
         images.is_empty() || images.iter().any(names)
     }

@@ -141,7 +141,7 @@ pub(super) fn write_answer(to: &mut impl Write, answer: &Answer) -> io::Result<(
                 Error::TooLarge { bytes, bytes_max } => (3, "", [*bytes, *bytes_max]),
                 Error::Malformed(text) => (2, text.as_str(), [0; 2]),
                 // Of workers themselves; none has one.
-                Error::Crashed | Error::TooSlow { .. } | Error::NoWorker(_) => {
+                Error::Crashed | Error::Failed | Error::TooSlow { .. } | Error::NoWorker(_) => {
                     (2, "a worker within a worker", [0; 2])
                 }
             };

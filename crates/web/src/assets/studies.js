@@ -169,9 +169,16 @@ async function showViewer() {
   part("no-viewer").textContent = word("no-viewer");
 }
 
-// Who may see single studies sees nothing of how the gateway stands.
-async function showStatusLink() {
-  part("status").hidden = !(await ask("/api/session")).reads_all;
+// Who logged in can log out; who may see single studies sees nothing of how the gateway stands.
+async function showWhoAsks() {
+  const session = await ask("/api/session");
+  part("status").hidden = !session.reads_all;
+  part("leave").hidden = !(session.administrator || session.by_token);
+}
+
+async function leave() {
+  await fetch("/api/logout", { method: "POST" });
+  location.assign("/login");
 }
 
 function begin() {
@@ -195,10 +202,11 @@ function begin() {
   }
   part("again").addEventListener("click", () => search(shown > 0));
   part("more").addEventListener("click", () => search(true));
+  part("leave").addEventListener("click", () => leave().catch(fail));
   // Several studies had the accession number that a link named.
   part("accession").value = new URLSearchParams(location.search).get("accession") ?? "";
   showViewer().catch(() => {});
-  showStatusLink().catch(() => {});
+  showWhoAsks().catch(() => {});
   search(false);
   watch();
 }

@@ -5,6 +5,7 @@ const WORDS = {
   "studies": ["检查列表", "Studies"],
   "study": ["检查", "Study"],
   "status": ["网关状态", "Gateway status"],
+  "log-out": ["退出登录", "Log out"],
   "language": ["English", "中文"],
   "back": ["返回列表", "Back to the list"],
   "name": ["姓名", "Name"],
