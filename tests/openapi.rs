@@ -27,7 +27,9 @@ fn a_validator_takes_the_document() {
 #[test]
 fn every_answer_is_one_that_the_document_tells_of() {
     let home = Home::new();
-    let gateway = home.serve();
+    let mut gateway = home.serve();
+    // Made-up tokens are tried.
+    gateway.expect_log("a wrong password, link or token");
     let image = Image::of_study(1, 1);
     gateway.web.store(&[&image.file()]).ok();
     gateway.settled(1);

@@ -7,9 +7,11 @@ use crate::support::client::{Client, token};
 use crate::support::dicom::Image;
 use crate::support::gateway::{Gateway, Home};
 use crate::support::test_data;
+use crate::support::wait_for;
+use crate::support::web::find;
 use crate::viewer::in_a_study_of_its_own;
 
-/// The first of two studies of one patient, and an instance of each.
+/// Two studies of one patient, of one order, and an instance of each; one more has the same UID in both.
 struct Two {
     gateway: Gateway,
     home: Home,
@@ -17,19 +19,33 @@ struct Two {
     other: Image,
 }
 
+/// A SOP Instance UID that two studies have, as copied films do.
+const SHARED: &str = "1.2.826.0.1.3680043.10.1543.70.9";
+
 impl Two {
     fn stored() -> Self {
         let home = Home::new().set("WEB__OPEN_TO", "nobody");
         let mut gateway = home.serve();
         gateway.expect_log("a request was refused");
-        let own = Image::of_study(71, 1);
-        let other = Image { patient_id: own.patient_id.clone(), ..Image::of_study(72, 1) };
-        home.send(&gateway, &[own.write(home.path()), other.write(home.path())]);
+        let order = |study| Image {
+            patient_id: "FG71".into(),
+            accession_number: "ORDER-71".into(),
+            ..Image::of_study(study, 1)
+        };
+        let (own, other) = (order(71), order(72));
+        let shared = |image: &Image| Image { sop_instance_uid: SHARED.into(), ..image.clone() };
+        let mut files = vec![own.write(home.path()), other.write(home.path())];
+        for (number, image) in [&own, &other].into_iter().enumerate() {
+            let folder = home.path().join(number.to_string());
+            std::fs::create_dir(&folder).expect("a folder");
+            files.push(shared(image).write(&folder));
+        }
+        home.send(&gateway, &files);
         let all = token(&home, "all", &["--scope", "admin"]);
         let all = Client::bearing(&gateway, &all);
-        crate::support::wait_for("both are safe", std::time::Duration::from_secs(60), || {
+        wait_for("both are safe", std::time::Duration::from_secs(60), || {
             let status: Value = json_of(&all, "/api/status");
-            (status["states"]["verified"] == 2).then_some(())
+            (status["states"]["verified"] == 4).then_some(())
         });
         Self { gateway, home, own, other }
     }
@@ -97,7 +113,11 @@ fn every_address_shows_the_one_study_and_nothing_of_another() {
             let told = format!("{:?}", answer.headers()).into_bytes();
             let body = answer.body_mut().read_to_vec().unwrap_or_default();
             let told = String::from_utf8_lossy(&[told, body].concat()).into_owned();
-            assert!(!told.contains(sop.as_str()) && !told.contains("Study72"), "{address}: {told}");
+            for of_other in [sop, series, study, &two.other.patient_name] {
+                assert!(!told.contains(of_other.as_str()), "{address}: {told}");
+            }
+            assert!(path != "/wado" || !query.contains("requestType") || status == 404, "{address}: {status}");
+            assert_eq!(reader.head(&address), status, "HEAD {address}");
         }
         if names_a_study {
             let status = reader.get(&filled(path, &two.own));
@@ -145,6 +165,18 @@ fn searches_find_the_studies_that_may_be_read() {
     // By WADO-URI an instance need not be named with its study.
     let object = |image: &Image| format!("/wado?requestType=WADO&objectUID={}", image.sop_instance_uid);
     assert_eq!((reader.get(&object(own)), reader.get(&object(other))), (200, 404));
+    let shared =
+        reader.answer(&format!("/wado?requestType=WADO&objectUID={SHARED}&contentType=application/dicom"));
+    assert_eq!(shared.status().as_u16(), 200);
+    let shared = shared.into_body().read_to_vec().expect("a file");
+    assert!(find(&shared, b"Phantom^Study71").is_some() && find(&shared, b"Phantom^Study72").is_none());
+    // One of the order's two studies, so there is nothing to choose from.
+    let leads = |client: &Client<'_>| {
+        let answer = client.answer("/viewer?accession=ORDER-71");
+        answer.headers()["location"].to_str().expect("text").to_owned()
+    };
+    assert_eq!(leads(&reader), format!("/view?study={}", own.study_instance_uid));
+    assert_eq!(leads(&all), "/studies?accession=ORDER-71");
     let entered = |image: &Image| reader.get(&format!("/viewer?study={}", image.study_instance_uid));
     assert_eq!((entered(own), entered(other)), (303, 404));
     // A page that is not for them leads to one that is.
@@ -178,6 +210,15 @@ fn a_link_logs_in_until_its_token_ends() {
     assert_eq!(seen(), [200, 403, 403]);
     let session = json_of(&inside, "/api/session");
     assert_eq!((&session["by_token"], &session["reads_all"]), (&json!(true), &json!(false)));
+    let again = || {
+        let answer = log_in(json!({ "token": secret }));
+        let cookie = answer.headers()["set-cookie"].to_str().expect("a cookie").to_owned();
+        Client::new(&two.gateway).with("cookie", cookie.split(';').next().expect("a pair").to_owned())
+    };
+    // A log-in of its own, which ends alone.
+    let left = again();
+    assert_eq!(left.post_json("/api/logout", &json!({})).status().as_u16(), 200);
+    assert_eq!((left.get(&study(&two.own)), inside.get(&study(&two.own))), (401, 200));
     two.home.run(&["token", "revoke", "the ward"]).ended(0);
     assert_eq!(seen(), [401; 3]);
     assert_eq!(inside.get("/studies"), 303, "where to log in");
@@ -185,6 +226,8 @@ fn a_link_logs_in_until_its_token_ends() {
     assert_eq!(refused(json!({ "token": secret })), 403);
     assert_eq!(refused(json!({ "token": "fg_0", "password": "x" })), 400);
     assert_eq!(refused(json!({})), 400);
+    let store = token(&two.home, "a modality", &["--scope", "store"]);
+    assert_eq!(refused(json!({ "token": store })), 403, "it reads nothing");
     // What the command line of this machine is known by is no log-in.
     let local = std::fs::read_to_string(two.home.data_dir().join("admin-token")).expect("its secret");
     assert_eq!(refused(json!({ "token": local.trim() })), 403);
@@ -224,19 +267,24 @@ fn the_viewer_opens_by_a_link_and_finds_no_prior_that_is_not_for_its_bearer() {
         Visit::to("link-and-out", link("out", &[&one, &other]), "#leave:not([hidden])")
             .then(json!({ "click": "#leave", "waits": "#form" }))
             .then(json!({ "evaluate": "fetch('/dicomweb/studies').then((answer) => answer.status)" })),
+        // Who is logged in already is asked first.
+        Visit::to("link-beside", link("first", &[&one, &other]), ".study:nth-child(2)")
+            .then(json!({ "evaluate": format!("location.assign('{}')", link("second", &[&one])) }))
+            .then(json!({ "waits": "#by-link:not([hidden])", "evaluate": "document.getElementById('who').textContent" })),
         Visit::to("link-that-is-no-good", "/login#fg_0", "#told:not([hidden])"),
         Visit::to("log-in", "/login", "#by-token")
             .sized(390, 844)
             .then(json!({ "click": "#by-token summary" })),
     ];
     let Some(seen) = browser::visit(&gateway.web, &visits) else { return };
-    let [to_one, to_two, out, no_good, log_in] = &seen[..] else { panic!("{seen:#?}") };
+    let [to_one, to_two, out, beside, no_good, log_in] = &seen[..] else { panic!("{seen:#?}") };
     assert!(to_one.well().address.starts_with("/ohif/viewer?StudyInstanceUIDs="), "{to_one:#?}");
     assert_eq!(to_one.acted, 1, "{to_one:#?}");
     assert_eq!(to_two.well().address, "/studies");
     assert!(!to_two.text.contains("网关状态"), "{}", to_two.text);
     // Nothing is open any more, which the browser tells its console.
     assert_eq!((out.address.as_str(), &out.acted), ("/login", &json!(401)), "{out:#?}");
+    assert_eq!((beside.address.as_str(), &beside.acted), ("/login", &json!("token first")), "{beside:#?}");
     assert!(no_good.text.contains("令牌已失效") && no_good.address == "/login", "{no_good:#?}");
     assert!(log_in.well().overflow <= 0);
     drop(gateway);

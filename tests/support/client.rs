@@ -1,8 +1,9 @@
 //! Somebody who asks over HTTP with what they bring: a token, a cookie, headers.
 
 use serde_json::Value;
-use ureq::Agent;
 use ureq::http::Response;
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, RequestBuilder};
 
 use super::gateway::{Gateway, Home};
 
@@ -38,12 +39,19 @@ impl<'a> Client<'a> {
         self.answer(path).status().as_u16()
     }
 
+    pub(crate) fn head(&self, path: &str) -> u16 {
+        self.call(self.agent.head(self.gateway.web.url(path))).status().as_u16()
+    }
+
     /// Whatever is answered; led nowhere.
     pub(crate) fn answer(&self, path: &str) -> Response<ureq::Body> {
-        let request = self.agent.get(self.gateway.web.url(path));
+        self.call(self.agent.get(self.gateway.web.url(path)))
+    }
+
+    fn call(&self, request: RequestBuilder<WithoutBody>) -> Response<ureq::Body> {
         let request =
             self.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
-        request.call().unwrap_or_else(|error| panic!("{path}: {error}"))
+        request.call().expect("an answer")
     }
 
     pub(crate) fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Response<ureq::Body> {

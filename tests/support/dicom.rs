@@ -68,6 +68,8 @@ impl File {
 pub(crate) struct Image {
     pub(crate) patient_name: String,
     pub(crate) patient_id: String,
+    /// Left out when it is empty.
+    pub(crate) accession_number: String,
     pub(crate) study_instance_uid: String,
     pub(crate) series_instance_uid: String,
     pub(crate) sop_instance_uid: String,
@@ -83,6 +85,7 @@ impl Image {
         Self {
             patient_name: format!("Phantom^Study{study}"),
             patient_id: format!("FG{study}"),
+            accession_number: String::new(),
             series_instance_uid: format!("{root}.1"),
             sop_instance_uid: format!("{root}.1.{number}"),
             study_instance_uid: root,
@@ -97,6 +100,9 @@ impl Image {
         element(&mut dataset, 0x0008_0016, b"UI", CT_IMAGE.as_bytes());
         element(&mut dataset, 0x0008_0018, b"UI", self.sop_instance_uid.as_bytes());
         element(&mut dataset, 0x0008_0020, b"DA", b"20250314");
+        if !self.accession_number.is_empty() {
+            element(&mut dataset, 0x0008_0050, b"SH", self.accession_number.as_bytes());
+        }
         element(&mut dataset, 0x0008_0060, b"CS", b"CT");
         element(&mut dataset, 0x0010_0010, b"PN", self.patient_name.as_bytes());
         element(&mut dataset, 0x0010_0020, b"LO", self.patient_id.as_bytes());

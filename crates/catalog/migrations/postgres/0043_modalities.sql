@@ -1,6 +1,9 @@
 -- Modalities of a study with its date stand among the grams as '<modality>/<date>': the studies of a modality within some dates are
 -- one run of that table, found without a look at any series. Entries of before a date was known stay; they only narrow.
 
+-- What another node enters meanwhile waits: in the order in which it locks these tables itself, and seen by nobody half done.
+LOCK TABLE index_studies, index_series IN SHARE ROW EXCLUSIVE MODE;
+
 INSERT INTO index_grams (site_id, field, gram, study_number)
 SELECT DISTINCT st.site_id, 5, se.modality || '/' || COALESCE(st.study_date, ''), st.study_number
 FROM index_studies st JOIN index_series se
@@ -36,3 +39,9 @@ EXECUTE FUNCTION index_series_modality_told();
 
 CREATE TRIGGER index_studies_date_is_told AFTER UPDATE OF study_date ON index_studies
 FOR EACH ROW WHEN (NEW.study_date IS DISTINCT FROM OLD.study_date) EXECUTE FUNCTION index_studies_date_told();
+
+CREATE TRIGGER index_studies_date_comes AFTER INSERT ON index_studies
+FOR EACH ROW EXECUTE FUNCTION index_studies_date_told();
+
+-- Nothing is looked for by it any more.
+DROP INDEX index_series_by_modality;

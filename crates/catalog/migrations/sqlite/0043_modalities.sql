@@ -33,3 +33,14 @@ WHEN NEW.study_date IS NOT OLD.study_date BEGIN
     WHERE se.site_id = NEW.site_id AND se.study_instance_uid = NEW.study_instance_uid AND LENGTH(se.modality) <= 16
     ON CONFLICT (site_id, field, gram, study_number) DO NOTHING;
 END;
+
+CREATE TRIGGER index_studies_date_comes AFTER INSERT ON index_studies BEGIN
+    INSERT INTO index_grams (site_id, field, gram, study_number)
+    SELECT DISTINCT se.site_id, 5, se.modality || '/' || COALESCE(NEW.study_date, ''), NEW.study_number
+    FROM index_series se
+    WHERE se.site_id = NEW.site_id AND se.study_instance_uid = NEW.study_instance_uid AND LENGTH(se.modality) <= 16
+    ON CONFLICT (site_id, field, gram, study_number) DO NOTHING;
+END;
+
+-- Nothing is looked for by it any more.
+DROP INDEX index_series_by_modality;

@@ -1,4 +1,5 @@
-//! The one administrator of a site: the link that makes a person it, the hash of the password, and log-ins that last.
+//! The one administrator of a site: the link that makes a person it, and the hash of the password; log-ins that last, of the
+//! administrator and by tokens.
 
 use filmgate_model::Timestamp;
 
@@ -6,7 +7,7 @@ use crate::{
     Catalog, Error,
     engine::{
         query,
-        row::{get, time},
+        row::{get, optional_fixed, time},
     },
 };
 
@@ -17,6 +18,8 @@ pub struct Session {
     pub last_used_at: Timestamp,
     /// When it ends, used or not.
     pub ends_at: Timestamp,
+    /// SHA-256 of the token it was made by; `None` for the administrator's.
+    pub token_digest: Option<[u8; 32]>,
 }
 
 impl Catalog {
@@ -121,16 +124,12 @@ impl Catalog {
             .await
     }
 
-    /// Enters a log-in; those that are over go.
+    /// Enters a log-in, which is used at once; those that are over go.
     ///
     /// # Errors
     /// When a statement fails; then nothing changed.
-    pub async fn add_session(
-        &self,
-        digest: &[u8; 32],
-        ends_at: Timestamp,
-        at: Timestamp,
-    ) -> Result<(), Error> {
+    pub async fn add_session(&self, digest: &[u8; 32], session: &Session) -> Result<(), Error> {
+        let at = session.last_used_at;
         self.engine
             .run("add a log-in", async {
                 let mut writer = self.engine.writer().await?;
@@ -141,13 +140,14 @@ impl Catalog {
                     .execute(&mut transaction)
                     .await?;
                 query(
-                    "INSERT INTO book_sessions (site_id, digest, created_at, last_used_at, ends_at)
-                     VALUES ($1, $2, $3, $3, $4)",
+                    "INSERT INTO book_sessions (site_id, digest, created_at, last_used_at, ends_at, token_digest)
+                     VALUES ($1, $2, $3, $3, $4, $5)",
                 )
                 .bind(self.site())
                 .bind(digest.as_slice())
                 .bind(at.0)
-                .bind(ends_at.0)
+                .bind(session.ends_at.0)
+                .bind(session.token_digest.as_ref().map(<[u8; 32]>::as_slice))
                 .execute(&mut transaction)
                 .await?;
                 transaction.commit().await
@@ -164,12 +164,17 @@ impl Catalog {
             .run("find a log-in", async {
                 let mut reader = self.engine.reader().await?;
                 let statement = query(
-                    "SELECT last_used_at, ends_at FROM book_sessions WHERE site_id = $1 AND digest = $2",
+                    "SELECT last_used_at, ends_at, token_digest FROM book_sessions
+                     WHERE site_id = $1 AND digest = $2",
                 );
                 let row =
                     statement.bind(self.site()).bind(digest.as_slice()).fetch_optional(&mut reader).await?;
                 let session = row.as_ref().map(|row| {
-                    Ok(Session { last_used_at: time(row, "last_used_at")?, ends_at: time(row, "ends_at")? })
+                    Ok(Session {
+                        last_used_at: time(row, "last_used_at")?,
+                        ends_at: time(row, "ends_at")?,
+                        token_digest: optional_fixed(row, "token_digest")?,
+                    })
                 });
                 session.transpose()
             })

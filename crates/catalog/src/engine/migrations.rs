@@ -35,6 +35,7 @@ const COMMON: Files = files![
     "0033_retention_rules",
     "0040_search",
     "0042_log_positions",
+    "0044_log_ins_by_token",
 ];
 const ONLY_SQLITE: Files = files![
     "sqlite":

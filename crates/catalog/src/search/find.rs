@@ -180,14 +180,16 @@ impl Outlook<'_> {
     /// How many studies a walk would look at until it has so many, if the conditions were independent of each other.
     fn studies_walked(&self, wanted: i64) -> i64 {
         let all = self.studies.max(1) as f64;
-        // Dates bound the walk themselves.
+        // Dates bound the walk themselves; how many studies there are within them is known up to a bound.
         let within = self.narrowings.iter().find_map(|counted| match counted.narrowing {
-            Narrowing::Dates(..) if counted.studies < COUNTED_MAX => Some(counted.studies.max(1) as f64),
+            Narrowing::Dates(..) => Some(counted.studies.max(1) as f64),
             _ => None,
         });
         let share = |counted: &Counted<'_>| match counted.narrowing {
             Narrowing::Dates(..) => 1.0,
-            Narrowing::Modality(..) => (counted.studies as f64 / within.unwrap_or(all)).min(1.0),
+            Narrowing::Modality(..) if counted.studies < COUNTED_MAX => {
+                (counted.studies as f64 / within.unwrap_or(all)).min(1.0)
+            }
             _ => (counted.studies as f64 / all).min(1.0),
         };
         let share: f64 = self.narrowings.iter().map(share).product();

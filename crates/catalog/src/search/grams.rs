@@ -67,20 +67,15 @@ impl Sought {
     }
 }
 
-/// Adds ` AND (…)` for the entries of one of these modalities, within these dates.
-pub(crate) fn push_modalities(sql: &mut QueryBuilder, column: &str, modalities: &[String], dates: Dates<'_>) {
-    sql.push(" AND (");
-    for (modality, number) in modalities.iter().zip(0..) {
-        let (from, to) = (format!("{modality}/{}", dates.0.unwrap_or_default()), dates.1);
-        sql.push(if number == 0 { "" } else { " OR " });
-        sql.push(format!("{column} >= ")).push_bind(from);
-        match to {
-            Some(to) => sql.push(format!(" AND {column} <= ")).push_bind(format!("{modality}/{to}")),
-            // The character behind the slash.
-            None => sql.push(format!(" AND {column} < ")).push_bind(format!("{modality}0")),
-        };
-    }
-    sql.push(")");
+/// Adds ` AND …` for the entries of a modality within these dates.
+pub(crate) fn push_modality(sql: &mut QueryBuilder, column: &str, modality: &str, dates: Dates<'_>) {
+    let from = format!("{modality}/{}", dates.0.unwrap_or_default());
+    sql.push(format!(" AND {column} >= ")).push_bind(from);
+    match dates.1 {
+        Some(to) => sql.push(format!(" AND {column} <= ")).push_bind(format!("{modality}/{to}")),
+        // The character behind the slash.
+        None => sql.push(format!(" AND {column} < ")).push_bind(format!("{modality}0")),
+    };
 }
 
 /// From the first to the second, both included; an end left open is `None`.

@@ -1,8 +1,10 @@
 //! How a search can be narrowed before anything is compared: conditions for which an index knows the studies. The one that
 //! knows the fewest is asked; how many each knows is counted first, up to a bound.
 
+use std::collections::BTreeSet;
+
 use super::{
-    grams::{Dates, Field, Sought, push_modalities},
+    grams::{Dates, Field, Sought, push_modality},
     keys::{Key, Kind, Level, Place},
     matching::{Match, push_list},
     query::{Condition, Query},
@@ -15,6 +17,8 @@ use crate::{
 /// Studies counted of one condition at most: with more, it narrows too little to be worth more counting.
 pub(super) const COUNTED_MAX: i64 = 4096;
 const MODALITY: &str = "modality";
+/// Modalities asked for together of which an index is asked; each is a statement of its own.
+const MODALITIES_MAX: usize = 16;
 /// Longer ones are not entered.
 const MODALITY_CHARACTERS_MAX: usize = 16;
 /// Conditions counted of one search.
@@ -28,7 +32,7 @@ pub(super) enum Narrowing<'q> {
     /// Studies within these dates.
     Dates(Dates<'q>),
     /// Studies with one of these modalities, within these dates.
-    Modality(&'q [String], Dates<'q>),
+    Modality(BTreeSet<&'q str>, Dates<'q>),
     /// Studies of which a text has this in it.
     Gram(Field, Sought),
     /// Studies with a series, or an instance, that has one of these values.
@@ -60,18 +64,19 @@ impl Narrowing<'_> {
     /// Adds a statement that selects `study_number`, some perhaps twice.
     pub(super) fn push(&self, sql: &mut QueryBuilder, site: &[u8]) {
         match self {
-            Self::Column(..) | Self::Dates(..) | Self::Gram(..) | Self::Modality(..) => {
-                sql.push("SELECT k.study_number FROM ");
+            Self::Modality(modalities, dates) => {
+                push_modalities(sql, "k.study_number", modalities, *dates, site);
+                return;
+            }
+            Self::Column(..) | Self::Dates(..) | Self::Gram(..) => {
+                sql.push("SELECT k.study_number FROM ").push(self.table()).push(" k");
             }
             Self::Below(..) | Self::Attribute(..) => {
-                sql.push("SELECT s.study_number FROM ");
+                sql.push("SELECT s.study_number FROM ").push(self.table()).push(
+                    " k JOIN index_studies s
+                        ON s.site_id = k.site_id AND s.study_instance_uid = k.study_instance_uid",
+                );
             }
-        }
-        sql.push(self.table()).push(" k");
-        if let Self::Below(..) | Self::Attribute(..) = self {
-            sql.push(
-                " JOIN index_studies s ON s.site_id = k.site_id AND s.study_instance_uid = k.study_instance_uid",
-            );
         }
         self.push_condition(sql, site);
     }
@@ -94,6 +99,10 @@ impl Narrowing<'_> {
 
     /// Adds a statement that selects as many rows, or more; to be counted.
     fn push_to_count(&self, sql: &mut QueryBuilder, site: &[u8]) {
+        if let Self::Modality(modalities, dates) = self {
+            push_modalities(sql, "1", modalities, *dates, site);
+            return;
+        }
         sql.push("SELECT 1 FROM ").push(self.table()).push(" k");
         self.push_condition(sql, site);
     }
@@ -123,16 +132,30 @@ impl Narrowing<'_> {
                 sql.push(" AND k.field = ").push_bind(*field as i64);
                 sought.push(sql, "k.gram");
             }
-            Self::Modality(modalities, dates) => {
-                sql.push(" AND k.field = ").push_bind(Field::Modality as i64);
-                push_modalities(sql, "k.gram", modalities, *dates);
-            }
+            // Of several statements, each with its own.
+            Self::Modality(..) => {}
             Self::Below(_, column, values) => push_list(sql, &format!("k.{column}"), values),
             Self::Attribute(path, values) => {
                 sql.push(" AND LENGTH(k.value) <= 64 AND k.path = ").push_bind(path.clone());
                 push_list(sql, "k.value", values);
             }
         }
+    }
+}
+
+/// A statement for each modality: with ranges apart by OR, SQLite would read all there are.
+fn push_modalities(
+    sql: &mut QueryBuilder,
+    selected: &str,
+    modalities: &BTreeSet<&str>,
+    dates: Dates<'_>,
+    site: &[u8],
+) {
+    for (modality, number) in modalities.iter().zip(0..) {
+        sql.push(if number == 0 { "" } else { " UNION ALL " });
+        sql.push(format!("SELECT {selected} FROM index_grams k WHERE k.site_id = ")).push_bind(site.to_vec());
+        sql.push(" AND k.field = ").push_bind(Field::Modality as i64);
+        push_modality(sql, "k.gram", modality, dates);
     }
 }
 
@@ -161,8 +184,9 @@ fn narrowings<'q>(condition: &Condition<'q>, within: Dates<'q>) -> Vec<Narrowing
             vec![Narrowing::Column(column, values.clone())]
         }
         (Level::Series, Match::OneOf(values), Place::Column(column)) if *column == MODALITY => {
-            let entered = are_within(values, MODALITY_CHARACTERS_MAX);
-            Vec::from_iter(entered.then_some(Narrowing::Modality(values, within)))
+            let modalities: BTreeSet<&str> = values.iter().map(String::as_str).collect();
+            let are_few = modalities.len() <= MODALITIES_MAX && are_within(values, MODALITY_CHARACTERS_MAX);
+            Vec::from_iter(are_few.then_some(Narrowing::Modality(modalities, within)))
         }
         (level, Match::OneOf(values), Place::Column(column)) => below(level, column, values),
         (_, Match::OneOf(values), Place::Attribute(path)) if are_within(values, 64) => {

@@ -3,7 +3,7 @@
 use filmgate_model::{AeTitle, Timestamp};
 
 use super::support::NOW;
-use crate::{AeCaller, AeRule, AlarmKind, Catalog, Token};
+use crate::{AeCaller, AeRule, AlarmKind, Catalog, Session, Token};
 
 fn title(text: &str) -> AeTitle {
     text.parse().expect("an AE title")
@@ -94,6 +94,11 @@ pub(super) async fn tokens_end(catalog: &Catalog) {
     assert_eq!(catalog.token_of(&[4; 32], Timestamp(i64::MAX)).await.expect("found"), Some(for_ever));
 }
 
+/// The administrator's log-in.
+pub(super) fn log_in(at: Timestamp, ends_at: Timestamp) -> Session {
+    Session { last_used_at: at, ends_at, token_digest: None }
+}
+
 pub(super) async fn the_administrator_is_set_up_by_one_link(catalog: &Catalog) {
     assert_eq!(catalog.password_hash().await.expect("asked"), None);
     catalog.open_set_up(&[1; 32], later(1000), NOW).await.expect("a link");
@@ -107,18 +112,21 @@ pub(super) async fn the_administrator_is_set_up_by_one_link(catalog: &Catalog) {
     assert!(!catalog.set_up(&[2; 32], "other", later(2)).await.expect("used"), "a link is good once");
     assert_eq!(catalog.password_hash().await.expect("asked").as_deref(), Some("hash"));
 
-    catalog.add_session(&[5; 32], later(50), NOW).await.expect("logged in");
+    catalog.add_session(&[5; 32], &log_in(NOW, later(50))).await.expect("logged in");
     let session = catalog.session(&[5; 32]).await.expect("asked").expect("a log-in");
     assert_eq!((session.last_used_at, session.ends_at), (NOW, later(50)));
     catalog.session_used(&[5; 32], later(9)).await.expect("used");
     assert_eq!(catalog.session(&[5; 32]).await.expect("asked").map(|it| it.last_used_at), Some(later(9)));
-    catalog.add_session(&[6; 32], later(500), later(60)).await.expect("logged in");
+    catalog.add_session(&[6; 32], &log_in(later(60), later(500))).await.expect("logged in");
     assert_eq!(catalog.session(&[5; 32]).await.expect("asked"), None, "those that are over go");
+    let by_token = Session { token_digest: Some([9; 32]), ..log_in(later(61), later(500)) };
+    catalog.add_session(&[10; 32], &by_token).await.expect("logged in");
+    assert_eq!(catalog.session(&[10; 32]).await.expect("asked"), Some(by_token));
     catalog.open_set_up(&[7; 32], later(1000), NOW).await.expect("a link");
     assert_eq!(catalog.password_hash().await.expect("asked").as_deref(), Some("hash"), "the password holds");
     assert!(catalog.set_up(&[7; 32], "new", later(70)).await.expect("set"));
     assert_eq!(catalog.session(&[6; 32]).await.expect("asked"), None, "a new password ends every log-in");
-    catalog.add_session(&[8; 32], later(500), later(80)).await.expect("logged in");
+    catalog.add_session(&[8; 32], &log_in(later(80), later(500))).await.expect("logged in");
     catalog.end_session(&[8; 32]).await.expect("logged out");
     assert_eq!(catalog.session(&[8; 32]).await.expect("asked"), None);
 }

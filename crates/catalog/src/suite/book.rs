@@ -2,7 +2,10 @@
 
 use filmgate_model::{AeTitle, IncarnationId, Timestamp};
 
-use super::support::{NOW, node};
+use super::{
+    access::log_in,
+    support::{NOW, node},
+};
 use crate::{AeRule, AlarmKind, BookAlarm, BookExport, BookRows, Catalog, Token};
 
 fn title(text: &str) -> AeTitle {
@@ -53,7 +56,7 @@ pub(super) async fn a_book_is_entered_elsewhere(here: &Catalog, elsewhere: &Cata
     assert!(here.revoke_token("lost", later(4)).await.expect("revoked"));
     here.open_set_up(&[1; 32], later(1000), NOW).await.expect("a link");
     assert!(here.set_up(&[1; 32], "hash", later(1)).await.expect("set"));
-    here.add_session(&[5; 32], later(50), NOW).await.expect("logged in");
+    here.add_session(&[5; 32], &log_in(NOW, later(50))).await.expect("logged in");
     here.open_set_up(&[2; 32], later(1000), NOW).await.expect("another link");
     here.raise_alarm(AlarmKind::DamagedPack, "p", "rotten", NOW).await.expect("raised");
     here.raise_alarm(AlarmKind::DamagedRecord, "r", "rotten", NOW).await.expect("raised");

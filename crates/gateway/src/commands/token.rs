@@ -1,6 +1,6 @@
 //! `filmgate token` and `filmgate set-up`: who may use the web door.
 
-use std::time::Duration;
+use std::{io::IsTerminal, time::Duration};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
@@ -99,7 +99,10 @@ fn make(create: &Create) -> anyhow::Result<u8> {
         let token = made["token"].as_str().unwrap_or_default();
         failure::print(token);
         failure::eprint("This is the only time it is shown. It is brought as: Authorization: Bearer …");
-        if let Some(gateway) = Local::find(&settings)? {
+        // The link repeats the token: for eyes alone, not for whatever keeps what is said here.
+        if std::io::stderr().is_terminal()
+            && let Some(gateway) = Local::find(&settings)?
+        {
             failure::eprint(&format!("In a browser, from this machine: {}/login#{token}", gateway.base()));
         }
     }

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 
-use super::{Asker, Readable, Scope, UserError, users::is_token};
+use super::{Asker, Scope, UserError};
 use crate::{
     Error, OpenTo,
     guard::host_of,
@@ -57,28 +57,26 @@ pub(crate) async fn entitled(State(app): State<App>, mut request: Request, next:
             Redirect::to("/login").into_response()
         }
         // Who may see single studies is led to them.
-        (asker, Needs::Page(Scope::Read)) if is_reader(&asker) => Redirect::to("/studies").into_response(),
+        (asker, Needs::Page(Scope::Read)) if asker.readable().is_any() => {
+            Redirect::to("/studies").into_response()
+        }
         (Asker::Nobody, _) => unauthorized(),
         _ => Error::Forbidden("this needs a scope that you do not have").into_response(),
     }
 }
 
-/// True for whoever may read all that the operation can show: a reader of single studies too, where it shows no others.
+/// True for a reader of single studies where the operation shows no others.
 async fn reads(asker: &Asker, reach: Reach, request: &mut Request) -> bool {
     let readable = asker.readable();
     match reach {
-        Reach::Everything => readable == Readable::All,
-        Reach::Nothing | Reach::Readable => is_reader(asker),
+        _ if !reach.takes_single_studies() => false,
         Reach::Study => {
             let steps = request.extract_parts::<RawPathParams>().await;
             let study = steps.iter().flatten().find(|(name, _)| *name == "study");
             study.is_some_and(|(_, study)| readable.has(study))
         }
+        _ => readable.is_any(),
     }
-}
-
-fn is_reader(asker: &Asker) -> bool {
-    asker.readable().only().is_none_or(|studies| !studies.is_empty())
 }
 
 fn unauthorized() -> Response {
@@ -96,7 +94,7 @@ enum Claim {
     Session(Option<String>, Asker),
 }
 
-/// A token, in a header or as a log-in's cookie, that is no good makes nobody of its bearer, wherever they are; without one, a log-in, a certificate, and last
+/// A token that is no good makes nobody of its bearer, wherever they are; without one, a log-in, a certificate, and last
 /// the machine itself are looked at.
 fn claim(app: &App, request: &Request) -> Claim {
     let (headers, settings) = (request.headers(), app.settings());
@@ -104,10 +102,6 @@ fn claim(app: &App, request: &Request) -> Claim {
         let token = value.to_str().ok().and_then(|value| value.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         return token.map_or(Claim::Unknown, |(_, token)| Claim::Token(token.trim().to_owned()));
-    }
-    let cookie = session_cookie(headers, settings.is_tls);
-    if let Some(token) = cookie.as_deref().filter(|secret| is_token(secret)) {
-        return Claim::Token(token.to_owned());
     }
     let certificate = request.extensions().get::<ClientCertificate>();
     let peer = certificate.filter(|shown| settings.peers.contains(&shown.common_name));
@@ -117,7 +111,7 @@ fn claim(app: &App, request: &Request) -> Claim {
         (None, OpenTo::Loopback) if is_this_machine(request) => Asker::ThisMachine,
         _ => Asker::Nobody,
     };
-    Claim::Session(cookie, otherwise)
+    Claim::Session(session_cookie(headers, settings.is_tls), otherwise)
 }
 
 async fn asker(app: &App, claim: Claim) -> Result<Asker, UserError> {
@@ -167,6 +161,6 @@ pub(super) fn set_cookie(secret: &str, is_tls: bool) -> (HeaderName, HeaderValue
     let (name, secure) = (cookie_name(is_tls), if is_tls { "; Secure" } else { "" });
     let gone = if secret.is_empty() { "; Max-Age=0" } else { "" };
     let cookie = format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict{secure}{gone}");
-    // Hexadecimal digits and a token's first letters fit into any header.
+    // Hexadecimal digits fit into any header.
     (header::SET_COOKIE, HeaderValue::from_str(&cookie).unwrap_or(HeaderValue::from_static("")))
 }

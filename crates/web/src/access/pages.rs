@@ -47,6 +47,7 @@ pub(crate) async fn session(
     let has_administrator = app.users().has_administrator().await?;
     Ok(Json(json!({
         "known": asker != Asker::Nobody,
+        "who": asker.name(),
         "administrator": asker == Asker::Administrator,
         "by_token": matches!(asker, Asker::Token(..)),
         "reads_all": asker.may(Scope::Read),
@@ -82,8 +83,8 @@ pub(crate) async fn log_in(State(app): State<App>, request: Request) -> Result<R
             (app.users().log_in(password, from).await?, "/".to_owned())
         }
         LogIn { password: None, token: Some(token) } => {
-            let asker = app.users().log_in_by_token(&token, from).await?;
-            (token, first_page(&asker.readable()))
+            let (secret, asker) = app.users().log_in_by_token(&token, from).await?;
+            (secret, first_page(&asker.readable()))
         }
         _ => return Err(Error::BadRequest("a password or a token, and not both".to_owned())),
     };

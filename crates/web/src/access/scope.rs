@@ -160,6 +160,12 @@ impl Readable {
         }
     }
 
+    /// True when there is any study that may be read.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        self.only().is_none_or(|studies| !studies.is_empty())
+    }
+
     /// The studies, where they are counted.
     #[must_use]
     pub fn only(&self) -> Option<&BTreeSet<String>> {

@@ -7,7 +7,7 @@ use argon2::{
     Algorithm, Argon2, Params, Version,
     password_hash::{PasswordHasher, PasswordVerifier, phc::PasswordHash},
 };
-use filmgate_catalog::{Catalog, Token};
+use filmgate_catalog::{Catalog, Session, Token};
 use filmgate_model::{Clock, Random, Timestamp, compute};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -164,8 +164,12 @@ impl Users {
         if digest == self.local {
             return Ok(Asker::CommandLine);
         }
+        self.bearer_of(&digest).await
+    }
+
+    async fn bearer_of(&self, digest: &[u8; 32]) -> Result<Asker, UserError> {
         let now = self.clock.now();
-        let Some(token) = self.catalog.token_of(&digest, now).await? else { return Ok(Asker::Nobody) };
+        let Some(token) = self.catalog.token_of(digest, now).await? else { return Ok(Asker::Nobody) };
         if token.last_used_at.is_none_or(|last| now.since(last) >= USED_WITHIN) {
             self.catalog.token_used(&token.token_id, now).await?;
         }
@@ -300,24 +304,38 @@ impl Users {
             return Err(UserError::Wrong("this is not the password"));
         }
         self.failures.lock().remove(&from);
-        let (secret, now) = (secret(&self.random), self.clock.now());
-        self.catalog.add_session(&digest(&secret), now.plus(self.settings.session_lifetime), now).await?;
+        let secret = self.begin_session(None).await?;
         tracing::info!(target: "audit", event = "logged-in", %from);
         Ok(secret)
     }
 
-    /// Logs the bearer of a token in: a browser then brings the token as its cookie, so that it ends when the token does.
+    /// A new log-in; what comes back is the cookie's secret.
+    async fn begin_session(&self, token_digest: Option<[u8; 32]>) -> Result<String, UserError> {
+        let (secret, now) = (secret(&self.random), self.clock.now());
+        let ends_at = now.plus(self.settings.session_lifetime);
+        let session = Session { last_used_at: now, ends_at, token_digest };
+        self.catalog.add_session(&digest(&secret), &session).await?;
+        Ok(secret)
+    }
+
+    /// Logs the bearer of a token in, who may what it says as long as it is good; what comes back is the cookie's secret, and who
+    /// that is.
     ///
     /// # Errors
-    /// When the token is no good.
-    pub async fn log_in_by_token(&self, token: &str, from: IpAddr) -> Result<Asker, UserError> {
-        let asker = if is_token(token) { self.bearer(token).await? } else { Asker::Nobody };
+    /// When the token is no good, or good for nothing that a browser shows.
+    pub async fn log_in_by_token(&self, token: &str, from: IpAddr) -> Result<(String, Asker), UserError> {
+        let digest = digest(token);
+        let asker = self.bearer_of(&digest).await?;
         if asker == Asker::Nobody {
             self.failed(from, "token");
             return Err(UserError::Wrong("this token was revoked, is too old, or never was one"));
         }
+        if !asker.readable().is_any() {
+            return Err(UserError::Wrong("this token is not for reading: there is nothing to show"));
+        }
+        let secret = self.begin_session(Some(digest)).await?;
         tracing::info!(target: "audit", event = "logged-in", who = asker.name(), %from);
-        Ok(asker)
+        Ok((secret, asker))
     }
 
     /// Whose log-in a cookie is; `Nobody` when it is over.
@@ -334,7 +352,10 @@ impl Users {
         if unused_for >= USED_WITHIN.min(self.settings.session_idle / 4) {
             self.catalog.session_used(&digest, now).await?;
         }
-        Ok(Asker::Administrator)
+        match session.token_digest {
+            Some(token) => self.bearer_of(&token).await,
+            None => Ok(Asker::Administrator),
+        }
     }
 
     /// Ends a log-in.
@@ -408,11 +429,6 @@ fn check_password(password: &str) -> Result<(), UserError> {
         return Ok(());
     }
     Err(UserError::Senseless(format!("a password has at least {PASSWORD_CHARACTERS_MIN} characters")))
-}
-
-/// True for what looks like a token.
-pub(super) fn is_token(text: &str) -> bool {
-    text.starts_with(TOKEN_PREFIX)
 }
 
 /// 256 random bits.

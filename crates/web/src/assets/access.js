@@ -77,22 +77,30 @@ function on_submit(form, does) {
 
 on_submit(part("form"), submitted);
 
+// A link logs in at once, unless somebody is logged in already: they are asked, since whoever made the link may not be them.
+async function came() {
+  const token = location.hash.slice(1);
+  // It is in no history from here on.
+  history.replaceState(null, "", "/login");
+  const answer = await fetch("/api/session");
+  const session = await answer.json();
+  const is_inside = session.administrator || session.by_token;
+  if (token && !is_inside) {
+    await log_in({ token });
+  } else if (is_inside) {
+    enter(session.reads_all);
+    part("who").textContent = session.who;
+    part("by-link").hidden = !token;
+    part("by-link").onclick = () => tried(() => log_in({ token }));
+  }
+}
+
 if (part("form").dataset.does === "log-in") {
   on_submit(part("token-form"), () => log_in({ token: part("token").value.trim() }));
-  part("leave").addEventListener("click", async () => {
+  part("leave").addEventListener("click", () => tried(async () => {
     await post("/api/logout", {});
     location.reload();
-  });
-  const token = location.hash.slice(1);
-  if (token) {
-    // It is in no history from here on.
-    history.replaceState(null, "", "/login");
-    tried(() => log_in({ token }));
-  } else {
-    fetch("/api/session").then((answer) => answer.json()).then((session) => {
-      if (session.administrator || session.by_token) {
-        enter(session.reads_all);
-      }
-    }).catch(() => tell(UNKNOWN));
-  }
+  }));
+  window.addEventListener("hashchange", () => tried(came));
+  tried(came);
 }

@@ -174,6 +174,7 @@ async function showWhoAsks() {
   const session = await ask("/api/session");
   part("status").hidden = !session.reads_all;
   part("leave").hidden = !(session.administrator || session.by_token);
+  part("leave").title = session.who;
 }
 
 async function leave() {

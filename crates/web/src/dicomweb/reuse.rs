@@ -49,7 +49,9 @@ pub(crate) fn tagged(app: &App, mut response: Response, tag: &Tag) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::ETAG, tag.0.clone());
     headers.insert(header::CACHE_CONTROL, kept.unwrap_or(HeaderValue::from_static("private, no-cache")));
-    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
+    // What a browser keeps of one person's is not the next one's.
+    let vary = "accept, accept-encoding, authorization, cookie";
+    headers.insert(header::VARY, HeaderValue::from_static(vary));
     response
 }
 

@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use filmgate_catalog::Location;
-use filmgate_model::{transfer_syntax::EXPLICIT_VR_BIG_ENDIAN, uids};
+use filmgate_model::{tags, transfer_syntax::EXPLICIT_VR_BIG_ENDIAN, uids};
 use filmgate_pipeline::{Function, PictureFormat, PresentationState, Region, Viewport};
 
 use super::{
@@ -77,12 +77,17 @@ async fn found(asking: &Asking, instance: &str) -> Result<Option<Location>, Erro
     let Some(readable) = asking.readable.only() else {
         return Ok(catalog.served_instance(study, series, instance).await?);
     };
-    for readable in readable.iter().filter(|readable| study.is_none_or(|study| study == readable.as_str())) {
-        if let Some(found) = catalog.served_instance(Some(readable), series, instance).await? {
-            return Ok(Some(found));
-        }
+    if study.is_some_and(|study| !readable.contains(study)) {
+        return Ok(None);
     }
-    Ok(None)
+    let readable = catalog.query().of_studies(readable.iter().cloned());
+    let mut query = readable.matching(tags::SOP_INSTANCE_UID, instance)?.page(1, 0);
+    if let Some(study) = study {
+        query = query.within_study(study);
+    }
+    let rows = catalog.search_instances(&query).await?.rows;
+    let Some(row) = rows.first().filter(|row| row.sop_instance_uid == instance) else { return Ok(None) };
+    Ok(catalog.served_instance(Some(&row.study_instance_uid), series, instance).await?)
 }
 
 /// By itself, and where the one that is asked for cannot be had, an instance is in explicit VR little endian; in implicit VR and big

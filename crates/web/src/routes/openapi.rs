@@ -10,7 +10,7 @@ use axum::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    Needs, Parameter, Reach, Route,
+    Needs, Parameter, Route,
     route::{Body, Operation},
 };
 use crate::{Scope, router::App};
@@ -155,20 +155,10 @@ fn tag(path: &str) -> &'static str {
 }
 
 fn security(operation: &Operation) -> Value {
-    match (operation.needs, operation.reach) {
-        (Needs::Nothing, _) => json!([]),
-        (
-            Needs::Scope(Scope::Read) | Needs::Page(Scope::Read),
-            Reach::Study | Reach::Readable | Reach::Nothing,
-        ) => {
-            let scopes = ["read", "read:UID"].into_iter();
-            let ways = scopes.flat_map(|scope| [json!({ "token": [scope] }), json!({ "login": [scope] })]);
-            ways.collect()
-        }
-        (Needs::Scope(scope) | Needs::Page(scope), _) => {
-            json!([{ "token": [scope] }, { "login": [scope] }])
-        }
-    }
+    let (Needs::Scope(scope) | Needs::Page(scope)) = operation.needs else { return json!([]) };
+    let single = scope == Scope::Read && operation.reach.takes_single_studies();
+    let scopes = [Some(scope.as_str()), single.then_some("read:UID")].into_iter().flatten();
+    scopes.flat_map(|scope| [json!({ "token": [scope] }), json!({ "login": [scope] })]).collect()
 }
 
 fn content(body: &Body) -> Value {

@@ -31,6 +31,13 @@ pub(crate) enum Reach {
     Nothing,
 }
 
+impl Reach {
+    /// True where somebody who may read single studies may ask.
+    pub(crate) fn takes_single_studies(self) -> bool {
+        self != Self::Everything
+    }
+}
+
 /// A path, and what is answered at it.
 pub(crate) struct Route {
     pub(super) path: &'static str,
