@@ -116,7 +116,10 @@ fn every_address_shows_the_one_study_and_nothing_of_another() {
             for of_other in [sop, series, study, &two.other.patient_name] {
                 assert!(!told.contains(of_other.as_str()), "{address}: {told}");
             }
-            assert!(path != "/wado" || !query.contains("requestType") || status == 404, "{address}: {status}");
+            assert!(
+                path != "/wado" || !query.contains("requestType") || status == 404,
+                "{address}: {status}"
+            );
             assert_eq!(reader.head(&address), status, "HEAD {address}");
         }
         if names_a_study {
