@@ -2,7 +2,10 @@
 //! index that knows the fewest studies and sort what they find. Which it is, the counts before decide: a walk that goes on
 //! for too long is given up for the other way.
 
+use std::collections::BTreeSet;
+
 use super::{
+    grams::{Dates, Field, push_modality},
     keys::{Key, Level, Place},
     matching::{Match, push_moments},
     narrowing::{COUNTED_MAX, Counted, Narrowing, Outlook},
@@ -68,6 +71,17 @@ impl Catalog {
         let (Some(least), Some(lead)) = (least, outlook.lead()) else {
             return self.select(level, query, Way::Walk, shown).fetch_all(reader).await;
         };
+        if let Some(newest) = outlook.newest_of_modality(wanted) {
+            if let Some(floor) = self.modality_date_after(reader, &newest).await? {
+                let by = newest.down_to(&floor);
+                let lead = outlook.lead_by(&by, newest.condition, newest.far);
+                let rows = self.select(level, query, Way::Led(&lead), shown).fetch_all(reader).await?;
+                if i64::try_from(rows.len()).unwrap_or(i64::MAX) > i64::from(query.rows_max()) {
+                    return Ok(rows);
+                }
+            }
+            return self.select(level, query, Way::Led(&lead), shown).fetch_all(reader).await;
+        }
         let walk = outlook.studies_walked(wanted);
         if walk < least.studies || least.studies >= COUNTED_MAX {
             let far = walk.saturating_mul(2).clamp(*WALKED.start(), *WALKED.end());
@@ -100,6 +114,21 @@ impl Catalog {
         sql.push(order_of(Level::Study)).push(" LIMIT 1 OFFSET ").push_bind(studies);
         let row = sql.build().fetch_optional(reader).await?;
         row.as_ref().map(|row| get(row, "floor")).transpose()
+    }
+
+    /// The date of the study so far down among those of a modality; `None` when there are not so many.
+    async fn modality_date_after(
+        &self,
+        reader: &mut Connection,
+        newest: &Newest<'_>,
+    ) -> Result<Option<String>, Error> {
+        let mut sql = QueryBuilder::new("SELECT k.gram FROM index_grams k WHERE k.site_id = ");
+        sql.push_bind(self.site().to_vec()).push(" AND k.field = ").push_bind(Field::Modality as i64);
+        push_modality(&mut sql, "k.gram", newest.modality, newest.dates);
+        sql.push(" ORDER BY k.gram DESC LIMIT 1 OFFSET ").push_bind(newest.far);
+        let row = sql.build().fetch_optional(reader).await?;
+        let entry: Option<String> = row.as_ref().map(|row| get(row, "gram")).transpose()?;
+        Ok(entry.and_then(|entry| Some(entry.split_once('/')?.1.to_owned())))
     }
 
     fn select(&self, level: Level, query: &Query, way: Way<'_, '_>, shown: Shown) -> Statement<'static> {
@@ -176,7 +205,7 @@ impl Catalog {
     }
 }
 
-impl Outlook<'_> {
+impl<'q> Outlook<'q> {
     /// How many studies a walk would look at until it has so many, if the conditions were independent of each other.
     fn studies_walked(&self, wanted: i64) -> i64 {
         let all = self.studies.max(1) as f64;
@@ -201,18 +230,61 @@ impl Outlook<'_> {
         let leads =
             |one: &&Counted<'_>| one.studies < COUNTED_MAX || !matches!(one.narrowing, Narrowing::Dates(..));
         let leader = self.narrowings.iter().find(leads)?;
+        Some(self.lead_by(&leader.narrowing, leader.condition, leader.studies))
+    }
+
+    /// To be led by this, which is of a condition and knows so many studies.
+    fn lead_by<'n>(&'n self, by: &'n Narrowing<'q>, condition: usize, studies: i64) -> Lead<'q, 'n> {
         // Other grams of the same piece of text would say the same again. And what knows far more studies is read for longer than
         // the rows it spares, unless single studies can be asked for.
         let is_worth_it = |one: &&Counted<'_>| match &one.narrowing {
-            _ if one.condition == leader.condition || leader.studies <= FEW => false,
+            _ if one.condition == condition || studies <= FEW => false,
             Narrowing::Gram(_, sought) if sought.is_whole() => true,
             Narrowing::Gram(..) | Narrowing::Modality(..) => {
-                one.studies < COUNTED_MAX && one.studies <= leader.studies.saturating_mul(4)
+                one.studies < COUNTED_MAX && one.studies <= studies.saturating_mul(4)
             }
             _ => false,
         };
-        let beside = self.narrowings.iter().filter(is_worth_it).map(|one| &one.narrowing).collect();
-        Some(Lead { by: &leader.narrowing, beside })
+        Lead { by, beside: self.narrowings.iter().filter(is_worth_it).map(|one| &one.narrowing).collect() }
+    }
+
+    /// How to begin with the newest studies of a modality, whose index has the order of the answer; `None` where another one knows fewer
+    /// studies than would have to be looked at.
+    fn newest_of_modality(&self, wanted: i64) -> Option<Newest<'q>> {
+        let least = self.narrowings.first()?.studies;
+        let (number, modality, dates) = self.narrowings.iter().find_map(|one| match &one.narrowing {
+            Narrowing::Modality(modalities, dates) if modalities.len() == 1 => {
+                Some((one.condition, *modalities.first()?, *dates))
+            }
+            _ => None,
+        })?;
+        let all = self.studies.max(1) as f64;
+        let others = self
+            .narrowings
+            .iter()
+            .filter(|one| one.condition != number && !matches!(one.narrowing, Narrowing::Dates(..)));
+        let share: f64 = others.map(|one| (one.studies as f64 / all).min(1.0)).product();
+        let far = (2.0 * wanted as f64 / share.max(1e-9)).min(1e15) as i64;
+        let far = far.clamp(*WALKED.start(), *WALKED.end());
+        (far < least || least >= COUNTED_MAX).then_some(Newest { modality, dates, condition: number, far })
+    }
+}
+
+/// The newest studies of a modality.
+struct Newest<'q> {
+    modality: &'q str,
+    dates: Dates<'q>,
+    condition: usize,
+    /// So many.
+    far: i64,
+}
+
+impl<'q> Newest<'q> {
+    fn down_to<'f>(&self, floor: &'f str) -> Narrowing<'f>
+    where
+        'q: 'f,
+    {
+        Narrowing::Modality(BTreeSet::from([self.modality]), (Some(floor), self.dates.1))
     }
 }
 

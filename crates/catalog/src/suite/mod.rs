@@ -66,6 +66,7 @@ where
     search::moments(&open().await).await;
     search::what_a_study_learns_later_is_found(&open().await).await;
     search::modalities_within_dates(&open().await).await;
+    search::the_newest_of_a_modality(&open().await).await;
     search::only_the_studies_of_a_list(&open().await).await;
     search::a_series_without_instances_answers_for_nothing(&open().await).await;
     search::attributes_within_sequences(&open().await).await;

@@ -1,7 +1,7 @@
-use filmgate_model::{Tag, tags};
+use filmgate_model::{RecordId, Tag, tags};
 
 use super::support::{NOW, instance, quarantined};
-use crate::{AttributeValues, Catalog, Error, InstanceAttributes, Query, engine::query};
+use crate::{AttributeValues, Catalog, Error, InstanceAttributes, Query, ReceivedInstance, engine::query};
 
 /// Studies found by one key, by their UIDs in order of text.
 async fn found(catalog: &Catalog, tag: Tag, text: &str) -> Vec<String> {
@@ -280,6 +280,68 @@ pub(super) async fn modalities_within_dates(catalog: &Catalog) {
         let query = Query::new().matching(tags::MODALITIES_IN_STUDY, modalities);
         let query = query.and_then(|query| query.matching(tags::STUDY_DATE, dates)).expect("query");
         assert_eq!(studies(catalog, &query).await, expected, "{modalities} {dates}");
+    }
+}
+
+/// Pages of a modality among more studies than are looked at in one go, beside what the order of the answer is.
+pub(super) async fn the_newest_of_a_modality(catalog: &Catalog) {
+    const STUDIES: usize = 900;
+    let date = |number: usize| format!("{}{:02}{:02}", 2020 + number % 4, 1 + number % 12, 1 + number % 28);
+    let modality = |number: usize| if number % 3 == 0 { "MR" } else { "CT" };
+    let name = |number: usize| if number % 50 == 0 { "Rare^Anna" } else { "Common^Hans" };
+    let received: Vec<_> = (0..STUDIES)
+        .map(|number| {
+            let study = format!("1.7.{number:04}");
+            let said = [
+                (tags::STUDY_DATE, &*date(number)),
+                (tags::MODALITY, modality(number)),
+                (tags::PATIENT_NAME, name(number)),
+            ];
+            let record_id = RecordId((number as u128 + 1).to_be_bytes());
+            ReceivedInstance { record_id, ..instance(1, &study, &format!("{study}.1.1"), &said) }
+        })
+        .collect();
+    for some in received.chunks(300) {
+        catalog.record_received(some, NOW).await.expect("receive");
+    }
+    for (asked, piece, from, to) in [
+        ("CT", "", "", ""),
+        ("MR", "", "", ""),
+        ("CT", "omm", "", ""),
+        ("CT", "ommon^h", "20210101", "20221231"),
+        ("MR", "are", "", ""),
+        ("CT", "mm", "20200601", ""),
+        ("MR", "", "", "20211231"),
+        ("CT,MR", "omm", "20230101", ""),
+        ("US", "omm", "", ""),
+    ] {
+        let mut expected: Vec<(String, String)> = (0..STUDIES)
+            .filter(|&number| asked.split(',').any(|asked| asked == modality(number)))
+            .filter(|&number| name(number).to_lowercase().contains(piece))
+            .filter(|&number| {
+                (from.is_empty() || *date(number) >= *from) && (to.is_empty() || *date(number) <= *to)
+            })
+            .map(|number| (date(number), format!("1.7.{number:04}")))
+            .collect();
+        expected.sort_by(|one, other| other.cmp(one));
+        for (limit, offset) in [(5, 0), (20, 0), (20, 30), (101, 0), (400, 100), (1000, 0)] {
+            let mut query = Query::new().matching(tags::MODALITIES_IN_STUDY, asked).expect("query");
+            for (tag, text) in [
+                (tags::PATIENT_NAME, format!("*{piece}*")),
+                (
+                    tags::STUDY_DATE,
+                    if from.len() + to.len() > 0 { format!("{from}-{to}") } else { String::new() },
+                ),
+            ] {
+                query = query.matching(tag, &text).expect("query");
+            }
+            let page = catalog.search_studies(&query.page(limit, offset)).await.expect("search");
+            let found: Vec<_> = page.rows.into_iter().map(|row| row.study_instance_uid).collect();
+            let (limit, offset) = (limit as usize, offset as usize);
+            let here = expected.iter().skip(offset).take(limit).map(|(_, study)| study.clone());
+            assert_eq!(found, here.collect::<Vec<_>>(), "{asked} {piece} {from}-{to}, {limit} from {offset}");
+            assert_eq!(page.more, expected.len() > offset + limit);
+        }
     }
 }
 
