@@ -128,7 +128,7 @@ impl Catalog {
         sql.push(" ORDER BY k.gram DESC LIMIT 1 OFFSET ").push_bind(newest.far);
         let row = sql.build().fetch_optional(reader).await?;
         let entry: Option<String> = row.as_ref().map(|row| get(row, "gram")).transpose()?;
-        Ok(entry.and_then(|entry| Some(entry.split_once('/')?.1.to_owned())))
+        Ok(entry.and_then(|entry| Some(entry.strip_prefix(newest.modality)?.strip_prefix('/')?.to_owned())))
     }
 
     fn select(&self, level: Level, query: &Query, way: Way<'_, '_>, shown: Shown) -> Statement<'static> {

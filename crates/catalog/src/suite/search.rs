@@ -287,8 +287,8 @@ pub(super) async fn modalities_within_dates(catalog: &Catalog) {
 pub(super) async fn the_newest_of_a_modality(catalog: &Catalog) {
     const STUDIES: usize = 900;
     let date = |number: usize| format!("{}{:02}{:02}", 2020 + number % 4, 1 + number % 12, 1 + number % 28);
-    let modality = |number: usize| if number % 3 == 0 { "MR" } else { "CT" };
-    let name = |number: usize| if number % 50 == 0 { "Rare^Anna" } else { "Common^Hans" };
+    let modality = |number: usize| if number.is_multiple_of(3) { "MR" } else { "CT" };
+    let name = |number: usize| if number.is_multiple_of(50) { "Rare^Anna" } else { "Common^Hans" };
     let received: Vec<_> = (0..STUDIES)
         .map(|number| {
             let study = format!("1.7.{number:04}");
